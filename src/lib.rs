@@ -1,0 +1,4 @@
+//! Millrace: CDN edge cache and media delivery server.
+
+pub mod media;
+pub mod origin;

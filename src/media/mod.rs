@@ -1,0 +1,5 @@
+//! Image and video operations: bytes in, bytes out, under limits. No HTTP, no cache.
+
+mod source;
+
+pub use source::{ReadError, Source};

@@ -1,0 +1,66 @@
+//! Why an origin could not answer: whose fault it is and whether another attempt can help.
+
+use std::sync::Arc;
+
+/// Who has to act on an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    Client,
+    Upstream,
+    Internal,
+}
+
+/// The word that stands in logs, metric labels and `Cache-Status` details alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// Connection refused, unreachable, DNS or TLS failure.
+    Connect,
+    /// No answer head within the first-byte time-out.
+    FirstByteTimeout,
+    /// The body stalled for longer than the idle time-out.
+    IdleTimeout,
+    /// The connection broke, or the body ended short of its declared length.
+    BrokenBody,
+    /// The answer is not valid HTTP, or contradicts itself.
+    BadResponse,
+    /// The path may not be asked of this origin (traversal, outside the root).
+    Forbidden,
+    /// Reading a local file failed.
+    Io,
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("origin {origin}: {kind}: {detail}", kind = self.kind.as_str())]
+pub struct Error {
+    pub origin: Arc<str>,
+    pub kind: ErrorKind,
+    /// For logs only; may name internal addresses.
+    pub detail: String,
+}
+
+impl ErrorKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::BrokenBody => "broken_body",
+            Self::BadResponse => "bad_response",
+            Self::Forbidden => "forbidden",
+            Self::Io => "io",
+        }
+    }
+
+    pub fn fault(self) -> Fault {
+        match self {
+            Self::Forbidden => Fault::Client,
+            Self::Io => Fault::Internal,
+            _ => Fault::Upstream,
+        }
+    }
+
+    /// Whether the same request may succeed when sent again, here or elsewhere.
+    pub fn is_retryable(self) -> bool {
+        !matches!(self, Self::Forbidden)
+    }
+}

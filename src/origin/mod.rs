@@ -1,0 +1,46 @@
+//! Source bytes from elsewhere, reliably: what an origin is, and the chain that falls back over several.
+//! Knows nothing of caching or of the client's request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{future::BoxFuture, stream::BoxStream};
+use http::{HeaderMap, Method, StatusCode};
+
+mod error;
+
+pub use error::{Error, ErrorKind, Fault};
+
+/// Body bytes in order. An `Err` item is the last one: the transfer broke there.
+pub type Body = BoxStream<'static, Result<Bytes, Error>>;
+
+/// What is asked of an origin.
+pub struct Request {
+    pub method: Method,
+    /// Path and query as sent on the wire: begins with `/`, percent-encoded.
+    pub target: String,
+    /// End-to-end fields, already filtered by the caller; `Range`, `If-Range` and `If-None-Match` included.
+    pub headers: HeaderMap,
+    /// A request with a body is sent once, to one origin, without retry.
+    pub body: Option<Body>,
+}
+
+/// What an origin answered; the body is still on its way.
+pub struct Response {
+    pub status: StatusCode,
+    /// End-to-end fields; hop-by-hop ones are already removed.
+    pub headers: HeaderMap,
+    /// Length of `body` when the origin declared one. The body yields exactly that or ends in an error.
+    pub content_length: Option<u64>,
+    pub body: Body,
+    /// Name of the origin that answered, as in configuration and metrics.
+    pub origin: Arc<str>,
+}
+
+/// A place to get bytes from.
+pub trait Origin: Send + Sync {
+    fn name(&self) -> &Arc<str>;
+
+    /// Resolves when the answer's head is in. An HTTP error status is an `Ok` answer here; the chain judges it.
+    fn fetch(&self, request: Request) -> BoxFuture<'_, Result<Response, Error>>;
+}
