@@ -1,0 +1,84 @@
+//! Every metric that Millrace exports, in one place. Dashboards and alerts are tested against this list.
+
+/// What is measured, in base units, without URL labels.
+#[derive(Debug)]
+pub struct Def {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+    pub labels: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    /// Upper bounds of the buckets.
+    Histogram(&'static [f64]),
+}
+
+/// From a memory hit (tens of microseconds) to a slow transcode.
+const REQUEST_SECONDS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0,
+];
+const MEDIA_SECONDS: &[f64] =
+    &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+macro_rules! catalogue {
+    ($($(#[$doc:meta])* $id:ident = $name:literal $kind:expr, [$($label:literal),*], $help:literal;)*) => {
+        $($(#[$doc])* pub static $id: Def =
+            Def { name: $name, kind: $kind, help: $help, labels: &[$($label),*] };)*
+        /// In the order of definition.
+        pub static ALL: &[&Def] = &[$(&$id),*];
+    };
+}
+
+catalogue! {
+    BUILD_INFO = "millrace_build_info" Kind::Gauge, ["version", "component"],
+        "Constant 1, labelled with the version and the component.";
+
+    // HTTP, after the OpenTelemetry semantic conventions.
+    HTTP_SERVER_DURATION = "http_server_request_duration_seconds" Kind::Histogram(REQUEST_SECONDS),
+        ["http_request_method", "http_route", "http_response_status_code"],
+        "Time from the request head to the end of the response.";
+    HTTP_SERVER_ACTIVE = "http_server_active_requests" Kind::Gauge, [],
+        "Requests that are being answered.";
+    HTTP_CLIENT_DURATION = "http_client_request_duration_seconds" Kind::Histogram(REQUEST_SECONDS),
+        ["origin", "http_request_method", "http_response_status_code"],
+        "Time from asking an origin to the head of its answer.";
+
+    // Cache.
+    CACHE_REQUESTS = "millrace_cache_requests_total" Kind::Counter, ["route", "outcome", "reason"],
+        "Requests by what the cache made of them, and why.";
+    CACHE_RESPONSE_BYTES = "millrace_cache_response_bytes_total" Kind::Counter, ["route", "outcome"],
+        "Body bytes sent to clients.";
+    CACHE_TIER_REQUESTS = "millrace_cache_tier_requests_total" Kind::Counter, ["tier", "result"],
+        "Lookups of heads and blocks by tier.";
+    CACHE_TIER_BYTES = "millrace_cache_tier_bytes" Kind::Gauge, ["tier"],
+        "Bytes held by a tier.";
+    CACHE_TIER_CAPACITY = "millrace_cache_tier_capacity_bytes" Kind::Gauge, ["tier"],
+        "Bytes a tier may hold.";
+    CACHE_EVICTIONS = "millrace_cache_evictions_total" Kind::Counter, ["tier"],
+        "Entries evicted to make room.";
+    FILLS_IN_FLIGHT = "millrace_fills_in_flight" Kind::Gauge, [],
+        "Transfers from origins into the cache under way.";
+    COLLAPSED_REQUESTS = "millrace_collapsed_requests_total" Kind::Counter, [],
+        "Requests that joined a fill that another request had started.";
+
+    // Origins.
+    ORIGIN_REQUESTS = "millrace_origin_requests_total" Kind::Counter, ["origin", "result"],
+        "Requests sent to an origin by result.";
+    ORIGIN_RESPONSE_BYTES = "millrace_origin_response_bytes_total" Kind::Counter, [],
+        "Body bytes received from origins.";
+    ORIGIN_RESUMES = "millrace_origin_resumes_total" Kind::Counter, [],
+        "Broken transfers that were resumed where they stopped.";
+
+    // Media.
+    QUEUE_DEPTH = "millrace_queue_depth" Kind::Gauge, ["queue"],
+        "Jobs waiting for a permit.";
+    MEDIA_DURATION = "millrace_media_duration_seconds" Kind::Histogram(MEDIA_SECONDS), ["operation"],
+        "Run time of image and video operations.";
+    MEDIA_ERRORS = "millrace_media_errors_total" Kind::Counter, ["operation", "reason"],
+        "Image and video operations that failed.";
+}
