@@ -1,4 +1,5 @@
 //! Millrace: CDN edge cache and media delivery server.
 
+pub mod cache;
 pub mod media;
 pub mod origin;

@@ -1,0 +1,204 @@
+//! `Cache-Control` of requests and responses (RFC 9111 §5.2, RFC 5861, RFC 8246).
+
+use super::FieldLines;
+
+/// Seconds; values beyond are clamped here (RFC 9111 §1.2.2).
+pub const MAX_SECONDS: u32 = 1 << 31;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ResponseControl {
+    pub no_store: bool,
+    pub no_cache: bool,
+    pub private: bool,
+    pub public: bool,
+    pub must_revalidate: bool,
+    pub proxy_revalidate: bool,
+    pub must_understand: bool,
+    pub immutable: bool,
+    pub max_age: Option<u32>,
+    pub s_maxage: Option<u32>,
+    pub stale_while_revalidate: Option<u32>,
+    pub stale_if_error: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestControl {
+    pub no_store: bool,
+    pub no_cache: bool,
+    pub only_if_cached: bool,
+    pub max_age: Option<u32>,
+    pub min_fresh: Option<u32>,
+    /// `Some(MAX_SECONDS)` when any staleness will do.
+    pub max_stale: Option<u32>,
+}
+
+impl ResponseControl {
+    pub fn parse(fields: &impl FieldLines) -> Self {
+        let mut control = Self::default();
+        for_each_directive(fields.lines("cache-control"), |name, value| {
+            match name {
+                "no-store" => control.no_store = true,
+                // The forms that name fields are treated as the bare ones, which is always safe.
+                "no-cache" => control.no_cache = true,
+                "private" => control.private = true,
+                "public" => control.public = true,
+                "must-revalidate" => control.must_revalidate = true,
+                "proxy-revalidate" => control.proxy_revalidate = true,
+                "must-understand" => control.must_understand = true,
+                "immutable" => control.immutable = true,
+                "max-age" => shortest(&mut control.max_age, value),
+                "s-maxage" => shortest(&mut control.s_maxage, value),
+                "stale-while-revalidate" => shortest(&mut control.stale_while_revalidate, value),
+                "stale-if-error" => shortest(&mut control.stale_if_error, value),
+                _ => {}
+            }
+        });
+        control
+    }
+
+    /// Whether a stale response may never be used unvalidated (RFC 9111 §4.2.4).
+    pub fn forbids_stale(&self) -> bool {
+        self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage.is_some()
+    }
+}
+
+impl RequestControl {
+    pub fn parse(fields: &impl FieldLines) -> Self {
+        let mut control = Self::default();
+        let mut present = false;
+        for_each_directive(fields.lines("cache-control"), |name, value| {
+            present = true;
+            match name {
+                "no-store" => control.no_store = true,
+                "no-cache" => control.no_cache = true,
+                "only-if-cached" => control.only_if_cached = true,
+                "max-age" => shortest(&mut control.max_age, value),
+                "min-fresh" => control.min_fresh = Some(seconds(value)),
+                "max-stale" => {
+                    control.max_stale = Some(value.map_or(MAX_SECONDS, |value| seconds(Some(value))))
+                }
+                _ => {}
+            }
+        });
+        if !present {
+            for_each_directive(fields.lines("pragma"), |name, _| control.no_cache |= name == "no-cache");
+        }
+        control
+    }
+}
+
+/// Of contradicting values the shortest counts: in doubt, stale (RFC 9111 §4.2.1).
+fn shortest(slot: &mut Option<u32>, value: Option<&str>) {
+    let seconds = seconds(value);
+    *slot = Some(slot.map_or(seconds, |earlier| earlier.min(seconds)));
+}
+
+/// An unreadable number is 0, which makes the response stale.
+fn seconds(value: Option<&str>) -> u32 {
+    match value {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().unwrap_or(MAX_SECONDS).min(MAX_SECONDS)
+        }
+        _ => 0,
+    }
+}
+
+/// Calls with (lower-case name, value without quotes).
+fn for_each_directive<'a>(lines: impl Iterator<Item = &'a [u8]>, mut found: impl FnMut(&str, Option<&str>)) {
+    for line in lines {
+        let text = String::from_utf8_lossy(line);
+        for directive in split_list(&text) {
+            let (name, value) = match directive.split_once('=') {
+                Some((name, value)) => (name, Some(unquote(value))),
+                None => (directive, None),
+            };
+            found(&name.to_ascii_lowercase(), value);
+        }
+    }
+}
+
+/// Members of a comma-separated list, trimmed, commas within quotes respected, empty ones dropped.
+pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    text.split(move |byte| {
+        if escaped {
+            escaped = false;
+        } else if byte == '\\' && quoted {
+            escaped = true;
+        } else if byte == '"' {
+            quoted = !quoted;
+        }
+        byte == ',' && !quoted
+    })
+    .map(|member| member.trim_matches([' ', '\t']))
+    .filter(|member| !member.is_empty())
+}
+
+fn unquote(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn response(value: &str) -> ResponseControl {
+        ResponseControl::parse(&fields(&[("cache-control", value)]))
+    }
+
+    #[test]
+    fn response_directives() {
+        let none = ResponseControl::default();
+        let cases = [
+            ("max-age=60", ResponseControl { max_age: Some(60), ..none }),
+            ("MAX-AGE=60, Public", ResponseControl { max_age: Some(60), public: true, ..none }),
+            ("max-age=\"60\"", ResponseControl { max_age: Some(60), ..none }),
+            ("max-age=60, max-age=10", ResponseControl { max_age: Some(10), ..none }),
+            ("max-age=-1", ResponseControl { max_age: Some(0), ..none }),
+            ("max-age=1.5", ResponseControl { max_age: Some(0), ..none }),
+            ("max-age", ResponseControl { max_age: Some(0), ..none }),
+            ("max-age=99999999999999999999", ResponseControl { max_age: Some(MAX_SECONDS), ..none }),
+            ("private=\"a, no-store\"", ResponseControl { private: true, ..none }),
+            ("x=\"no-store, \\\" no-cache\", immutable", ResponseControl { immutable: true, ..none }),
+            (",, ,s-maxage=5,", ResponseControl { s_maxage: Some(5), ..none }),
+            ("no-storey", none),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(response(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_one_list() {
+        let control = ResponseControl::parse(&fields(&[
+            ("cache-control", "max-age=60"),
+            ("cache-control", "no-store"),
+        ]));
+        assert!(control.no_store && control.max_age == Some(60));
+    }
+
+    #[test]
+    fn pragma_counts_only_without_cache_control() {
+        assert!(RequestControl::parse(&fields(&[("pragma", "no-cache")])).no_cache);
+        let both = fields(&[("pragma", "no-cache"), ("cache-control", "max-age=5")]);
+        assert!(!RequestControl::parse(&both).no_cache);
+        assert!(!RequestControl::parse(&fields(&[("pragma", "unrelated")])).no_cache);
+    }
+
+    #[test]
+    fn max_stale_without_value_means_any() {
+        let any = RequestControl::parse(&fields(&[("cache-control", "max-stale")]));
+        assert_eq!(any.max_stale, Some(MAX_SECONDS));
+    }
+}

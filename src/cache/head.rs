@@ -1,0 +1,144 @@
+//! The head of a stored object: everything but its blocks.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use millrace_kit::clock::UnixMillis;
+
+use super::{FieldLines, Fields, Freshness, Incarnation, control::ResponseControl, validator};
+
+/// Where the bytes of an object are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// All of it, with the head: one lookup serves the object.
+    Inline(Bytes),
+    /// In blocks of `block_size` bytes under this incarnation; any of them may be absent.
+    Blocks { incarnation: Incarnation, block_size: u32 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Text of the key this was stored under; compared at lookup, so a hash collision is a miss.
+    pub key: Box<str>,
+    pub status: StatusCode,
+    /// End-to-end fields without `Content-Length`, `Content-Range` and `Age`, which are generated.
+    pub fields: Fields,
+    pub control: ResponseControl,
+    pub freshness: Freshness,
+    /// Length of the whole representation.
+    pub length: u64,
+    pub content: Content,
+    pub request_time: UnixMillis,
+}
+
+/// Fields that are generated for each response, never stored.
+const GENERATED: [header::HeaderName; 3] = [header::CONTENT_LENGTH, header::CONTENT_RANGE, header::AGE];
+
+impl Head {
+    pub fn new(
+        key: &str,
+        status: StatusCode,
+        headers: &HeaderMap,
+        (request_time, response_time): (UnixMillis, UnixMillis),
+        length: u64,
+        content: Content,
+    ) -> Self {
+        let control = ResponseControl::parse(headers);
+        let freshness = Freshness::of(status, headers, &control, request_time, response_time);
+        let mut kept = headers.clone();
+        for name in GENERATED {
+            kept.remove(name);
+        }
+        let fields = Fields::from(&kept);
+        Self { key: key.into(), status, fields, control, freshness, length, content, request_time }
+    }
+
+    /// The same object after a 304 (RFC 9111 §4.3.4): its fields replace the stored ones of the same name.
+    pub fn freshened(&self, not_modified: &HeaderMap, times: (UnixMillis, UnixMillis)) -> Self {
+        let mut headers = self.fields.to_header_map();
+        for name in not_modified.keys() {
+            let representation_metadata = matches!(
+                *name,
+                header::CONTENT_LENGTH
+                    | header::CONTENT_ENCODING
+                    | header::CONTENT_TYPE
+                    | header::CONTENT_RANGE
+            );
+            if representation_metadata {
+                continue;
+            }
+            headers.remove(name);
+            for value in not_modified.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        Self::new(&self.key, self.status, &headers, times, self.length, self.content.clone())
+    }
+
+    /// The same head over other content.
+    pub fn with_content(&self, length: u64, content: Content) -> Self {
+        Self { length, content, ..self.clone() }
+    }
+
+    /// The validator under which parts of this object may be combined, as an `If-Range` value.
+    pub fn strong_validator(&self) -> Option<HeaderValue> {
+        HeaderValue::from_bytes(validator::strong(&self.fields)?).ok()
+    }
+
+    /// Adds the conditions that ask the origin whether this is still current. False when there is no validator.
+    pub fn add_conditions(&self, headers: &mut HeaderMap) -> bool {
+        let mut copy = |from: &str, to: header::HeaderName| {
+            let value = self.fields.first(from).and_then(|value| HeaderValue::from_bytes(value).ok());
+            value.map(|value| headers.insert(to, value)).is_some()
+        };
+        let tag = copy("etag", header::IF_NONE_MATCH);
+        let date = copy("last-modified", header::IF_MODIFIED_SINCE);
+        tag || date
+    }
+
+    /// Bytes in memory, roughly; what the memory tier weighs.
+    pub fn weight(&self) -> usize {
+        let inline = match &self.content {
+            Content::Inline(bytes) => bytes.len(),
+            Content::Blocks { .. } => 0,
+        };
+        size_of::<Self>() + self.key.len() + self.fields.encoded().len() + inline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn head(lines: &[(&'static str, &'static str)]) -> Head {
+        let content = Content::Inline(Bytes::from_static(b"abc"));
+        Head::new("/a", StatusCode::OK, &headers(lines), (0, 0), 3, content)
+    }
+
+    #[test]
+    fn generated_fields_are_not_stored() {
+        let head = head(&[("content-length", "3"), ("age", "5"), ("etag", "\"a\"")]);
+        assert_eq!(head.fields.iter().count(), 1);
+        assert_eq!(head.freshness.initial_age, 5_000);
+    }
+
+    #[test]
+    fn not_modified_replaces_fields_but_not_metadata_of_the_body() {
+        let old = head(&[("cache-control", "max-age=1"), ("x-old", "1"), ("content-type", "image/png")]);
+        let answer =
+            headers(&[("cache-control", "max-age=60"), ("content-type", "text/html"), ("x-new", "2")]);
+        let new = old.freshened(&answer, (9, 10));
+        assert_eq!(new.fields.first("content-type"), Some(&b"image/png"[..]));
+        assert_eq!(new.fields.first("x-old"), Some(&b"1"[..]));
+        assert_eq!(new.fields.first("x-new"), Some(&b"2"[..]));
+        assert_eq!(new.freshness.lifetime, 60_000);
+        assert_eq!(new.freshness.response_time, 10);
+        assert_eq!(new.content, old.content);
+    }
+}

@@ -1,0 +1,23 @@
+//! Sparse objects across memory and disk, and the rules of RFC 9111 that say when they may be used.
+//!
+//! An object is a [`Head`] and fixed-size blocks, any of which may be absent. The rules ([`control`],
+//! [`freshness`], [`storable`], [`vary`], [`validator`]) are pure functions over (request, head, now).
+
+pub mod control;
+pub mod date;
+mod entry;
+mod fields;
+pub mod freshness;
+mod head;
+mod key;
+pub mod storable;
+mod store;
+pub mod validator;
+pub mod vary;
+
+pub use entry::Incarnation;
+pub use fields::{FieldLines, Fields};
+pub use freshness::Freshness;
+pub use head::{Content, Head};
+pub use key::{Key, KeySeed};
+pub use store::{Config, DiskConfig, Error, Found, Store, TierStats};

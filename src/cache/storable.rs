@@ -1,0 +1,181 @@
+//! May this response be stored by a shared cache? (RFC 9111 §3)
+
+use http::{Method, StatusCode};
+
+use super::{
+    FieldLines,
+    control::{RequestControl, ResponseControl},
+    freshness::{Basis, Freshness},
+    validator,
+};
+
+/// Why a response is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    Method,
+    RequestNoStore,
+    NoStore,
+    Private,
+    Authorization,
+    VaryStar,
+    SetCookie,
+    /// An interim or otherwise unusable status.
+    Status,
+    /// Neither a lifetime nor a validator: it could never be used again.
+    NothingToReuse,
+}
+
+/// What of the request matters for storing its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub method: &'a Method,
+    pub control: &'a RequestControl,
+    pub authorization: bool,
+}
+
+pub fn check(
+    asked: &Asked<'_>,
+    status: StatusCode,
+    fields: &impl FieldLines,
+    control: &ResponseControl,
+    freshness: &Freshness,
+) -> Result<(), Refusal> {
+    if !matches!(*asked.method, Method::GET | Method::HEAD) {
+        return Err(Refusal::Method);
+    }
+    if asked.control.no_store {
+        return Err(Refusal::RequestNoStore);
+    }
+    // RFC 9111 §5.2.2.3: a cache that understands the status ignores the no-store beside must-understand.
+    let understood = control.must_understand && understands(status);
+    if control.no_store && !understood {
+        return Err(Refusal::NoStore);
+    }
+    if control.must_understand && !understands(status) {
+        return Err(Refusal::Status);
+    }
+    if control.private {
+        return Err(Refusal::Private);
+    }
+    let explicitly_shared = control.public || control.s_maxage.is_some();
+    if asked.authorization && !explicitly_shared && !control.must_revalidate {
+        return Err(Refusal::Authorization);
+    }
+    if fields
+        .lines("vary")
+        .any(|line| line.split(|byte| *byte == b',').any(|member| member.trim_ascii() == b"*"))
+    {
+        return Err(Refusal::VaryStar);
+    }
+    if fields.first("set-cookie").is_some() && !explicitly_shared {
+        return Err(Refusal::SetCookie);
+    }
+    if status.is_informational() || matches!(status.as_u16(), 206 | 304 | 416) {
+        return Err(Refusal::Status);
+    }
+    let validatable = status == StatusCode::OK
+        && (validator::strong(fields).is_some()
+            || fields.first("etag").is_some()
+            || validator::last_modified(fields).is_some());
+    if matches!(freshness.basis, Basis::None) && !validatable {
+        return Err(Refusal::NothingToReuse);
+    }
+    if freshness.lifetime <= freshness.initial_age && !validatable {
+        return Err(Refusal::NothingToReuse);
+    }
+    Ok(())
+}
+
+/// Final statuses whose caching behaviour is implemented here.
+fn understands(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 300 | 301 | 302 | 303 | 307 | 308 | 404 | 405 | 410 | 414 | 451 | 501
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn verdict(
+        method: Method,
+        asked: &str,
+        authorization: bool,
+        status: u16,
+        lines: &[(&str, &str)],
+    ) -> Result<(), Refusal> {
+        let map: HeaderMap = lines
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+            })
+            .collect();
+        let mut request = HeaderMap::new();
+        if !asked.is_empty() {
+            request.insert("cache-control", HeaderValue::from_str(asked).unwrap());
+        }
+        let status = StatusCode::from_u16(status).unwrap();
+        let control = ResponseControl::parse(&map);
+        let freshness = Freshness::of(status, &map, &control, 0, 0);
+        let request = RequestControl::parse(&request);
+        check(
+            &Asked { method: &method, control: &request, authorization },
+            status,
+            &map,
+            &control,
+            &freshness,
+        )
+    }
+
+    #[test]
+    fn rules_of_storing() {
+        let get = || Method::GET;
+        let fresh = ("cache-control", "max-age=60");
+        let cases: &[(Method, &str, bool, u16, &[(&str, &str)], Result<(), Refusal>)] = &[
+            (get(), "", false, 200, &[fresh], Ok(())),
+            (Method::HEAD, "", false, 200, &[fresh], Ok(())),
+            (Method::POST, "", false, 200, &[fresh], Err(Refusal::Method)),
+            (get(), "no-store", false, 200, &[fresh], Err(Refusal::RequestNoStore)),
+            (get(), "", false, 200, &[("cache-control", "max-age=60, no-store")], Err(Refusal::NoStore)),
+            (get(), "", false, 200, &[("cache-control", "max-age=60, no-store, must-understand")], Ok(())),
+            (
+                get(),
+                "",
+                false,
+                299,
+                &[("cache-control", "max-age=60, must-understand")],
+                Err(Refusal::Status),
+            ),
+            (get(), "", false, 200, &[("cache-control", "private, max-age=60")], Err(Refusal::Private)),
+            (get(), "", true, 200, &[fresh], Err(Refusal::Authorization)),
+            (get(), "", true, 200, &[("cache-control", "public, max-age=60")], Ok(())),
+            (get(), "", true, 200, &[("cache-control", "s-maxage=60")], Ok(())),
+            (get(), "", true, 200, &[("cache-control", "must-revalidate, max-age=60")], Ok(())),
+            (get(), "", false, 200, &[fresh, ("vary", "accept, *")], Err(Refusal::VaryStar)),
+            (get(), "", false, 200, &[fresh, ("set-cookie", "a=b")], Err(Refusal::SetCookie)),
+            (
+                get(),
+                "",
+                false,
+                200,
+                &[("cache-control", "public, max-age=60"), ("set-cookie", "a=b")],
+                Ok(()),
+            ),
+            (get(), "", false, 299, &[fresh], Ok(())),
+            (get(), "", false, 503, &[fresh], Ok(())),
+            (get(), "", false, 304, &[fresh], Err(Refusal::Status)),
+            (get(), "", false, 200, &[], Err(Refusal::NothingToReuse)),
+            (get(), "", false, 200, &[("etag", "\"a\"")], Ok(())),
+            (get(), "", false, 404, &[("etag", "\"a\"")], Err(Refusal::NothingToReuse)),
+            (get(), "", false, 200, &[("cache-control", "max-age=0")], Err(Refusal::NothingToReuse)),
+            (get(), "", false, 200, &[("cache-control", "max-age=0"), ("etag", "W/\"a\"")], Ok(())),
+        ];
+        for (method, asked, authorization, status, lines, expected) in cases {
+            let found = verdict(method.clone(), asked, *authorization, *status, lines);
+            assert_eq!(found, *expected, "{method} {asked} {authorization} {status} {lines:?}");
+        }
+    }
+}
