@@ -38,6 +38,26 @@ pub struct Error {
     pub detail: String,
 }
 
+/// An origin that cannot be set up as configured. Found before any request is sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("origin {origin}: {path} is not a readable directory: {detail}")]
+    NotADirectory { origin: Arc<str>, path: String, detail: String },
+    #[error("origin {origin}: the base URL {problem}")]
+    BaseUrl { origin: Arc<str>, problem: &'static str },
+    #[error("origin {origin}: {field} is not a valid field value")]
+    FieldValue { origin: Arc<str>, field: &'static str },
+    /// For HTTPS, above all: the machine has no CA certificates.
+    #[error("origin {origin}: the HTTP client cannot be built: {detail}")]
+    Client { origin: Arc<str>, detail: String },
+}
+
+impl Error {
+    pub fn new(origin: &Arc<str>, kind: ErrorKind, detail: impl Into<String>) -> Self {
+        Self { origin: Arc::clone(origin), kind, detail: detail.into() }
+    }
+}
+
 impl ErrorKind {
     pub fn as_str(self) -> &'static str {
         match self {

@@ -3,13 +3,23 @@
 
 use std::sync::Arc;
 
+use ::http::{HeaderMap, Method, StatusCode};
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
-use http::{HeaderMap, Method, StatusCode};
 
+mod chain;
+pub mod directory;
 mod error;
+mod hop_by_hop;
+pub mod http;
+mod retry;
+mod spec;
 
-pub use error::{Error, ErrorKind, Fault};
+pub use chain::{Attempt, Chain, Observer};
+pub use error::{Error, ErrorKind, Fault, SetupError};
+pub use hop_by_hop::remove_hop_by_hop;
+pub use retry::RetryPolicy;
+pub use spec::{Spec, SpecError, parse_spec};
 
 /// Body bytes in order. An `Err` item is the last one: the transfer broke there.
 pub type Body = BoxStream<'static, Result<Bytes, Error>>;
@@ -31,6 +41,7 @@ pub struct Response {
     /// End-to-end fields; hop-by-hop ones are already removed.
     pub headers: HeaderMap,
     /// Length of `body` when the origin declared one. The body yields exactly that or ends in an error.
+    /// `Some(0)` where HTTP knows no body (HEAD, 204, 304), whatever the field `Content-Length` says.
     pub content_length: Option<u64>,
     pub body: Body,
     /// Name of the origin that answered, as in configuration and metrics.
@@ -43,4 +54,11 @@ pub trait Origin: Send + Sync {
 
     /// Resolves when the answer's head is in. An HTTP error status is an `Ok` answer here; the chain judges it.
     fn fetch(&self, request: Request) -> BoxFuture<'_, Result<Response, Error>>;
+}
+
+impl Request {
+    /// A request without fields or body.
+    pub fn new(method: Method, target: impl Into<String>) -> Self {
+        Self { method, target: target.into(), headers: HeaderMap::new(), body: None }
+    }
 }

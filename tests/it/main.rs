@@ -1,0 +1,1 @@
+//! Integration tests, all in one binary: one link instead of many.
