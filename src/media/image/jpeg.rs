@@ -1,0 +1,156 @@
+//! JPEG in and out, through libjpeg-turbo. Decoding shrinks in the DCT by 1/2, 1/4 or 1/8, so that a thumbnail
+//! of a large photo never touches its full-size pixels, and can stop at the YCbCr planes that WebP wants.
+
+use turbojpeg::{
+    Colorspace, Compressor, DecompressHeader, Decompressor, PixelFormat, ScalingFactor, Subsamp,
+};
+
+use super::error::Error;
+use super::geometry::{Rect, Size};
+use super::planes::Planes;
+use super::probe::Jpeg;
+use super::raster::{Raster, Reduced};
+
+/// How much larger than its target the decoded image is at least. The DCT's own scaling is a box filter; what
+/// is left for Lanczos decides the quality.
+const RESIDUAL: f64 = 1.5;
+
+/// Scans of one image, by its size: each visits all coefficients. Encoders write about ten, mozjpeg up to
+/// twenty; the lower bound leaves room for those at any size.
+fn scan_limit(stored: Size) -> u32 {
+    const SCAN_PIXELS: u64 = 1_600_000_000;
+    (SCAN_PIXELS / stored.pixels().max(1)).clamp(24, 100) as u32
+}
+
+/// The denominator of the DCT scale: 1, 2, 4 or 8. The others have no SIMD and are slower than none.
+pub(super) fn shrink(crop: Rect, target: Size) -> u32 {
+    let ratio = (crop.width / f64::from(target.width)).min(crop.height / f64::from(target.height));
+    [8, 4, 2].into_iter().find(|&d| ratio >= RESIDUAL * f64::from(d)).unwrap_or(1)
+}
+
+/// Memory to decode an image of this size at this scale.
+pub(super) fn decode_bytes(jpeg: &Jpeg, stored: Size, shrink: u32) -> u64 {
+    let samples = u64::from(jpeg.components.max(3));
+    jpeg.working_bytes(stored) + (stored.pixels() / u64::from(shrink * shrink)) * samples
+}
+
+pub(super) fn decode(source: &[u8], jpeg: &Jpeg, stored: Size, shrink: u32) -> Result<Reduced, Error> {
+    let mut decoder = Decoder::open(source, stored, shrink)?;
+    let format = if jpeg.components == 4 { PixelFormat::CMYK } else { PixelFormat::RGB };
+    let mut raster = Raster::new(decoder.scaled(), format.size());
+    let image = turbojpeg::Image {
+        width: raster.size.width as usize,
+        pitch: raster.stride(),
+        height: raster.size.height as usize,
+        format,
+        pixels: raster.data.as_mut_slice(),
+    };
+    let done = decoder.inner.decompress(source, image);
+    tolerate(done)?;
+    let raster = if jpeg.components == 4 { cmyk_to_rgb(&raster, jpeg.adobe) } else { raster };
+    Ok(Reduced { raster, extent: decoder.extent() })
+}
+
+/// The YCbCr planes, or `None` where the image has none or in an unusual layout.
+pub(super) fn decode_planes(source: &[u8], stored: Size, shrink: u32) -> Result<Option<Planes>, Error> {
+    let mut decoder = Decoder::open(source, stored, shrink)?;
+    let DecompressHeader { subsamp, colorspace, .. } = decoder.header;
+    if !matches!(colorspace, Colorspace::YCbCr | Colorspace::Gray) || subsamp == Subsamp::Unknown {
+        return Ok(None);
+    }
+    let size = decoder.scaled();
+    let (width, height) = (size.width as usize, size.height as usize);
+    // Rows without padding; but planes themselves are padded to whole chroma samples.
+    let length = turbojpeg::yuv_pixels_len(width, 1, height, subsamp)
+        .map_err(|error| Error::internal("decode", error))?;
+    let mut pixels = vec![0; length];
+    let image = turbojpeg::YuvImage { pixels: pixels.as_mut_slice(), width, align: 1, height, subsamp };
+    let luma = image.y_size();
+    let chroma = (subsamp != Subsamp::Gray).then(|| image.uv_size());
+    let done = decoder.inner.decompress_to_yuv(source, image);
+    tolerate(done)?;
+    let sampling = subsamp.size();
+    Ok(Some(Planes::new(pixels, luma, chroma, sampling, decoder.extent())))
+}
+
+struct Decoder {
+    inner: Decompressor,
+    header: DecompressHeader,
+    factor: ScalingFactor,
+}
+
+impl Decoder {
+    fn open(source: &[u8], stored: Size, shrink: u32) -> Result<Self, Error> {
+        let mut inner = Decompressor::new().map_err(|error| Error::internal("decode", error))?;
+        let factor = ScalingFactor::new(1, shrink as usize);
+        inner.set_scaling_factor(factor).map_err(|error| Error::internal("decode", error))?;
+        inner.set_scan_limit(scan_limit(stored)).map_err(|error| Error::internal("decode", error))?;
+        let header = inner.read_header(source).map_err(corrupt)?;
+        if (header.width, header.height) != (stored.width as usize, stored.height as usize) {
+            return Err(corrupt("two different sizes"));
+        }
+        Ok(Self { inner, header, factor })
+    }
+
+    fn scaled(&self) -> Size {
+        let side = |v: usize| self.factor.scale(v).max(1) as u32;
+        Size::new(side(self.header.width), side(self.header.height))
+    }
+
+    /// The true size of the scaled image, which is not whole.
+    fn extent(&self) -> (f64, f64) {
+        let side = |v: usize| v as f64 * self.factor.num() as f64 / self.factor.denom() as f64;
+        (side(self.header.width), side(self.header.height))
+    }
+}
+
+/// Lets warnings pass that browsers pass over and that leave every pixel decoded. The header was read before
+/// from the same bytes, so that the warning stems from the scans.
+fn tolerate(done: turbojpeg::Result<()>) -> Result<(), Error> {
+    match done {
+        Err(turbojpeg::Error::TurboJpegError(text)) if text.contains("extraneous bytes before marker") => {
+            Ok(())
+        }
+        other => other.map_err(corrupt),
+    }
+}
+
+fn corrupt(detail: impl ToString) -> Error {
+    Error::corrupt("JPEG", detail)
+}
+
+/// Without a colour profile: ink on white. Adobe writes the samples inverted.
+fn cmyk_to_rgb(cmyk: &Raster, inverted: bool) -> Raster {
+    let light = |v: u8| if inverted { u32::from(v) } else { u32::from(255 - v) };
+    let (pixels, _) = cmyk.data.as_chunks::<4>();
+    let data = pixels
+        .iter()
+        .flat_map(|&[c, m, y, k]| [c, m, y].map(|ink| ((light(ink) * light(k) + 127) / 255) as u8))
+        .collect();
+    Raster { size: cmyk.size, channels: 3, data }
+}
+
+/// Progressive, with optimised tables; full colour resolution where quality is asked for.
+pub(super) fn encode(raster: &Raster, quality: u8) -> Result<Vec<u8>, Error> {
+    let format = if raster.channels == 1 { PixelFormat::GRAY } else { PixelFormat::RGB };
+    let subsamp = match quality {
+        _ if raster.channels == 1 => Subsamp::Gray,
+        90.. => Subsamp::None,
+        _ => Subsamp::Sub2x2,
+    };
+    let image = turbojpeg::Image {
+        pixels: raster.data.as_slice(),
+        width: raster.size.width as usize,
+        pitch: raster.stride(),
+        height: raster.size.height as usize,
+        format,
+    };
+    let compress = || {
+        let mut compressor = Compressor::new()?;
+        compressor.set_quality(quality.into())?;
+        compressor.set_subsamp(subsamp)?;
+        compressor.set_progressive(true)?;
+        compressor.compress_to_vec(image)
+    };
+    compress().map_err(|error| Error::internal("encode", error))
+}

@@ -1,0 +1,209 @@
+//! PNG in and out. Rows are averaged into a smaller image as they are decoded, so that a large picture is
+//! never held whole; only interlaced ones must be.
+
+use std::io::Cursor;
+
+use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Reader, Transformations};
+
+use super::error::Error;
+use super::geometry::{Rect, Size};
+use super::probe::Png;
+use super::raster::{Raster, Reduced};
+
+/// How much larger than its target the averaged image is at least.
+const RESIDUAL: f64 = 2.0;
+/// 255·255·128² still fits the sums.
+const MAX_SHRINK: u32 = 128;
+/// What the decoder may take for rows and for chunks that it keeps.
+const DECODER_BYTES: usize = 64 << 20;
+
+/// Pixels across and down that are averaged into one.
+pub(super) fn shrink(crop: Rect, target: Size) -> u32 {
+    let ratio = (crop.width / f64::from(target.width)).min(crop.height / f64::from(target.height));
+    ((ratio / RESIDUAL) as u32).clamp(1, MAX_SHRINK)
+}
+
+/// Memory to decode an image of this size, averaged by `shrink`.
+pub(super) fn decode_bytes(png: &Png, stored: Size, shrink: u32) -> u64 {
+    // Two bytes per sample: 16-bit rows exist before they are reduced.
+    let rows = u64::from(stored.width) * 8 * 3;
+    let whole = if png.interlaced { stored.pixels() * u64::from(png.channels) } else { 0 };
+    let sums = u64::from(stored.width.div_ceil(shrink)) * 16;
+    rows + whole + sums + reduced_size(stored, shrink).pixels() * 4
+}
+
+fn reduced_size(stored: Size, shrink: u32) -> Size {
+    Size::new(stored.width.div_ceil(shrink), stored.height.div_ceil(shrink))
+}
+
+pub(super) fn decode(source: &[u8], stored: Size, shrink: u32) -> Result<Reduced, Error> {
+    let mut decoder = Decoder::new_with_limits(Cursor::new(source), png::Limits { bytes: DECODER_BYTES });
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    decoder.set_transformations(Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().map_err(corrupt)?;
+    let (colour, depth) = reader.output_color_type();
+    if depth != BitDepth::Eight
+        || (reader.info().width, reader.info().height) != (stored.width, stored.height)
+    {
+        return Err(corrupt("header and content differ"));
+    }
+    match colour {
+        ColorType::Grayscale => average::<1>(&mut reader, stored, shrink),
+        ColorType::GrayscaleAlpha => average::<2>(&mut reader, stored, shrink),
+        ColorType::Rgb => average::<3>(&mut reader, stored, shrink),
+        ColorType::Rgba => average::<4>(&mut reader, stored, shrink),
+        ColorType::Indexed => Err(corrupt("palette missing")),
+    }
+}
+
+type Source<'a> = Reader<Cursor<&'a [u8]>>;
+
+fn average<const C: usize>(reader: &mut Source<'_>, stored: Size, shrink: u32) -> Result<Reduced, Error> {
+    let mut boxes = Boxes::<C>::new(stored, shrink);
+    if reader.info().interlaced {
+        let length = reader.output_buffer_size().ok_or_else(|| corrupt("size overflow"))?;
+        let mut whole = vec![0; length];
+        reader.next_frame(&mut whole).map_err(corrupt)?;
+        for row in whole.chunks_exact(stored.width as usize * C) {
+            boxes.row(row);
+        }
+    } else {
+        let mut row = vec![0; stored.width as usize * C];
+        for _ in 0..stored.height {
+            reader.read_row(&mut row).map_err(corrupt)?.ok_or_else(|| corrupt("too few rows"))?;
+            boxes.row(&row);
+        }
+    }
+    let divisor = f64::from(shrink);
+    let extent = (f64::from(stored.width) / divisor, f64::from(stored.height) / divisor);
+    Ok(Reduced { raster: boxes.finish(), extent })
+}
+
+/// Averages squares of pixels of `C` samples, colour weighted by alpha, into RGB or RGBA.
+struct Boxes<const C: usize> {
+    shrink: usize,
+    sums: Vec<[u32; C]>,
+    rows_in: u32,
+    width: usize,
+    out: Raster,
+    rows_out: usize,
+    rows_left: u32,
+}
+
+impl<const C: usize> Boxes<C> {
+    const ALPHA: bool = C.is_multiple_of(2);
+
+    fn new(stored: Size, shrink: u32) -> Self {
+        let size = reduced_size(stored, shrink);
+        Self {
+            shrink: shrink as usize,
+            sums: vec![[0; C]; size.width as usize],
+            rows_in: 0,
+            width: stored.width as usize,
+            out: Raster::new(size, if Self::ALPHA { 4 } else { 3 }),
+            rows_out: 0,
+            rows_left: stored.height,
+        }
+    }
+
+    fn row(&mut self, row: &[u8]) {
+        let (pixels, _) = row.as_chunks::<C>();
+        if self.shrink == 1 {
+            return self.emit_row(|out, x| write::<C>(out, pixels[x]));
+        }
+        for (sum, square) in self.sums.iter_mut().zip(pixels.chunks(self.shrink)) {
+            for pixel in square {
+                let weight = if Self::ALPHA { u32::from(pixel[C - 1]) } else { 1 };
+                for (sum, sample) in sum.iter_mut().zip(&pixel[..C - usize::from(Self::ALPHA)]) {
+                    *sum += u32::from(*sample) * weight;
+                }
+                if Self::ALPHA {
+                    sum[C - 1] += weight;
+                }
+            }
+        }
+        self.rows_in += 1;
+        self.rows_left -= 1;
+        if self.rows_in as usize == self.shrink || self.rows_left == 0 {
+            let sums = std::mem::take(&mut self.sums);
+            let (rows, width, shrink) = (self.rows_in, self.width, self.shrink);
+            self.emit_row(|out, x| {
+                let across = shrink.min(width - x * shrink) as u32;
+                write::<C>(out, mean::<C>(sums[x], rows * across));
+            });
+            self.sums = sums;
+            self.sums.fill([0; C]);
+            self.rows_in = 0;
+        }
+    }
+
+    fn emit_row(&mut self, fill: impl Fn(&mut [u8], usize)) {
+        let stride = self.out.stride();
+        let channels = self.out.channels;
+        let start = self.rows_out * stride;
+        for (x, out) in self.out.data[start..start + stride].chunks_exact_mut(channels).enumerate() {
+            fill(out, x);
+        }
+        self.rows_out += 1;
+    }
+
+    fn finish(self) -> Raster {
+        self.out
+    }
+}
+
+fn mean<const C: usize>(sums: [u32; C], count: u32) -> [u8; C] {
+    let divide = |sum: u32, by: u32| ((sum + by / 2) / by) as u8;
+    if !C.is_multiple_of(2) {
+        return sums.map(|sum| divide(sum, count));
+    }
+    let weight = sums[C - 1];
+    if weight == 0 {
+        return [0; C];
+    }
+    let mut out = sums.map(|sum| divide(sum, weight));
+    out[C - 1] = divide(weight, count);
+    out
+}
+
+fn write<const C: usize>(out: &mut [u8], pixel: [u8; C]) {
+    match (out, pixel.as_slice()) {
+        ([r, g, b], &[y]) => (*r, *g, *b) = (y, y, y),
+        ([r, g, b, a], &[y, alpha]) => (*r, *g, *b, *a) = (y, y, y, alpha),
+        (out, pixel) => out.copy_from_slice(pixel),
+    }
+}
+
+pub(super) fn encode(raster: &Raster) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::new();
+    let mut encoder = Encoder::new(&mut out, raster.size.width, raster.size.height);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_color(if raster.channels == 4 { ColorType::Rgba } else { ColorType::Rgb });
+    encoder
+        .write_header()
+        .and_then(|mut writer| {
+            writer.write_image_data(&raster.data)?;
+            writer.finish()
+        })
+        .map_err(|error| Error::internal("encode", error))?;
+    Ok(out)
+}
+
+fn corrupt(detail: impl Into<Detail>) -> Error {
+    Error::corrupt("PNG", detail.into().0)
+}
+
+struct Detail(String);
+
+impl From<&str> for Detail {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<DecodingError> for Detail {
+    fn from(error: DecodingError) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -1,0 +1,87 @@
+//! What a source is and what decoding it would cost, from its headers alone. Everything here is linear in the
+//! length of the headers, allocates nothing that the source controls, and decodes no pixel.
+
+mod gif;
+mod jpeg;
+mod png;
+mod webp;
+
+pub(super) use jpeg::Jpeg;
+pub(super) use png::Png;
+pub(super) use webp::Webp;
+
+use super::error::Error;
+use super::geometry::Size;
+use super::orientation::Orientation;
+use super::sniff::Kind;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Probe {
+    /// Pixels as stored, before `orientation`.
+    pub stored: Size,
+    pub orientation: Orientation,
+    pub(super) coding: Coding,
+}
+
+/// What only one format has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Coding {
+    Jpeg(Jpeg),
+    Png(Png),
+    Webp(Webp),
+    Gif,
+}
+
+impl Probe {
+    pub fn kind(&self) -> Kind {
+        match self.coding {
+            Coding::Jpeg(_) => Kind::Jpeg,
+            Coding::Png(_) => Kind::Png,
+            Coding::Webp(_) => Kind::Webp,
+            Coding::Gif => Kind::Gif,
+        }
+    }
+
+    /// Size as a viewer sees it.
+    pub fn size(&self) -> Size {
+        self.orientation.apply(self.stored)
+    }
+}
+
+/// Reads the headers. Sizes have no zero side.
+pub fn probe(source: &[u8]) -> Result<Probe, Error> {
+    let kind = Kind::of(source);
+    let probe = match kind {
+        Kind::Jpeg => jpeg::probe(source)?,
+        Kind::Png => png::probe(source)?,
+        Kind::Webp => webp::probe(source)?,
+        Kind::Gif => gif::probe(source)?,
+        other => return Err(Error::Unsupported { what: other.as_str() }),
+    };
+    if probe.stored.width == 0 || probe.stored.height == 0 {
+        return Err(Error::corrupt(kind.as_str(), "a side of zero pixels"));
+    }
+    Ok(probe)
+}
+
+/// Big-endian numbers at a place that may lie outside.
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+fn le16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+}
+
+fn le24(bytes: &[u8], at: usize) -> Option<u32> {
+    let [a, b, c] = bytes.get(at..at.checked_add(3)?)?.try_into().ok()?;
+    Some(u32::from_le_bytes([a, b, c, 0]))
+}
+
+fn le32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}

@@ -1,0 +1,197 @@
+//! The CPU pool of media work: a bounded queue, then a running permit. Full means refused at once, so that the
+//! answer is `503` with `Retry-After` and not a growing line; a job that nobody waits for any more is taken
+//! out of the queue and never starts; a panic in a job is that job's error.
+//!
+//! Own threads, not tokio's blocking pool: their number is the running permit itself, the queue can be counted
+//! and abandoned entries removed from its middle, no runtime is needed (actix has one per worker, each with
+//! its own blocking pool), and a runtime's shutdown does not wait for codecs. What a job does is the caller's.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use futures_util::FutureExt as _;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+/// Enough for libwebp and libjpeg, which keep their tables on the heap.
+const STACK_BYTES: usize = 2 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Jobs that run at once; at least one.
+    pub threads: usize,
+    /// Jobs that may wait besides. Zero admits only what can start at once.
+    pub queue: usize,
+}
+
+impl Default for Config {
+    /// A thread per core, and a line that each works off in about a second.
+    fn default() -> Self {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        Self { threads, queue: threads * 16 }
+    }
+}
+
+/// Why a job gave no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The queue is full; later there may be room.
+    #[error("the media queue is full")]
+    Busy,
+    /// The job panicked. The text is for logs.
+    #[error("a media job panicked: {0}")]
+    Panicked(String),
+    /// The pool was dropped before the job started.
+    #[error("the media pool is closed")]
+    Closed,
+}
+
+/// Dropping it refuses what still waits and lets what runs finish.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(u64, Job)>,
+    running: usize,
+    tickets: u64,
+    closed: bool,
+}
+
+/// Gives its place back through the argument before it reports its result.
+type Job = Box<dyn FnOnce(&Shared) + Send>;
+
+impl Pool {
+    /// Starts the threads.
+    pub fn new(config: Config) -> std::io::Result<Self> {
+        let config = Config { threads: config.threads.max(1), ..config };
+        let shared = Arc::new(Shared { config, state: Mutex::default(), work: Condvar::new() });
+        let pool = Self { shared: shared.clone() };
+        for number in 0..config.threads {
+            let shared = shared.clone();
+            thread::Builder::new()
+                .name(format!("media-{number}"))
+                .stack_size(STACK_BYTES)
+                .spawn(move || shared.work_off())?;
+        }
+        Ok(pool)
+    }
+
+    /// Runs `job` on the pool. Dropping the future before the job starts cancels it; once started it runs to
+    /// its end, and its result is thrown away.
+    pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let ticket = self.shared.enqueue(Box::new(move |shared: &Shared| {
+            let result =
+                catch_unwind(AssertUnwindSafe(job)).map_err(|panic| Error::Panicked(text_of(&*panic)));
+            // First give the place back: who has its result may ask for the next one at once.
+            shared.state.lock().running -= 1;
+            // An unwanted result is dropped here, and that may panic as well.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(sender.send(result))));
+        }))?;
+        let _cancel = Cancel { shared: &self.shared, ticket };
+        receiver.map(|result| result.unwrap_or(Err(Error::Closed))).await
+    }
+
+    /// Jobs that wait.
+    pub fn depth(&self) -> usize {
+        self.shared.state.lock().waiting.len()
+    }
+
+    /// Jobs that run.
+    pub fn running(&self) -> usize {
+        self.shared.state.lock().running
+    }
+
+    pub fn config(&self) -> Config {
+        self.shared.config
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let abandoned = {
+            let mut state = self.shared.state.lock();
+            state.closed = true;
+            std::mem::take(&mut state.waiting)
+        };
+        // Jobs own what their callers gave them; dropping that is not done under the lock.
+        drop(abandoned);
+        self.shared.work.notify_all();
+    }
+}
+
+impl Shared {
+    fn enqueue(&self, job: Job) -> Result<u64, Error> {
+        let mut state = self.state.lock();
+        if state.running + state.waiting.len() >= self.config.threads + self.config.queue {
+            return Err(Error::Busy);
+        }
+        let ticket = state.tickets;
+        state.tickets += 1;
+        state.waiting.push_back((ticket, job));
+        drop(state);
+        self.work.notify_one();
+        Ok(ticket)
+    }
+
+    fn work_off(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some((_, job)) = state.waiting.pop_front() {
+                state.running += 1;
+                drop(state);
+                job(self);
+                state = self.state.lock();
+            } else if state.closed {
+                return;
+            } else {
+                self.work.wait(&mut state);
+            }
+        }
+    }
+
+    fn remove(&self, ticket: u64) {
+        let job = {
+            let mut state = self.state.lock();
+            // Tickets ascend along the queue.
+            let place = state.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket);
+            place.ok().and_then(|at| state.waiting.remove(at))
+        };
+        drop(job);
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("waiting", &self.waiting.len()).field("running", &self.running).finish()
+    }
+}
+
+/// Takes the job out of the queue when its caller goes away.
+struct Cancel<'a> {
+    shared: &'a Shared,
+    ticket: u64,
+}
+
+impl Drop for Cancel<'_> {
+    fn drop(&mut self) {
+        self.shared.remove(self.ticket);
+    }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
