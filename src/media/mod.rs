@@ -3,5 +3,6 @@
 pub mod image;
 pub mod pool;
 mod source;
+pub mod video;
 
 pub use source::{ReadError, Source};

@@ -1,0 +1,204 @@
+//! HLS playlists (RFC 8216, version 7: fragmented MP4). All URIs are relative, so a movie can be served below any path.
+
+use std::fmt::Write as _;
+
+use super::Error;
+use super::asset::{Asset, Rendition};
+use super::bitrate::{self, Bitrate};
+use super::movie::Movie;
+use super::segments::{Segment, Segmentation};
+use super::track::{Format, Track, VideoFormat};
+
+/// `master.m3u8`. Sound tracks form one group for each codec, since a variant names the codecs of all it may play.
+pub fn master_playlist(movie: &Movie, segmentation: &Segmentation) -> String {
+    let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    let groups = audio_groups(movie, segmentation);
+    // A single sound track without video needs no group: the variant is that track.
+    let alone = movie.video.is_none() && movie.audio.len() == 1;
+    if !alone {
+        for group in &groups {
+            write_media(&mut out, movie, group);
+        }
+    }
+    match &movie.video {
+        Some(video) => {
+            let rate = rate_of(video, &segmentation.video);
+            let source = VariantVideo { track: video, rate };
+            match groups.is_empty() {
+                true => write_variant(&mut out, Some(&source), None, Rendition::Source, false),
+                false => groups
+                    .iter()
+                    .for_each(|g| write_variant(&mut out, Some(&source), Some(g), Rendition::Source, true)),
+            }
+        }
+        None => {
+            for group in &groups {
+                let first = Rendition::SourceAudio(group.first());
+                write_variant(&mut out, None, Some(group), first, !alone);
+            }
+        }
+    }
+    out
+}
+
+/// `{rendition}/index.m3u8`
+pub fn media_playlist(
+    movie: &Movie,
+    segmentation: &Segmentation,
+    rendition: Rendition,
+) -> Result<String, Error> {
+    let (track, segments) = pick(movie, segmentation, rendition)?;
+    let mut out = String::with_capacity(160 + segments.len() * 40);
+    out.push_str("#EXTM3U\n#EXT-X-VERSION:7\n");
+    let target = target_seconds(track, segments);
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "#EXT-X-TARGETDURATION:{target}");
+    out.push_str("#EXT-X-MEDIA-SEQUENCE:1\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    out.push_str("#EXT-X-MAP:URI=\"init.mp4\"\n");
+    for (index, segment) in segments.iter().enumerate() {
+        // Differences of rounded times, so that rounding never adds up.
+        let micros = micros(segment.end, track.timescale) - micros(segment.start, track.timescale);
+        let _ = writeln!(out, "#EXTINF:{}.{:06},", micros / 1_000_000, micros % 1_000_000);
+        let _ = writeln!(out, "seg-{}.m4s", index + 1);
+    }
+    out.push_str("#EXT-X-ENDLIST\n");
+    Ok(out)
+}
+
+/// The track and segments of a rendition, if the movie has it.
+pub(super) fn pick<'a>(
+    movie: &'a Movie,
+    segmentation: &'a Segmentation,
+    rendition: Rendition,
+) -> Result<(&'a Track, &'a [Segment]), Error> {
+    let found = match rendition {
+        Rendition::Source => movie.video.as_ref().map(|track| (track, &*segmentation.video)),
+        Rendition::SourceAudio(index) => {
+            let segments = segmentation.audio.get(usize::from(index)).map(|segments| &**segments);
+            movie.audio.get(usize::from(index)).zip(segments)
+        }
+    };
+    found.ok_or(Error::NotFound)
+}
+
+/// Pictures per second on average, in thousandths.
+pub(super) fn frame_rate_milli(track: &Track) -> Option<u64> {
+    let ticks = track.samples.decode_time(track.end) - track.samples.decode_time(track.first);
+    let pictures = u64::from(track.end - track.first);
+    // Below 2^21 × 2^32 × 1000 < 2^63.
+    let scaled = pictures * u64::from(track.timescale) * 1000;
+    scaled.checked_add(ticks / 2)?.checked_div(ticks)
+}
+
+pub(super) fn rate_of(track: &Track, segments: &[Segment]) -> Bitrate {
+    bitrate::of(track, segments, target_seconds(track, segments))
+}
+
+struct AudioGroup {
+    id: String,
+    codec: String,
+    rate: Bitrate,
+    tracks: Vec<u16>,
+}
+
+impl AudioGroup {
+    fn first(&self) -> u16 {
+        self.tracks.first().copied().unwrap_or(0)
+    }
+}
+
+struct VariantVideo<'a> {
+    track: &'a Track,
+    rate: Bitrate,
+}
+
+fn audio_groups(movie: &Movie, segmentation: &Segmentation) -> Vec<AudioGroup> {
+    let mut groups: Vec<AudioGroup> = Vec::new();
+    for (index, (track, segments)) in (0u16..).zip(movie.audio.iter().zip(&segmentation.audio)) {
+        let rate = rate_of(track, segments);
+        match groups.iter_mut().find(|group| group.codec == track.codec) {
+            Some(group) => {
+                group.rate.peak = group.rate.peak.max(rate.peak);
+                group.rate.average = group.rate.average.max(rate.average);
+                group.tracks.push(index);
+            }
+            None => {
+                let id = match groups.len() {
+                    0 => "audio".to_owned(),
+                    n => format!("audio-{}", n + 1),
+                };
+                groups.push(AudioGroup { id, codec: track.codec.clone(), rate, tracks: vec![index] });
+            }
+        }
+    }
+    groups
+}
+
+fn write_media(out: &mut String, movie: &Movie, group: &AudioGroup) {
+    for &index in &group.tracks {
+        let Some(track) = movie.audio.get(usize::from(index)) else { continue };
+        let default = if index == group.first() { "YES" } else { "NO" };
+        let number = index + 1;
+        let name = match &track.language {
+            Some(language) => format!("{language} {number}"),
+            None => format!("Audio {number}"),
+        };
+        let _ = write!(out, "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"{}\",NAME=\"{name}\"", group.id);
+        if let Some(language) = &track.language {
+            let _ = write!(out, ",LANGUAGE=\"{language}\"");
+        }
+        let _ = write!(out, ",DEFAULT={default},AUTOSELECT=YES");
+        if let Format::Audio(audio) = track.format
+            && audio.channels > 0
+        {
+            let _ = write!(out, ",CHANNELS=\"{}\"", audio.channels);
+        }
+        let uri = Asset::MediaPlaylist(Rendition::SourceAudio(index));
+        let _ = writeln!(out, ",URI=\"{uri}\"");
+    }
+}
+
+fn write_variant(
+    out: &mut String,
+    video: Option<&VariantVideo<'_>>,
+    audio: Option<&AudioGroup>,
+    rendition: Rendition,
+    grouped: bool,
+) {
+    let rates = [video.map(|v| v.rate), audio.map(|a| a.rate)];
+    let rates = rates.into_iter().flatten();
+    let total = rates.fold(Bitrate::default(), |sum, rate| Bitrate {
+        peak: sum.peak.saturating_add(rate.peak),
+        average: sum.average.saturating_add(rate.average),
+    });
+    let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={}", total.peak, total.average);
+    if let Some(VariantVideo { track, .. }) = video {
+        if let Format::Video(format) = track.format {
+            let (width, height) = VideoFormat::shown(&format);
+            let _ = write!(out, ",RESOLUTION={width}x{height}");
+        }
+        if let Some(milli) = frame_rate_milli(track) {
+            let _ = write!(out, ",FRAME-RATE={}.{:03}", milli / 1000, milli % 1000);
+        }
+    }
+    let codecs = [video.map(|v| v.track.codec.as_str()), audio.map(|a| a.codec.as_str())];
+    let codecs: Vec<&str> = codecs.into_iter().flatten().collect();
+    let _ = write!(out, ",CODECS=\"{}\"", codecs.join(","));
+    if let Some(group) = audio.filter(|_| grouped) {
+        let _ = write!(out, ",AUDIO=\"{}\"", group.id);
+    }
+    let _ = writeln!(out, "\n{}", Asset::MediaPlaylist(rendition));
+}
+
+/// The longest segment in seconds, rounded up.
+fn target_seconds(track: &Track, segments: &[Segment]) -> u64 {
+    let longest = segments.iter().map(Segment::duration).max().unwrap_or(0);
+    longest.div_ceil(u64::from(track.timescale)).max(1)
+}
+
+fn micros(ticks: i64, timescale: u32) -> i64 {
+    let scale = i128::from(timescale);
+    let micros = (i128::from(ticks) * 1_000_000 + scale / 2).div_euclid(scale);
+    // Ticks are below 2^56, and a timescale of 1 makes them at most 2^76 here.
+    i64::try_from(micros).unwrap_or(i64::MAX / 2)
+}
