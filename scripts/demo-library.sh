@@ -92,7 +92,7 @@ chord() {
 
 # A running time code, where a font for it is installed.
 timecode() {
-  local text="drawtext=font=monospace:text='%{pts\\:hms}':fontcolor=white@0.85:fontsize=h/28:x=w-tw-h/22:y=h/22:shadowcolor=black@0.6:shadowx=2:shadowy=2"
+  local text="drawtext=font=monospace:text='%{pts\\:hms}':fontcolor=white@0.85:fontsize=h/28:x=h/22:y=h/22:shadowcolor=black@0.6:shadowx=2:shadowy=2"
   if encode -f lavfi -i color=s=64x64:d=0.04 -vf "$text" -f null - 2>/dev/null; then echo "$text"; else echo null; fi
 }
 

@@ -111,7 +111,10 @@ install_cargo_deny() {
 
 deps_run() {
   have cargo || die 'no cargo: install a Rust toolchain first'
-  have node || die 'no node: install Node.js 18 or newer first'
+  have node || die 'no node: install Node.js 20 or newer first'
+  local version
+  version=$(node -p 'process.versions.node.split(".")[0]')
+  ((version >= 20)) || die "Node.js $version is too old: 20 or newer is needed"
   need ffmpeg ffmpeg
   need cc gcc libc6-dev
   need cmake cmake make
