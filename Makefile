@@ -1,0 +1,48 @@
+# Every command a developer needs. `make` alone lists them.
+#
+# Each target installs what it lacks first (scripts/deps.sh), so a fresh clone needs nothing
+# beforehand but a Rust toolchain and Node.js.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+# Tools that deps.sh installs for this tree alone; they win over nothing that is already on the machine.
+export PATH := $(PATH):$(CARGO_TARGET_DIR)/tools/bin
+
+DEMO ?= demo
+
+.PHONY: help deps run demo build test lint bench load
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install every outside tool (run, test, lint and bench)
+	@scripts/deps.sh run test lint bench
+
+build: ## build the release binaries
+	@scripts/deps.sh run
+	cargo build --release --locked --workspace --bins
+
+demo: ## make the demo library, if it is not there yet
+	@scripts/deps.sh run
+	@scripts/demo-library.sh "$(DEMO)"
+
+run: build demo ## build, make the demo library, start server and sidecar; Ctrl-C stops both
+	@scripts/run.sh "$(DEMO)"
+
+test: ## every test: Rust, alert rules, real browser
+	@scripts/deps.sh run test
+	@scripts/test.sh
+
+lint: ## formatting, clippy, licences and advisories, spelling
+	@scripts/deps.sh run lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo deny --log-level warn check
+	typos
+
+bench: build ## the hit path against nginx and Varnish, one core each
+	@scripts/deps.sh bench
+	@scripts/bench-hit.sh

@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# Installs the outside tools that a group of targets needs: deps.sh [run|test|lint|bench]...
+#
+# A tool that is already there is left alone, so a second call does nothing and costs milliseconds.
+# Debian and Ubuntu; a Rust toolchain and Node.js are taken for granted. What the distribution does
+# not package goes to $CARGO_TARGET_DIR/tools, never into the system.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tools="${CARGO_TARGET_DIR:-target}/tools"
+PATH="$PATH:$tools/bin"
+missing=()
+
+die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# need COMMAND PACKAGE...: remember the packages when the command is not on the machine.
+need() {
+  local command=$1
+  shift
+  have "$command" || missing+=("$@")
+}
+
+as_root() {
+  if [[ $(id -u) == 0 ]]; then "$@"
+  elif have sudo; then sudo "$@"
+  else die "need root or sudo to install: ${missing[*]}"
+  fi
+}
+
+apt_updated=
+apt_update() {
+  [[ -n $apt_updated ]] || as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  apt_updated=yes
+}
+
+# Debian starts a daemon as soon as its package is installed; nginx and Varnish would take ports
+# of this machine. policy-rc.d is the documented way to say no, for the length of this one call.
+install_missing() {
+  [[ ${#missing[@]} -gt 0 ]] || return 0
+  have apt-get || die "please install these by hand (no apt-get here): ${missing[*]}"
+  printf 'deps: installing %s\n' "${missing[*]}"
+  apt_update
+  local policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    -o Dpkg::Use-Pty=0 "${missing[@]}" >/dev/null
+  [[ -z $(trap -p EXIT) ]] || { as_root rm -f "$policy"; trap - EXIT; }
+  missing=()
+}
+
+# promtool comes in the package of the whole Prometheus server, which would be enabled as a daemon;
+# unpack the one file instead.
+install_promtool() {
+  have promtool && return 0
+  have apt-get || die "please install promtool by hand (no apt-get here)"
+  printf 'deps: unpacking promtool\n'
+  apt_update
+  local scratch
+  scratch=$(mktemp -d)
+  (cd "$scratch" && apt-get download -qq prometheus 2>/dev/null && dpkg -x prometheus_*.deb .)
+  mkdir -p "$tools/bin"
+  install -m 755 "$scratch/usr/bin/promtool" "$tools/bin/promtool"
+  rm -rf "$scratch"
+}
+
+# Debian packages Chromium; Ubuntu only as a snap, which containers cannot run. There the browser that
+# playwright-core brings is used.
+install_chromium() {
+  scripts/find-chromium.sh >/dev/null && return 0
+  if have apt-get; then
+    apt_update
+    if grep -qi '^ID=debian' /etc/os-release; then
+      missing+=(chromium fonts-dejavu-core)
+      install_missing
+      return 0
+    fi
+  fi
+  (cd tests/browser && npx playwright-core install --with-deps chromium)
+}
+
+install_node_modules() {
+  local dir=tests/browser stamp=tests/browser/node_modules/.package-lock.json
+  [[ $stamp -nt $dir/package-lock.json ]] && return 0
+  printf 'deps: npm packages of %s\n' "$dir"
+  (cd "$dir" && npm ci --no-audit --no-fund --loglevel=error)
+  touch "$stamp"
+}
+
+install_typos() {
+  have typos && return 0
+  printf 'deps: installing typos\n'
+  have python3 && python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
+  install_missing
+  mkdir -p "$tools/bin"
+  python3 -m venv "$tools/typos"
+  "$tools/typos/bin/pip" install --quiet --disable-pip-version-check typos
+  ln -sf ../typos/bin/typos "$tools/bin/typos"
+}
+
+install_cargo_deny() {
+  have cargo-deny && return 0
+  printf 'deps: building cargo-deny (a few minutes, once)\n'
+  cargo install --quiet --locked --root "$tools" --target-dir "$tools/build" cargo-deny
+  rm -rf "$tools/build"
+}
+
+deps_run() {
+  have cargo || die 'no cargo: install a Rust toolchain first'
+  have node || die 'no node: install Node.js 20 or newer first'
+  local version
+  version=$(node -p 'process.versions.node.split(".")[0]')
+  ((version >= 20)) || die "Node.js $version is too old: 20 or newer is needed"
+  need ffmpeg ffmpeg
+  need cc gcc libc6-dev
+  need cmake cmake make
+  need nasm nasm
+  need curl curl ca-certificates
+  need jpegtran libjpeg-turbo-progs # the one progressive image of the demo library
+  install_missing
+}
+
+deps_test() {
+  need jq jq
+  need ps procps
+  install_missing
+  install_promtool
+  install_node_modules
+  install_chromium
+}
+
+deps_lint() {
+  install_cargo_deny
+  install_typos
+}
+
+deps_bench() {
+  need curl curl ca-certificates
+  need wrk wrk
+  need nginx nginx-light
+  need varnishd varnish
+  need taskset util-linux
+  install_missing
+}
+
+[[ $# -gt 0 ]] || set -- run test lint bench
+# nginx and varnishd live in sbin, which is not on every user's PATH.
+PATH="$PATH:/usr/sbin:/usr/local/sbin"
+for group in "$@"; do
+  case $group in
+    run | test | lint | bench) "deps_$group" ;;
+    *) die "unknown group '$group'; one of run, test, lint, bench" ;;
+  esac
+done
