@@ -1,5 +1,6 @@
 //! Millrace: CDN edge cache and media delivery server.
 
 pub mod cache;
+pub mod delivery;
 pub mod media;
 pub mod origin;

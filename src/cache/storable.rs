@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Why a response is not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     Method,
     RequestNoStore,

@@ -1,0 +1,190 @@
+//! Derived objects: made from a source that is read through the same cache, and stored like any other.
+//!
+//! A derived answer carries the source's lifetime, and an entity tag made from the source's validator and the
+//! operation. So it goes stale with its source, and is confirmed by comparing tags instead of being made again.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use millrace_kit::{
+    clock::UnixMillis,
+    metrics::{self, Registry, catalogue},
+};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::fill::Ask;
+use crate::{
+    cache::{Head, validator},
+    media::{
+        image,
+        pool::{self, Pool},
+    },
+    origin,
+};
+
+mod image_variant;
+mod source;
+mod video;
+
+pub use image_variant::ImageVariant;
+pub use video::{Packages, VideoAsset};
+
+/// Raised whenever an operation's output changes, so that old and new are never taken for each other.
+const OPERATIONS_VERSION: u32 = 1;
+
+#[derive(Debug, Clone)]
+pub struct MediaConfig {
+    pub pool: pool::Config,
+    pub limits: image::Limits,
+    pub segment_target: Duration,
+}
+
+/// What media operations need.
+pub struct Media {
+    config: MediaConfig,
+    pool: Pool,
+    packages: Packages,
+    instruments: MediaInstruments,
+}
+
+struct MediaInstruments {
+    duration: prometheus::HistogramVec,
+    errors: prometheus::IntCounterVec,
+    depth: metrics::IntGauge,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("starting media threads: {0}")]
+    Threads(#[from] std::io::Error),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+}
+
+impl Media {
+    pub fn new(config: MediaConfig, registry: &Registry) -> Result<Self, SetupError> {
+        let instruments = MediaInstruments {
+            duration: registry.histogram(&catalogue::MEDIA_DURATION)?,
+            errors: registry.counter(&catalogue::MEDIA_ERRORS)?,
+            depth: registry.gauge(&catalogue::QUEUE_DEPTH)?.with_label_values(&["media"]),
+        };
+        Ok(Self { pool: Pool::new(config.pool)?, packages: Packages::default(), instruments, config })
+    }
+
+    /// Brings gauges up to date, before they are read.
+    pub fn observe(&self) {
+        self.instruments.depth.set(i64::try_from(self.pool.depth()).unwrap_or(i64::MAX));
+    }
+
+    /// Runs CPU work on the pool and records how it went.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let timer = self.instruments.duration.with_label_values(&[operation]).start_timer();
+        let result = match self.pool.run(job).await {
+            Ok(result) => result,
+            Err(pool::Error::Busy) => Err(Refusal::busy()),
+            Err(failed) => {
+                tracing::error!(operation, "{failed}");
+                Err(Refusal::internal("internal"))
+            }
+        };
+        match &result {
+            Ok(_) => timer.observe_duration(),
+            Err(refusal) => {
+                timer.stop_and_discard();
+                self.instruments.errors.with_label_values(&[operation, refusal.reason]).inc();
+            }
+        }
+        result
+    }
+}
+
+/// Why there is no derived object; becomes an answer like an origin's.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: StatusCode,
+    /// A word for metrics.
+    pub reason: &'static str,
+    /// Shown to the client.
+    pub detail: String,
+    pub retry_after_secs: Option<u32>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, reason, detail: detail.into(), retry_after_secs: None }
+    }
+
+    fn busy() -> Self {
+        let detail = "too much media work is waiting; try again shortly";
+        Self { retry_after_secs: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail) }
+    }
+
+    fn internal(reason: &'static str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, reason, "the operation failed; the server's log says why")
+    }
+
+    /// What the source itself makes impossible is remembered for a moment, so that a crowd does not try it again and
+    /// again.
+    fn into_response(self) -> origin::Response {
+        let lasting = self.status == StatusCode::UNPROCESSABLE_ENTITY || self.status == StatusCode::NOT_FOUND;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let control = if lasting { "public, max-age=10" } else { "no-store" };
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
+        if let Some(seconds) = self.retry_after_secs {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let body =
+            serde_json::json!({ "status": self.status.as_u16(), "title": title, "detail": self.detail }).to_string();
+        whole(self.status, headers, body.into())
+    }
+}
+
+/// Fields that a derived answer takes over from its source: together they give it the source's remaining lifetime.
+const INHERITED: [HeaderName; 5] =
+    [header::CACHE_CONTROL, header::EXPIRES, header::DATE, header::LAST_MODIFIED, header::ACCESS_CONTROL_ALLOW_ORIGIN];
+
+/// The head of what `operation` (canonical text) makes of a source.
+fn derived_fields(source: &Head, operation: &str, content_type: &'static str, now: UnixMillis) -> HeaderMap {
+    let stored = source.fields.to_header_map();
+    let mut headers = HeaderMap::new();
+    for name in INHERITED {
+        for value in stored.get_all(&name) {
+            headers.append(&name, value.clone());
+        }
+    }
+    headers.insert(header::AGE, HeaderValue::from(source.freshness.age(now).max(0) / 1000));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(tag) = entity_tag(source, operation) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers
+}
+
+/// Strong: the same operation on the same version gives the same bytes. None when the source's version is unknown.
+fn entity_tag(source: &Head, operation: &str) -> Option<HeaderValue> {
+    let version = validator::strong(&source.fields)?;
+    let text = [version, b"\n", operation.as_bytes(), b"\n", &OPERATIONS_VERSION.to_le_bytes()].concat();
+    HeaderValue::try_from(format!("\"{:032x}\"", xxh3_128(&text))).ok()
+}
+
+/// The 304 that confirms a stored derived object, when its source has not changed.
+fn confirm(ask: &Ask, fields: &HeaderMap) -> Option<origin::Response> {
+    let stored = ask.validate.as_ref()?;
+    let unchanged = validator::strong(&stored.fields).is_some()
+        && validator::strong(&stored.fields) == validator::strong(fields);
+    unchanged.then(|| whole(StatusCode::NOT_MODIFIED, fields.clone(), Bytes::new()))
+}
+
+fn whole(status: StatusCode, headers: HeaderMap, body: Bytes) -> origin::Response {
+    let content_length = Some(body.len() as u64);
+    let body = stream::iter((!body.is_empty()).then_some(Ok(body))).boxed();
+    origin::Response { status, headers, content_length, body, origin: Arc::from("derived") }
+}

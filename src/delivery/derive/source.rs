@@ -1,0 +1,176 @@
+//! A source as media operations read it: through the cache, at any place, without holding it whole.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use http::{HeaderMap, Method, StatusCode};
+
+use super::{
+    super::{
+        Core,
+        fill::{self, Fills, Object, Pace, Transfer, Upstream},
+        forward::OriginUpstream,
+        range::Spec,
+        reader::Reader,
+        request::Target,
+        resolve::{Query, Resolved},
+    },
+    Refusal,
+};
+use crate::{
+    cache::{Head, Key, control::RequestControl},
+    media::{self, ReadError},
+    origin,
+};
+
+/// Why a source cannot be read.
+pub enum SourceError {
+    Origin(origin::Error),
+    /// Something other than 200; passed on in kind.
+    Status(StatusCode),
+    Refused(Refusal),
+}
+
+/// A stored object of known length.
+#[derive(Clone)]
+pub struct Source {
+    fills: Arc<Fills>,
+    object: Object,
+    following: Option<Arc<Transfer>>,
+    length: u64,
+}
+
+/// How much of the source the operation will want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    All,
+    /// Parts; the first block to begin with.
+    Parts,
+}
+
+impl Core {
+    /// The current version of a source. What an origin answers without allowing it to be stored cannot be a source.
+    pub async fn source(&self, target: &Target, want: Want) -> Result<Source, SourceError> {
+        let seed = self.fills.store().seed();
+        let block_size = u64::from(self.fills.store().block_size());
+        let upstream: Arc<dyn Upstream> = Arc::new(OriginUpstream::new(self.chain.clone(), target));
+        let query = Query {
+            key: Key::new(target.to_string(), seed),
+            upstream,
+            method: Method::GET,
+            headers: Arc::new(HeaderMap::new()),
+            control: RequestControl::default(),
+            range: (want == Want::Parts).then_some(Spec::FromTo(0, block_size - 1)),
+        };
+        match self.resolve(&query).await {
+            Resolved::Object { available, hold: _hold, .. } if available.object.head.status == StatusCode::OK => {
+                let length = match available.length() {
+                    Some(length) => length,
+                    None => self.drain(&available.object, available.following.as_ref()).await?,
+                };
+                let (object, following) = (available.object, available.following);
+                Ok(Source { fills: self.fills.clone(), object, following, length })
+            }
+            Resolved::Object { available, .. } => Err(SourceError::Status(available.object.head.status)),
+            Resolved::Answer { response, .. } if response.status == StatusCode::OK => {
+                let detail = "the source may not be stored, so nothing can be made of it";
+                Err(SourceError::Refused(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "uncacheable", detail)))
+            }
+            Resolved::Answer { response, .. } => Err(SourceError::Status(response.status)),
+            Resolved::Failed { error, .. } => Err(SourceError::Origin(error)),
+            Resolved::NotCached { .. } => Err(SourceError::Status(StatusCode::GATEWAY_TIMEOUT)),
+        }
+    }
+
+    /// Waits for the end of a source of unannounced length; what it holds is its length.
+    async fn drain(&self, object: &Object, following: Option<&Arc<Transfer>>) -> Result<u64, SourceError> {
+        let gone = || SourceError::Refused(Refusal::internal("source"));
+        let transfer = following.ok_or_else(gone)?;
+        let mut bytes = std::pin::pin!(Reader::to_the_end(self.fills.clone(), object.clone(), transfer).into_stream());
+        while let Some(item) = bytes.next().await {
+            item.map_err(|error| SourceError::Origin(as_origin_error(&error)))?;
+        }
+        transfer.object_length().ok_or_else(gone)
+    }
+}
+
+impl Source {
+    pub fn head(&self) -> &Arc<Head> {
+        &self.object.head
+    }
+
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Identifies this version of this source, for memory caches. None when the version is not known.
+    pub fn version(&self) -> Option<String> {
+        let validator = self.object.head.strong_validator()?;
+        Some(format!("{}\n{}", self.object.key.text(), String::from_utf8_lossy(validator.as_bytes())))
+    }
+
+    pub fn reader(&self, range: Range<u64>, pace: Pace) -> Reader {
+        Reader::new(self.fills.clone(), self.object.clone(), range, pace, self.following.as_ref())
+    }
+
+    pub async fn read_all(&self) -> Result<Bytes, fill::Error> {
+        self.collect(0..self.length, Pace::Whole).await
+    }
+
+    async fn collect(&self, range: Range<u64>, pace: Pace) -> Result<Bytes, fill::Error> {
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let mut reader = self.reader(range, pace);
+        let Some(first) = reader.next().await.transpose()? else { return Ok(Bytes::new()) };
+        if first.len() == length {
+            return Ok(first);
+        }
+        let mut all = BytesMut::with_capacity(length);
+        all.extend_from_slice(&first);
+        while let Some(bytes) = reader.next().await.transpose()? {
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all.freeze())
+    }
+}
+
+impl media::Source for Source {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ReadError>> {
+        async move {
+            if range.start > range.end || range.end > self.length {
+                return Err(ReadError { detail: format!("{range:?} is not within {} bytes", self.length) });
+            }
+            self.collect(range, Pace::Demand).await.map_err(|error| ReadError { detail: error.to_string() })
+        }
+        .boxed()
+    }
+}
+
+/// For bodies of derived answers, which break when their source does.
+pub fn as_origin_error(error: &fill::Error) -> origin::Error {
+    match error {
+        fill::Error::Origin(error) => error.clone(),
+        other => origin::Error::new(&Arc::from("cache"), origin::ErrorKind::BrokenBody, other.to_string()),
+    }
+}
+
+impl SourceError {
+    /// As an answer of the derived object: the same class of error as the source's.
+    pub fn into_answer(self) -> Result<origin::Response, origin::Error> {
+        match self {
+            Self::Origin(error) => Err(error),
+            Self::Refused(refusal) => Ok(refusal.into_response()),
+            Self::Status(status) if status.is_client_error() || status.is_server_error() => {
+                Ok(Refusal::new(status, "source", format!("the source answered {status}")).into_response())
+            }
+            Self::Status(status) => {
+                let detail = format!("the source answered {status}, which is nothing to work on");
+                Ok(Refusal::new(StatusCode::BAD_GATEWAY, "source", detail).into_response())
+            }
+        }
+    }
+}

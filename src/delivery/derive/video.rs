@@ -1,0 +1,150 @@
+//! Playlists, segments and posters of a video as something that answers like an origin.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use http::StatusCode;
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+
+use super::{
+    super::{
+        Core,
+        fill::{Ask, Pace, Upstream},
+        request::Target,
+        route::Work,
+    },
+    Refusal, confirm, derived_fields,
+    source::{Source, SourceError, Want, as_origin_error},
+};
+use crate::{
+    media::video::{self, Package, Piece},
+    origin,
+};
+
+pub struct VideoAsset {
+    pub core: Arc<Core>,
+    pub source: Target,
+    pub work: Work,
+}
+
+/// Sample indexes of the videos asked for last; each at most a few megabytes.
+#[derive(Default)]
+pub struct Packages {
+    opened: Mutex<HashMap<String, Slot>>,
+}
+
+struct Slot {
+    package: Arc<OnceCell<Arc<Package>>>,
+    /// Counts up; the smallest is the least recently used.
+    used: u64,
+}
+
+const MAX_PACKAGES: usize = 64;
+
+impl Upstream for VideoAsset {
+    fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
+        async move {
+            match self.make(&ask).await {
+                Ok(response) => Ok(response),
+                Err(error) => error.into_answer(),
+            }
+        }
+        .boxed()
+    }
+
+    fn answers_head(&self) -> bool {
+        false
+    }
+}
+
+impl VideoAsset {
+    async fn make(&self, ask: &Ask) -> Result<origin::Response, SourceError> {
+        let source = self.core.source(&self.source, Want::Parts).await?;
+        let now = self.core.clock().unix_millis();
+        let (operation, content_type) = match &self.work {
+            Work::Video(asset) => (format!("video:{asset}"), asset.content_type()),
+            Work::Poster { at_millis, params } => {
+                (format!("poster:{at_millis},{}", params.canonical()), params.format().content_type())
+            }
+            Work::Fetch | Work::Image(_) => return Err(SourceError::Refused(Refusal::internal("route"))),
+        };
+        let fields = derived_fields(source.head(), &operation, content_type, now);
+        if let Some(confirmed) = confirm(ask, &fields) {
+            return Ok(confirmed);
+        }
+        let media = &self.core.media;
+        let timer = media.instruments.duration.with_label_values(&["package"]).start_timer();
+        let package = self.package(&source).await.map_err(|error| {
+            media.instruments.errors.with_label_values(&["package", reason(&error)]).inc();
+            refused(error)
+        })?;
+        match &self.work {
+            Work::Video(asset) => {
+                let splice = package.asset(asset).map_err(refused)?;
+                timer.observe_duration();
+                let body = stream::iter(splice.pieces(0..splice.len))
+                    .flat_map(move |piece| match piece {
+                        Piece::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
+                        Piece::Source(range) => source
+                            .reader(range, Pace::Demand)
+                            .into_stream()
+                            .map(|item| item.map_err(|error| as_origin_error(&error)))
+                            .boxed(),
+                    })
+                    .boxed();
+                Ok(origin::Response {
+                    status: StatusCode::OK,
+                    headers: fields,
+                    content_length: Some(splice.len),
+                    body,
+                    origin: Arc::from("derived"),
+                })
+            }
+            Work::Poster { .. } | Work::Fetch | Work::Image(_) => Err(SourceError::Refused(Refusal::internal("route"))),
+        }
+    }
+
+    async fn package(&self, source: &Source) -> Result<Arc<Package>, video::Error> {
+        let media = &self.core.media;
+        let open = || async { Package::open(source, media.config.segment_target).await.map(Arc::new) };
+        match source.version() {
+            Some(version) => media.packages.slot(version).get_or_try_init(open).await.cloned(),
+            None => open().await,
+        }
+    }
+}
+
+impl Packages {
+    fn slot(&self, version: String) -> Arc<OnceCell<Arc<Package>>> {
+        let mut opened = self.opened.lock();
+        let latest = opened.values().map(|slot| slot.used).max().unwrap_or(0) + 1;
+        if opened.len() >= MAX_PACKAGES && !opened.contains_key(&version) {
+            let oldest = opened.iter().min_by_key(|(_, slot)| slot.used).map(|(version, _)| version.clone());
+            if let Some(oldest) = oldest {
+                opened.remove(&oldest);
+            }
+        }
+        let slot = opened.entry(version).or_insert_with(|| Slot { package: Arc::default(), used: 0 });
+        slot.used = latest;
+        slot.package.clone()
+    }
+}
+
+fn reason(error: &video::Error) -> &'static str {
+    match error {
+        video::Error::Read(_) => "source",
+        video::Error::Malformed { .. } => "video_malformed",
+        video::Error::Unsupported { .. } => "video_unsupported",
+        video::Error::NotFound => "not_found",
+    }
+}
+
+fn refused(error: video::Error) -> SourceError {
+    let status = match &error {
+        video::Error::Read(_) => StatusCode::BAD_GATEWAY,
+        video::Error::Malformed { .. } | video::Error::Unsupported { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        video::Error::NotFound => StatusCode::NOT_FOUND,
+    };
+    SourceError::Refused(Refusal::new(status, reason(&error), error.to_string()))
+}

@@ -1,0 +1,192 @@
+//! Fills: one per key, detached from the clients that want it.
+//!
+//! A [`Flight`] asks an upstream for the head of an answer; everybody who wants the same key meanwhile waits for it
+//! to land. The body then runs as a [`Transfer`], which readers follow. Missing stretches of objects whose head is
+//! known get transfers of their own.
+
+use std::{collections::HashMap, sync::Arc};
+
+use http::StatusCode;
+use millrace_kit::{
+    clock::Clock,
+    metrics::{IntCounter, IntGauge},
+    tasks::Tasks,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    cache::{Content, Head, Incarnation, Key, Store},
+    origin,
+};
+
+mod flight;
+mod transfer;
+mod upstream;
+
+pub use flight::{Boarding, Landed, LandedObject, Leader, Wanted};
+pub use transfer::{Attachment, Limits, Pace, Taken, Transfer, aligned};
+pub use upstream::{Ask, Extent, Upstream};
+
+use transfer::{Context, Opened, Subject};
+
+/// Why a body could not be completed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Origin(origin::Error),
+    #[error("origin {origin} answered {status} to a request for a part")]
+    Refused { origin: Arc<str>, status: StatusCode },
+    #[error("the body ended early")]
+    Truncated,
+    #[error("the body is longer than announced")]
+    TooLong,
+    #[error("the object has changed at the origin")]
+    Changed,
+    #[error("parts of the object cannot be asked for separately")]
+    NotResumable,
+    #[error("the server is stopping")]
+    Stopped,
+}
+
+/// A stored object and where the rest of it comes from.
+#[derive(Clone)]
+pub struct Object {
+    pub key: Key,
+    pub head: Arc<Head>,
+    pub upstream: Arc<dyn Upstream>,
+    /// Fields of the request, for asking again.
+    pub headers: Arc<http::HeaderMap>,
+}
+
+/// All flights and transfers of a server.
+pub struct Fills {
+    context: Context,
+    clock: Clock,
+    tasks: Tasks,
+    in_flight: IntGauge,
+    collapsed: IntCounter,
+    flights: Mutex<HashMap<FlightKey, Arc<flight::Flight>>>,
+    transfers: Mutex<HashMap<Incarnation, Vec<Arc<Transfer>>>>,
+}
+
+/// Requests that only want the head do not wait for those that want bytes, or the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct FlightKey {
+    key: u128,
+    head_only: bool,
+}
+
+/// Instruments of the fills.
+pub struct Instruments {
+    pub in_flight: IntGauge,
+    pub collapsed: IntCounter,
+    pub resumes: IntCounter,
+    pub received: IntCounter,
+}
+
+impl Fills {
+    pub fn new(store: Arc<Store>, limits: Limits, clock: Clock, tasks: Tasks, instruments: Instruments) -> Arc<Self> {
+        let Instruments { in_flight, collapsed, resumes, received } = instruments;
+        Arc::new(Self {
+            context: Context { store, limits, resumes, received },
+            clock,
+            tasks,
+            in_flight,
+            collapsed,
+            flights: Mutex::default(),
+            transfers: Mutex::default(),
+        })
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.context.store
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Whether the block at `offset` is stored, or on its way to somebody else.
+    pub fn brings(&self, incarnation: Incarnation, offset: u64) -> bool {
+        let transfers = self.transfers.lock();
+        transfers.get(&incarnation).is_some_and(|running| running.iter().any(|one| one.serves(offset, u64::MAX)))
+    }
+
+    /// A transfer that brings the bytes at `range.start` soon: one under way, or a new one for the missing part of
+    /// `range`.
+    pub fn cover(self: &Arc<Self>, object: &Object, range: std::ops::Range<u64>, pace: Pace) -> Option<Attachment> {
+        let Content::Blocks { incarnation, block_size } = object.head.content else { return None };
+        // Longer than the head says: the head was made before the length was known, and cannot be resumed.
+        if range.end > object.head.length {
+            return None;
+        }
+        let stretch = aligned(&range, block_size, object.head.length);
+        let window = 2 * u64::from(block_size);
+        let mut transfers = self.transfers.lock();
+        let running = transfers.entry(incarnation).or_default();
+        if let Some(transfer) = running.iter().find(|transfer| transfer.serves(range.start, window)) {
+            return Some(transfer.attach());
+        }
+        let subject = Subject {
+            incarnation,
+            block_size,
+            length: Some(object.head.length),
+            validator: object.head.strong_validator(),
+            upstream: object.upstream.clone(),
+            headers: (*object.headers).clone(),
+        };
+        let transfer = Transfer::new(subject, stretch.start, Some(stretch.end), pace);
+        running.push(transfer.clone());
+        drop(transfers);
+        let attachment = transfer.attach();
+        let fills = self.clone();
+        let object = object.clone();
+        self.tasks.spawn("fill", async move {
+            fills.in_flight.inc();
+            let result = transfer.run(&fills.context, None).await;
+            fills.forget(&transfer);
+            fills.in_flight.dec();
+            match result {
+                Ok(()) => fills.inline(&object, &transfer).await,
+                Err(error) => {
+                    tracing::warn!(key = object.key.text(), "fill of a part failed: {error}");
+                    if matches!(error, Error::Changed) {
+                        fills.drop_head(&object, incarnation).await;
+                    }
+                }
+            }
+        });
+        Some(attachment)
+    }
+
+    /// A small object whose blocks came after its head is stored again as one entry.
+    async fn inline(&self, object: &Object, transfer: &Transfer) {
+        if let Some(bytes) = transfer.whole() {
+            let head = object.head.with_content(bytes.len() as u64, Content::Inline(bytes));
+            self.store().put_head(&object.key, head.into()).await;
+        }
+    }
+
+    /// Forgets a head that the origin no longer stands behind, unless it has been replaced already.
+    async fn drop_head(&self, object: &Object, incarnation: Incarnation) {
+        if let Some(crate::cache::Found::Head(head)) = self.store().find(&object.key).await
+            && matches!(head.content, Content::Blocks { incarnation: current, .. } if current == incarnation)
+        {
+            self.store().remove_head(&object.key).await;
+        }
+    }
+
+    fn register(&self, transfer: &Arc<Transfer>) {
+        self.transfers.lock().entry(transfer.incarnation()).or_default().push(transfer.clone());
+    }
+
+    fn forget(&self, transfer: &Arc<Transfer>) {
+        let mut transfers = self.transfers.lock();
+        if let Some(running) = transfers.get_mut(&transfer.incarnation()) {
+            running.retain(|other| !Arc::ptr_eq(other, transfer));
+            if running.is_empty() {
+                transfers.remove(&transfer.incarnation());
+            }
+        }
+    }
+}

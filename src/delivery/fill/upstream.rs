@@ -1,0 +1,130 @@
+//! Where a fill gets its bytes: an origin chain, or an operation that derives them.
+
+use std::ops::Range;
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use super::super::range::{self, Spec};
+use crate::{
+    cache::{Head, validator},
+    origin,
+};
+
+/// What a fill asks for.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    pub method: Method,
+    /// The client's end-to-end fields; the upstream chooses which of them to send.
+    pub headers: HeaderMap,
+    pub range: Option<Spec>,
+    /// The range is wanted only of this version.
+    pub if_range: Option<HeaderValue>,
+    /// A stored version that a 304 would confirm.
+    pub validate: Option<std::sync::Arc<Head>>,
+}
+
+/// Something that answers like an origin. A derived answer may ignore the range: then it is whole.
+pub trait Upstream: Send + Sync {
+    fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>>;
+
+    /// Whether a HEAD request costs less than a GET.
+    fn answers_head(&self) -> bool {
+        true
+    }
+}
+
+impl Ask {
+    pub fn get(headers: HeaderMap) -> Self {
+        Self { method: Method::GET, headers, range: None, if_range: None, validate: None }
+    }
+
+    /// Adds the conditions and the range to the fields to send.
+    pub fn add_to(&self, fields: &mut HeaderMap) {
+        if let Some(range) = self.range {
+            fields.insert(header::RANGE, range_value(range));
+        }
+        if let Some(validator) = &self.if_range {
+            fields.insert(header::IF_RANGE, validator.clone());
+        }
+        if let Some(stored) = &self.validate {
+            stored.add_conditions(fields);
+        }
+    }
+}
+
+fn range_value(range: Spec) -> HeaderValue {
+    let text = match range {
+        Spec::FromTo(first, last) => format!("bytes={first}-{last}"),
+        Spec::From(first) => format!("bytes={first}-"),
+        Spec::Suffix(count) => format!("bytes=-{count}"),
+    };
+    // Digits, `=` and `-` are always a valid value.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("bytes=0-"))
+}
+
+/// Which bytes of the whole an answer carries, when that is clear from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extent {
+    /// From the first byte to the end, wherever that is.
+    Whole { length: Option<u64> },
+    Part { range: Range<u64>, length: u64 },
+    /// A 206 that does not say what it is, or several parts at once.
+    Unclear,
+}
+
+impl Extent {
+    pub fn of(response: &origin::Response) -> Self {
+        if response.status != StatusCode::PARTIAL_CONTENT {
+            return Self::Whole { length: response.content_length };
+        }
+        let mut lines = response.headers.get_all(header::CONTENT_RANGE).iter();
+        let (Some(value), None) = (lines.next(), lines.next()) else { return Self::Unclear };
+        match range::parse_content_range(value.as_bytes()) {
+            Some((range, length))
+                if response.content_length.is_none_or(|declared| declared == range.end - range.start) =>
+            {
+                Self::Part { range, length }
+            }
+            _ => Self::Unclear,
+        }
+    }
+}
+
+/// Whether an answer is of the version that `expected` names.
+pub fn same_version(headers: &HeaderMap, expected: &HeaderValue) -> bool {
+    validator::strong(headers) == Some(expected.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+
+    fn response(status: u16, lines: &[(&'static str, &'static str)], length: Option<u64>) -> origin::Response {
+        let headers = lines
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        let status = StatusCode::from_u16(status).unwrap();
+        origin::Response { status, headers, content_length: length, body: stream::empty().boxed(), origin: "o".into() }
+    }
+
+    #[test]
+    fn extents() {
+        let part = Extent::Part { range: 0..5, length: 10 };
+        let cases = [
+            (response(200, &[], Some(7)), Extent::Whole { length: Some(7) }),
+            (response(200, &[("content-range", "bytes 0-4/10")], None), Extent::Whole { length: None }),
+            (response(206, &[("content-range", "bytes 0-4/10")], Some(5)), part.clone()),
+            (response(206, &[("content-range", "bytes 0-4/10")], None), part),
+            (response(206, &[("content-range", "bytes 0-4/10")], Some(6)), Extent::Unclear),
+            (response(206, &[("content-range", "bytes 0-4/*")], Some(5)), Extent::Unclear),
+            (response(206, &[], Some(5)), Extent::Unclear),
+        ];
+        for (response, expected) in cases {
+            assert_eq!(Extent::of(&response), expected);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Asking the origin chain: which of the client's fields go along, and requests that the cache does not answer.
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt, future::BoxFuture};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{
+    fill::{Ask, Upstream},
+    request::Target,
+};
+use crate::origin::{self, Chain};
+
+/// The origins, asked for one target.
+pub struct OriginUpstream {
+    chain: Arc<Chain>,
+    target: String,
+}
+
+impl OriginUpstream {
+    pub fn new(chain: Arc<Chain>, target: &Target) -> Self {
+        Self { chain, target: target.to_string() }
+    }
+}
+
+impl Upstream for OriginUpstream {
+    fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
+        async move {
+            let mut request = origin::Request::new(ask.method.clone(), self.target.clone());
+            request.headers = forwarded_fields(&ask.headers);
+            ask.add_to(&mut request.headers);
+            self.chain.fetch(request).await
+        }
+        .boxed()
+    }
+}
+
+/// Fields that never go to an origin: what the cache asks for itself, what speaks of this connection only, and what
+/// a client could use to make an origin answer something that is then stored for others.
+const WITHHELD: [HeaderName; 10] = [
+    header::HOST,
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::EXPECT,
+    header::FORWARDED,
+    header::CONTENT_LENGTH,
+];
+const UNTRUSTED: [&str; 10] = [
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-forwarded-prefix",
+    "x-real-ip",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-http-method-override",
+];
+
+/// The name by which we appear in `Via`.
+pub const VIA: &str = "1.1 millrace";
+
+/// What of a client's end-to-end fields an origin gets to see.
+pub fn forwarded_fields(client: &HeaderMap) -> HeaderMap {
+    let mut fields = client.clone();
+    for name in WITHHELD {
+        fields.remove(name);
+    }
+    for name in UNTRUSTED {
+        fields.remove(name);
+    }
+    fields.append(header::VIA, HeaderValue::from_static(VIA));
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_and_spoofed_fields_stay_here() {
+        let mut client = HeaderMap::new();
+        for name in ["host", "range", "if-none-match", "x-forwarded-host", "x-original-url", "forwarded"] {
+            client.insert(HeaderName::from_static(name), HeaderValue::from_static("evil"));
+        }
+        client.insert("req-num", HeaderValue::from_static("1"));
+        client.insert("via", HeaderValue::from_static("1.1 other"));
+        let fields = forwarded_fields(&client);
+        let names: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(names, [("req-num", "1"), ("via", "1.1 other"), ("via", VIA)]);
+    }
+}

@@ -1,0 +1,43 @@
+//! Turns a request into bytes plus an outcome. [`pipeline`] is the page to read first.
+
+use std::sync::Arc;
+
+use millrace_kit::clock::Clock;
+
+mod conditional;
+mod derive;
+mod fill;
+mod forward;
+mod instruments;
+pub mod outcome;
+mod pipeline;
+pub mod range;
+mod reader;
+pub mod request;
+mod resolve;
+mod respond;
+pub mod response;
+mod route;
+
+pub use derive::{Media, MediaConfig};
+pub use fill::Limits as FillLimits;
+pub use instruments::Instruments;
+pub use outcome::{Outcome, Reason, Served};
+pub use pipeline::{Answer, Config, Delivery};
+pub use request::{BadTarget, Request, Target};
+pub use respond::replaces;
+pub use response::{Body, BodyError, Fields, Response};
+pub use route::Route;
+
+/// What both a client's request and a derived object need: a way to get at objects.
+pub(crate) struct Core {
+    fills: Arc<fill::Fills>,
+    chain: Arc<crate::origin::Chain>,
+    media: Media,
+}
+
+impl Core {
+    fn clock(&self) -> &Clock {
+        self.fills.clock()
+    }
+}

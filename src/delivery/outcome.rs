@@ -1,0 +1,211 @@
+//! What the cache made of a request, and why. The same words stand in headers, logs and metric labels.
+
+use std::fmt::Write;
+
+use http::StatusCode;
+
+use crate::{cache::storable::Refusal, origin};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Hit,
+    /// Served although stale, as the rules allow.
+    Stale,
+    /// Stale, found unchanged at the origin, and served from store.
+    Revalidated,
+    Miss,
+    /// Not the cache's business: forwarded without storing.
+    Bypass,
+    /// Answered by us with an error.
+    Error,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    Fresh,
+    /// Never seen.
+    UriMiss,
+    /// Seen, but not for these request fields.
+    VaryMiss,
+    /// Seen, but out of date and changed.
+    Expired,
+    /// Seen, but not all of the bytes asked for.
+    Partial,
+    RequestNoCache,
+    NotModified,
+    StaleAccepted,
+    StaleWhileRevalidate,
+    StaleIfError,
+    OnlyIfCached,
+    Refused(Refusal),
+    Origin(origin::ErrorKind),
+    BadRequest,
+    NotFound,
+    NotAllowed,
+    Overloaded,
+    Internal,
+}
+
+/// How an answer came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    pub outcome: Outcome,
+    pub reason: Reason,
+    /// Status of the origin's answer, when it was asked.
+    pub forward_status: Option<StatusCode>,
+    pub stored: bool,
+    /// Joined a fill that another request had started.
+    pub collapsed: bool,
+    /// Seconds of freshness left; negative when stale.
+    pub ttl: Option<i64>,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 6] =
+        [Self::Hit, Self::Stale, Self::Revalidated, Self::Miss, Self::Bypass, Self::Error];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+            Self::Error => "error",
+        }
+    }
+
+    /// The word of `X-Cache`.
+    pub fn x_cache(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Stale => "STALE",
+            Self::Revalidated => "REVALIDATED",
+            Self::Miss => "MISS",
+            Self::Bypass => "BYPASS",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+impl Reason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Expired => "stale",
+            Self::Partial => "partial",
+            Self::RequestNoCache => "request-no-cache",
+            Self::NotModified => "not-modified",
+            Self::StaleAccepted => "stale-accepted",
+            Self::StaleWhileRevalidate => "stale-while-revalidate",
+            Self::StaleIfError => "stale-if-error",
+            Self::OnlyIfCached => "only-if-cached",
+            Self::Refused(refusal) => match refusal {
+                Refusal::Method => "method",
+                Refusal::RequestNoStore => "request-no-store",
+                Refusal::NoStore => "no-store",
+                Refusal::Private => "private",
+                Refusal::Authorization => "authorization",
+                Refusal::VaryStar => "vary-star",
+                Refusal::SetCookie => "set-cookie",
+                Refusal::Status => "status",
+                Refusal::NothingToReuse => "no-lifetime-no-validator",
+            },
+            Self::Origin(kind) => kind.as_str(),
+            Self::BadRequest => "bad-request",
+            Self::NotFound => "not-found",
+            Self::NotAllowed => "not-allowed",
+            Self::Overloaded => "overloaded",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The `fwd` parameter of RFC 9211 §2.2, when the request went forward for this reason.
+    fn forward(self) -> Option<&'static str> {
+        match self {
+            Self::UriMiss => Some("uri-miss"),
+            Self::VaryMiss => Some("vary-miss"),
+            Self::Expired | Self::NotModified | Self::StaleIfError => Some("stale"),
+            Self::Partial => Some("partial"),
+            Self::RequestNoCache => Some("request"),
+            Self::Refused(Refusal::Method) => Some("method"),
+            Self::Refused(_) => Some("bypass"),
+            Self::Origin(_) => Some("miss"),
+            _ => None,
+        }
+    }
+}
+
+impl Served {
+    pub fn new(outcome: Outcome, reason: Reason) -> Self {
+        Self { outcome, reason, forward_status: None, stored: false, collapsed: false, ttl: None }
+    }
+
+    /// The member that we add to `Cache-Status` (RFC 9211).
+    pub fn cache_status(&self) -> String {
+        let mut text = String::with_capacity(64);
+        text.push_str("millrace");
+        let forward = self.reason.forward();
+        match (self.outcome, forward) {
+            (Outcome::Hit | Outcome::Stale, None) => text.push_str("; hit"),
+            (_, Some(forward)) => {
+                let _ = write!(text, "; fwd={forward}");
+            }
+            _ => {}
+        }
+        if let Some(status) = self.forward_status {
+            let _ = write!(text, "; fwd-status={}", status.as_u16());
+        }
+        if let Some(ttl) = self.ttl {
+            let _ = write!(text, "; ttl={ttl}");
+        }
+        if self.stored {
+            text.push_str("; stored");
+        }
+        if self.collapsed {
+            text.push_str("; collapsed");
+        }
+        if forward != Some(self.reason.as_str()) && self.reason != Reason::Fresh {
+            let _ = write!(text, "; detail={}", self.reason.as_str());
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_status_reads_as_rfc_9211_says() {
+        let hit = Served { ttl: Some(59), ..Served::new(Outcome::Hit, Reason::Fresh) };
+        let miss = Served {
+            forward_status: Some(StatusCode::OK),
+            stored: true,
+            collapsed: true,
+            ..Served::new(Outcome::Miss, Reason::UriMiss)
+        };
+        let cases = [
+            (hit, "millrace; hit; ttl=59"),
+            (miss, "millrace; fwd=uri-miss; fwd-status=200; stored; collapsed"),
+            (
+                Served { ttl: Some(-3), ..Served::new(Outcome::Stale, Reason::StaleWhileRevalidate) },
+                "millrace; hit; ttl=-3; detail=stale-while-revalidate",
+            ),
+            (
+                Served { forward_status: Some(StatusCode::NOT_MODIFIED), ..Served::new(Outcome::Revalidated, Reason::NotModified) },
+                "millrace; fwd=stale; fwd-status=304; detail=not-modified",
+            ),
+            (
+                Served::new(Outcome::Bypass, Reason::Refused(Refusal::Private)),
+                "millrace; fwd=bypass; detail=private",
+            ),
+            (Served::new(Outcome::Error, Reason::BadRequest), "millrace; detail=bad-request"),
+        ];
+        for (served, expected) in cases {
+            assert_eq!(served.cache_status(), expected);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The life of a request: target → plan → key → store or fill → answer. Every exit has an outcome and a reason.
+
+use std::{ops::Range, sync::Arc};
+
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, Method, StatusCode, header};
+use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
+
+use super::{
+    Core,
+    conditional::{self, Verdict},
+    derive::{ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    fill::{self, Extent, Fills, Upstream},
+    forward::{self, OriginUpstream},
+    instruments::{self, Instruments, OriginRequests},
+    outcome::{Outcome, Reason, Served},
+    range::{self, Spec},
+    request::Request,
+    resolve::{Query, Resolved},
+    respond::respond,
+    response::{Body, BodyError, Fields, Response},
+    route::{Plan, Route, Work},
+};
+use crate::{
+    cache::{FieldLines, Key, Store, control::RequestControl, storable::Refusal},
+    origin::{self, Chain, Origin, RetryPolicy},
+};
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub fill: fill::Limits,
+    pub retry: RetryPolicy,
+    pub media: MediaConfig,
+}
+
+/// Answers requests. Shared by all connections.
+pub struct Delivery {
+    core: Arc<Core>,
+    instruments: Instruments,
+}
+
+pub struct Answer {
+    pub route: Route,
+    pub response: Response,
+}
+
+/// An object that changed between lookup and first byte is looked up again this often.
+const MAX_CHANGES: usize = 3;
+
+impl Delivery {
+    pub fn new(
+        config: Config,
+        store: Arc<Store>,
+        origins: Vec<Arc<dyn Origin>>,
+        clock: Clock,
+        tasks: Tasks,
+        registry: &Registry,
+    ) -> Result<Self, SetupError> {
+        let chain = Chain::new(origins, config.retry).with_observer(OriginRequests::new(registry)?);
+        let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
+        let media = Media::new(config.media, registry)?;
+        let core = Arc::new(Core { fills, chain: Arc::new(chain), media });
+        Ok(Self { core, instruments: Instruments::new(registry)? })
+    }
+
+    pub fn instruments(&self) -> &Instruments {
+        &self.instruments
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        self.core.fills.store()
+    }
+
+    /// Brings gauges up to date, before they are read.
+    pub fn observe(&self) {
+        self.core.media.observe();
+    }
+
+    /// `body` is given for methods that have one.
+    pub async fn answer(&self, request: &Request, body: Option<origin::Body>) -> Answer {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Answer { route: Route::Asset, response: self.forward(request, body).await };
+        }
+        match Plan::of(&request.target) {
+            Ok(plan) => Answer { route: plan.route, response: self.get(request, &plan).await },
+            Err(bad) => {
+                let served = Served::new(Outcome::Error, Reason::BadRequest);
+                let response = Response::problem(StatusCode::BAD_REQUEST, &bad.to_string(), served);
+                Answer { route: Route::Image, response }
+            }
+        }
+    }
+
+    async fn get(&self, request: &Request, plan: &Plan) -> Response {
+        let query = self.query(request, plan);
+        for _ in 0..MAX_CHANGES {
+            match self.core.resolve(&query).await {
+                Resolved::Object { available, served, hold } => {
+                    let now = self.core.clock().unix_millis();
+                    let answer = respond(&self.core.fills, request, available, served, now).await;
+                    drop(hold);
+                    match answer {
+                        Ok(response) => return response,
+                        Err(fill::Error::Changed) => {}
+                        Err(error) => return broken(&error, served),
+                    }
+                }
+                Resolved::Answer { response, served } => return passed(request, &query, response, served),
+                Resolved::Failed { error, served } => return failed(&error, served),
+                Resolved::NotCached { served } => {
+                    return Response::problem(StatusCode::GATEWAY_TIMEOUT, "not in the cache", served);
+                }
+            }
+        }
+        broken(&fill::Error::Changed, Served::new(Outcome::Error, Reason::Origin(origin::ErrorKind::BrokenBody)))
+    }
+
+    fn query(&self, request: &Request, plan: &Plan) -> Query {
+        let core = &self.core;
+        let upstream: Arc<dyn Upstream> = match &plan.work {
+            Work::Fetch => Arc::new(OriginUpstream::new(core.chain.clone(), &plan.source)),
+            Work::Image(params) => {
+                Arc::new(ImageVariant { core: core.clone(), source: plan.source.clone(), params: *params })
+            }
+            work @ (Work::Video(_) | Work::Poster { .. }) => {
+                Arc::new(VideoAsset { core: core.clone(), source: plan.source.clone(), work: work.clone() })
+            }
+        };
+        let range = match &plan.work {
+            Work::Fetch => first_range(request),
+            // Derived objects are made whole.
+            _ => None,
+        };
+        Query {
+            key: Key::new(plan.key_text(), core.fills.store().seed()),
+            upstream,
+            method: request.method.clone(),
+            headers: request.headers.clone(),
+            control: RequestControl::parse(&*request.headers),
+            range,
+        }
+    }
+
+    /// Methods that the cache does not answer: sent on once; a success makes what is stored outdated (RFC 9111 §4.4).
+    async fn forward(&self, request: &Request, body: Option<origin::Body>) -> Response {
+        let refused = Served::new(Outcome::Error, Reason::NotAllowed);
+        if matches!(request.method, Method::TRACE | Method::CONNECT) {
+            return Response::problem(StatusCode::METHOD_NOT_ALLOWED, "this method is not answered here", refused)
+                .with(header::ALLOW, "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE");
+        }
+        let mut onward = origin::Request::new(request.method.clone(), request.target.to_string());
+        onward.headers = forward::forwarded_fields(&request.headers);
+        onward.body = body;
+        match self.core.chain.fetch(onward).await {
+            Ok(response) => {
+                let succeeded = response.status.is_success() || response.status.is_redirection();
+                if succeeded && request.method != Method::OPTIONS {
+                    let key = Key::new(request.target.to_string(), self.store().seed());
+                    self.store().remove_head(&key).await;
+                }
+                let served = Served {
+                    forward_status: Some(response.status),
+                    ..Served::new(Outcome::Bypass, Reason::Refused(Refusal::Method))
+                };
+                let length = response.content_length;
+                let bytes = response.body.map(|item| item.map_err(BodyError::from)).boxed();
+                Response::new(response.status, Fields::Own(response.headers), Body::Stream { length, bytes }, served)
+            }
+            Err(error) => failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind))),
+        }
+    }
+}
+
+fn first_range(request: &Request) -> Option<Spec> {
+    if request.method != Method::GET {
+        return None;
+    }
+    range::parse((*request.headers).first("range")?)?.first().copied()
+}
+
+/// An answer that is not stored, on its way to one client.
+fn passed(request: &Request, query: &Query, response: origin::Response, served: Served) -> Response {
+    let (status, mut headers) = (response.status, response.headers.clone());
+    if request.method == Method::HEAD {
+        let length = response.content_length;
+        let mut answer = Response::new(status, Fields::Own(headers), Body::Empty, served);
+        answer.head_length = length;
+        return answer;
+    }
+    if status == StatusCode::OK
+        && conditional::evaluate(&request.method, &request.headers, &headers) == Verdict::NotModified
+    {
+        return Response::new(StatusCode::NOT_MODIFIED, Fields::Own(headers), Body::Empty, served);
+    }
+    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless {
+        return Response::new(status, Fields::Own(headers), Body::Empty, served);
+    }
+    let (length, bytes) = match trimmed(query.range, &response, &mut headers) {
+        Some((skip, take)) => (Some(take), cut(response.body, skip, take)),
+        None => (response.content_length, response.body),
+    };
+    let bytes = bytes.map(|item| item.map_err(BodyError::from)).boxed();
+    Response::new(status, Fields::Own(headers), Body::Stream { length, bytes }, served)
+}
+
+/// A part that was asked for in whole blocks but is not stored: (bytes to skip, bytes to send) for what the client
+/// asked for; `Content-Range` says so afterwards.
+fn trimmed(asked: Option<Spec>, response: &origin::Response, headers: &mut HeaderMap) -> Option<(u64, u64)> {
+    let Extent::Part { range, length } = Extent::of(response) else { return None };
+    let range::Resolution::Parts(parts) = range::resolve(&[asked?], length) else { return None };
+    let Range { start, end } = parts.first()?.clone();
+    if start < range.start || end > range.end || (start, end) == (range.start, range.end) {
+        return None;
+    }
+    let value = format!("bytes {start}-{}/{length}", end - 1);
+    headers.insert(header::CONTENT_RANGE, value.try_into().ok()?);
+    headers.remove(header::CONTENT_LENGTH);
+    Some((start - range.start, end - start))
+}
+
+fn cut(body: origin::Body, skip: u64, take: u64) -> origin::Body {
+    let cut = stream::unfold((body, skip, take), |(mut body, mut skip, take)| async move {
+        while take > 0 {
+            let mut bytes = match body.next().await? {
+                Ok(bytes) => bytes,
+                Err(error) => return Some((Err(error), (body, skip, 0))),
+            };
+            let skipped = skip.min(bytes.len() as u64);
+            skip -= skipped;
+            bytes = bytes.slice(skipped as usize..);
+            bytes.truncate(usize::try_from(take).unwrap_or(usize::MAX));
+            if !bytes.is_empty() {
+                let left = take - bytes.len() as u64;
+                return Some((Ok(bytes), (body, skip, left)));
+            }
+        }
+        None
+    });
+    cut.boxed()
+}
+
+/// No origin could answer.
+fn failed(error: &origin::Error, served: Served) -> Response {
+    use origin::ErrorKind;
+    let (status, detail) = match error.kind {
+        ErrorKind::FirstByteTimeout | ErrorKind::IdleTimeout => {
+            (StatusCode::GATEWAY_TIMEOUT, "the origin did not answer in time")
+        }
+        ErrorKind::Forbidden => (StatusCode::NOT_FOUND, "there is nothing at this path"),
+        ErrorKind::Connect => (StatusCode::BAD_GATEWAY, "the origin cannot be reached"),
+        _ => (StatusCode::BAD_GATEWAY, "the origin's answer cannot be used"),
+    };
+    tracing::warn!("{error}");
+    Response::problem(status, detail, served)
+}
+
+/// The body broke before its first byte.
+fn broken(error: &fill::Error, served: Served) -> Response {
+    if let fill::Error::Origin(error) = error {
+        return failed(error, Served { outcome: Outcome::Error, reason: Reason::Origin(error.kind), ..served });
+    }
+    tracing::warn!("{error}");
+    let reason = Reason::Origin(origin::ErrorKind::BrokenBody);
+    let served = Served { outcome: Outcome::Error, reason, ..served };
+    Response::problem(StatusCode::BAD_GATEWAY, "the origin's answer broke off", served)
+}

@@ -1,0 +1,126 @@
+//! Reads a range of an object: inline bytes, stored blocks, and transfers that bring what is missing.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use super::fill::{Attachment, Error, Fills, Object, Pace, Taken, Transfer};
+use crate::cache::{Content, Incarnation};
+
+/// Bytes handed on at once. Small enough that the copy into the connection's write buffer stays in the CPU's
+/// cache, large enough that system calls do not dominate.
+const FRAME: usize = 64 * 1024;
+
+pub struct Reader {
+    fills: Arc<Fills>,
+    object: Object,
+    offset: u64,
+    /// None: to the end, wherever that will be.
+    end: Option<u64>,
+    pace: Pace,
+    attachment: Option<Attachment>,
+    /// The stored block under the offset.
+    block: Option<(u32, Bytes)>,
+}
+
+impl Reader {
+    /// `following` is the transfer that is known to bring the body, if any.
+    pub fn new(
+        fills: Arc<Fills>,
+        object: Object,
+        range: Range<u64>,
+        pace: Pace,
+        following: Option<&Arc<Transfer>>,
+    ) -> Self {
+        let attachment = following.map(Transfer::attach);
+        Self { fills, object, offset: range.start, end: Some(range.end), pace, attachment, block: None }
+    }
+
+    /// For an object whose length is not known before its transfer is done.
+    pub fn to_the_end(fills: Arc<Fills>, object: Object, following: &Arc<Transfer>) -> Self {
+        let attachment = Some(following.attach());
+        Self { fills, object, offset: 0, end: None, pace: Pace::Whole, attachment, block: None }
+    }
+
+    /// The next bytes, at most [`FRAME`] of them; None at the end.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        if self.end.is_some_and(|end| self.offset >= end) {
+            return None;
+        }
+        let bytes = match self.fetch().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) if self.end.is_none() => return None,
+            Ok(None) => return Some(Err(Error::Truncated)),
+            Err(error) => return Some(Err(error)),
+        };
+        let left = self.end.map_or(usize::MAX, |end| usize::try_from(end - self.offset).unwrap_or(usize::MAX));
+        let frame = bytes.slice(..bytes.len().min(left).min(FRAME));
+        self.offset += frame.len() as u64;
+        Some(Ok(frame))
+    }
+
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send {
+        stream::unfold(Some(self), |reader| async move {
+            let mut reader = reader?;
+            match reader.next().await? {
+                Ok(bytes) => Some((Ok(bytes), Some(reader))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+
+    /// Some bytes at the offset; None when the object ends there.
+    async fn fetch(&mut self) -> Result<Option<Bytes>, Error> {
+        let (incarnation, block_size) = match &self.object.head.content {
+            Content::Inline(bytes) => {
+                let skip = usize::try_from(self.offset).unwrap_or(usize::MAX).min(bytes.len());
+                return Ok((skip < bytes.len()).then(|| bytes.slice(skip..)));
+            }
+            Content::Blocks { incarnation, block_size } => (*incarnation, u64::from(*block_size)),
+        };
+        loop {
+            if let Some(attachment) = &mut self.attachment {
+                attachment.look();
+                attachment.wants(self.offset);
+                match attachment.transfer.take(self.offset) {
+                    Taken::Bytes(bytes) => {
+                        self.block = None;
+                        return Ok(Some(bytes));
+                    }
+                    Taken::Pending => {
+                        attachment.changed().await;
+                        continue;
+                    }
+                    Taken::End => return Ok(None),
+                    Taken::Failed(error) => return Err(error),
+                    Taken::NotCovered => self.attachment = None,
+                    Taken::Stored => {}
+                }
+            }
+            if let Some(bytes) = self.stored(incarnation, block_size).await {
+                return Ok(Some(bytes));
+            }
+            // Evicted since, or never there.
+            let Some(end) = self.end else { return Err(Error::NotResumable) };
+            match self.fills.cover(&self.object, self.offset..end, self.pace) {
+                Some(attachment) => self.attachment = Some(attachment),
+                None => return Err(Error::NotResumable),
+            }
+        }
+    }
+
+    async fn stored(&mut self, incarnation: Incarnation, block_size: u64) -> Option<Bytes> {
+        let index = u32::try_from(self.offset / block_size).ok()?;
+        let bytes = match &self.block {
+            Some((held, bytes)) if *held == index => bytes.clone(),
+            _ => {
+                let bytes = self.fills.store().block(incarnation, index).await?;
+                self.block = Some((index, bytes.clone()));
+                bytes
+            }
+        };
+        let skip = usize::try_from(self.offset % block_size).unwrap_or(usize::MAX);
+        (skip < bytes.len()).then(|| bytes.slice(skip..))
+    }
+}

@@ -1,0 +1,247 @@
+//! From a key to something that may be served: from store when the rules allow, else by a fill that everybody
+//! who wants the same key shares.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode};
+use millrace_kit::clock::UnixMillis;
+
+use super::{
+    Core,
+    fill::{Ask, Attachment, Boarding, Landed, LandedObject, Leader, Object, Upstream, Wanted},
+    outcome::{Outcome, Reason, Served},
+    range::Spec,
+    respond::Available,
+};
+use crate::{
+    cache::{Found, Head, Key, control::RequestControl, freshness::Verdict, storable::Refusal},
+    origin,
+};
+
+/// What is asked of the cache.
+#[derive(Clone)]
+pub struct Query {
+    /// The resource.
+    pub key: Key,
+    pub upstream: Arc<dyn Upstream>,
+    pub method: Method,
+    /// Fields for the upstream and for choosing a variant.
+    pub headers: Arc<HeaderMap>,
+    pub control: RequestControl,
+    pub range: Option<Spec>,
+}
+
+pub enum Resolved {
+    Object {
+        available: Available,
+        served: Served,
+        /// Keeps a transfer wanted until the body's reader has taken over.
+        hold: Option<Attachment>,
+    },
+    /// To be passed on, once.
+    Answer { response: origin::Response, served: Served },
+    Failed { error: origin::Error, served: Served },
+    /// `only-if-cached` and it is not.
+    NotCached { served: Served },
+}
+
+/// A follower whose variant differs looks again, under the right key; more often than this nobody can need it.
+const MAX_ROUNDS: usize = 4;
+/// How long a stale response may stand in for an unreachable origin, when the response does not say.
+const DEFAULT_STALE_IF_ERROR: u32 = 24 * 3600;
+
+/// What the store says about a query.
+struct Lookup {
+    /// Where the answer is, or would be.
+    key: Key,
+    head: Option<Arc<Head>>,
+    reason: Reason,
+}
+
+impl Core {
+    pub async fn resolve(&self, query: &Query) -> Resolved {
+        let mut last_key = query.key.clone();
+        for _ in 0..MAX_ROUNDS {
+            let Lookup { key, head, reason } = self.look_up(query).await;
+            let now = self.clock().unix_millis();
+            let (stale, reason) = match head {
+                None => (None, reason),
+                Some(head) => match self.usable(query, &key, head, now) {
+                    Ok(resolved) => return resolved,
+                    Err(stale) => stale,
+                },
+            };
+            if query.control.only_if_cached {
+                return Resolved::NotCached { served: Served::new(Outcome::Error, Reason::OnlyIfCached) };
+            }
+            last_key = key.clone();
+            let boarding = self.fills.board(self.wanted(query, key, stale.clone()));
+            if let Some(resolved) = self.disembark(query, boarding, stale, reason).await {
+                return resolved;
+            }
+        }
+        // Variants keep changing under us: ask alone.
+        tracing::debug!(key = last_key.text(), "giving up on sharing a fill");
+        self.pass(query, Refusal::VaryStar).await
+    }
+
+    async fn look_up(&self, query: &Query) -> Lookup {
+        let store = self.fills.store();
+        match store.find(&query.key).await {
+            None => Lookup { key: query.key.clone(), head: None, reason: Reason::UriMiss },
+            Some(Found::Head(head)) => Lookup { key: query.key.clone(), head: Some(head), reason: Reason::Expired },
+            Some(Found::Variants(spec)) => {
+                let key = query.key.variant(&spec.select(&*query.headers), store.seed());
+                match store.find(&key).await {
+                    Some(Found::Head(head)) => Lookup { key, head: Some(head), reason: Reason::Expired },
+                    _ => Lookup { key, head: None, reason: Reason::VaryMiss },
+                }
+            }
+        }
+    }
+
+    /// The stored response, when it may be used; else what to validate, and why.
+    fn usable(
+        &self,
+        query: &Query,
+        key: &Key,
+        head: Arc<Head>,
+        now: UnixMillis,
+    ) -> Result<Resolved, (Option<Arc<Head>>, Reason)> {
+        let (outcome, reason) = match head.freshness.judge(&head.control, &query.control, now) {
+            Verdict::Fresh => (Outcome::Hit, Reason::Fresh),
+            Verdict::StaleAccepted => (Outcome::Stale, Reason::StaleAccepted),
+            Verdict::StaleWhileRevalidate => {
+                // Detached: the boarding is dropped, the flight goes on.
+                let background = Query { range: None, ..query.clone() };
+                self.fills.board(self.wanted(&background, key.clone(), Some(head.clone())));
+                (Outcome::Stale, Reason::StaleWhileRevalidate)
+            }
+            Verdict::RequestWantsValidation => return Err((Some(head), Reason::RequestNoCache)),
+            Verdict::Stale => return Err((Some(head), Reason::Expired)),
+        };
+        Ok(self.stored(query, key, head, now, Served::new(outcome, reason)))
+    }
+
+    fn stored(&self, query: &Query, key: &Key, head: Arc<Head>, now: UnixMillis, served: Served) -> Resolved {
+        let served = Served { ttl: Some(head.freshness.ttl(now).div_euclid(1000)), ..served };
+        Resolved::Object { available: self.available(query, key, head), served, hold: None }
+    }
+
+    fn available(&self, query: &Query, key: &Key, head: Arc<Head>) -> Available {
+        let object = Object {
+            key: key.clone(),
+            head,
+            upstream: query.upstream.clone(),
+            headers: query.headers.clone(),
+        };
+        Available { object, following: None }
+    }
+
+    fn wanted(&self, query: &Query, key: Key, stale: Option<Arc<Head>>) -> Wanted {
+        let head_only = query.method == Method::HEAD && query.upstream.answers_head();
+        Wanted {
+            primary: query.key.clone(),
+            key,
+            upstream: query.upstream.clone(),
+            method: if head_only { Method::HEAD } else { Method::GET },
+            headers: query.headers.clone(),
+            control: query.control,
+            range: query.range,
+            stale,
+        }
+    }
+
+    /// None: the answer is not for this request, look again.
+    async fn disembark(
+        &self,
+        query: &Query,
+        mut boarding: Boarding,
+        stale: Option<Arc<Head>>,
+        reason: Reason,
+    ) -> Option<Resolved> {
+        let collapsed = !boarding.is_leader();
+        let key = |landed: &LandedObject| landed.key.clone();
+        match boarding.landed().await {
+            Landed::Object(landed) => {
+                if collapsed && landed.vary.select(&*query.headers) != landed.selection {
+                    return None;
+                }
+                let hold = match boarding.leader {
+                    Some(leader) => leader.await.ok().and_then(|leader| match leader {
+                        Leader::Attached(attachment) => Some(attachment),
+                        Leader::Answer(..) => None,
+                    }),
+                    None => None,
+                };
+                let (outcome, reason) = match landed.validated {
+                    true => (Outcome::Revalidated, Reason::NotModified),
+                    false => (Outcome::Miss, reason),
+                };
+                let served = Served {
+                    forward_status: Some(landed.status),
+                    stored: true,
+                    collapsed,
+                    ..Served::new(outcome, reason)
+                };
+                let mut available = self.available(query, &key(&landed), landed.head.clone());
+                available.following = landed.transfer.clone();
+                Some(Resolved::Object { available, served, hold })
+            }
+            Landed::Uncacheable { refusal, status } => {
+                if let Some(resolved) = self.stale_if_error(query, stale.filter(|_| status.is_server_error())) {
+                    return Some(resolved);
+                }
+                let Some(leader) = boarding.leader else { return Some(self.pass(query, refusal).await) };
+                match leader.await {
+                    Ok(Leader::Answer(response, refusal)) => {
+                        Some(Resolved::Answer { served: forwarded(&response, refusal), response })
+                    }
+                    _ => None,
+                }
+            }
+            Landed::Failed(error) => {
+                let served = Served { collapsed, ..Served::new(Outcome::Error, Reason::Origin(error.kind)) };
+                Some(self.stale_if_error(query, stale).unwrap_or(Resolved::Failed { error, served }))
+            }
+        }
+    }
+
+    /// RFC 5861 §4 and RFC 9111 §4.2.4: rather old than nothing, unless the response or the request forbids it.
+    fn stale_if_error(&self, query: &Query, stale: Option<Arc<Head>>) -> Option<Resolved> {
+        let head = stale?;
+        let now = self.clock().unix_millis();
+        let limit = i64::from(head.control.stale_if_error.unwrap_or(DEFAULT_STALE_IF_ERROR)) * 1000;
+        if head.control.forbids_stale() || query.control.no_cache || -head.freshness.ttl(now) > limit {
+            return None;
+        }
+        let key = Key::new(&*head.key, self.fills.store().seed());
+        Some(self.stored(query, &key, head, now, Served::new(Outcome::Stale, Reason::StaleIfError)))
+    }
+
+    /// Asks for this client alone, with exactly its range.
+    async fn pass(&self, query: &Query, refusal: Refusal) -> Resolved {
+        let ask = Ask {
+            method: query.method.clone(),
+            range: query.range,
+            ..Ask::get((*query.headers).clone())
+        };
+        match query.upstream.open(ask).await {
+            Ok(response) => Resolved::Answer { served: forwarded(&response, refusal), response },
+            Err(error) => {
+                let served = Served::new(Outcome::Error, Reason::Origin(error.kind));
+                Resolved::Failed { error, served }
+            }
+        }
+    }
+}
+
+fn forwarded(response: &origin::Response, refusal: Refusal) -> Served {
+    let forward_status = Some(response.status);
+    let (outcome, reason) = match response.status {
+        // Not stored only because nothing can be made of it again; to the client it is a plain miss.
+        StatusCode::NOT_FOUND | StatusCode::GONE => (Outcome::Miss, Reason::NotFound),
+        _ => (Outcome::Bypass, Reason::Refused(refusal)),
+    };
+    Served { forward_status, ..Served::new(outcome, reason) }
+}

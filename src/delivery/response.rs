@@ -1,0 +1,79 @@
+//! What delivery answers, before it becomes HTTP on a connection.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::{fill, outcome::Served};
+use crate::{cache::Head, origin};
+
+/// A body that broke: the connection must be cut, so that nobody takes the rest for the whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error(transparent)]
+    Fill(#[from] fill::Error),
+    #[error(transparent)]
+    Origin(#[from] origin::Error),
+}
+
+pub enum Body {
+    Empty,
+    Full(Bytes),
+    Stream {
+        /// None: unknown, so the message is chunked.
+        length: Option<u64>,
+        bytes: BoxStream<'static, Result<Bytes, BodyError>>,
+    },
+}
+
+/// The end-to-end fields that came with the answer.
+pub enum Fields {
+    Stored(Arc<Head>),
+    Own(HeaderMap),
+}
+
+pub struct Response {
+    pub status: StatusCode,
+    pub fields: Fields,
+    /// Ours, replacing those of the same name in `fields`.
+    pub added: Vec<(HeaderName, HeaderValue)>,
+    pub body: Body,
+    /// To a HEAD request: the length that GET would have had; no body.
+    pub head_length: Option<u64>,
+    pub served: Served,
+}
+
+impl Body {
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Full(bytes) => Some(bytes.len() as u64),
+            Self::Stream { length, .. } => *length,
+        }
+    }
+}
+
+impl Response {
+    pub fn new(status: StatusCode, fields: Fields, body: Body, served: Served) -> Self {
+        Self { status, fields, added: Vec::new(), body, head_length: None, served }
+    }
+
+    /// An error of ours as problem details (RFC 9457). `detail` is shown to the client.
+    pub fn problem(status: StatusCode, detail: &str, served: Served) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        let body = serde_json::json!({ "status": status.as_u16(), "title": title, "detail": detail });
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self::new(status, Fields::Own(headers), Body::Full(body.to_string().into()), served)
+    }
+
+    pub fn with(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+        if let Ok(value) = value.try_into() {
+            self.added.push((name, value));
+        }
+        self
+    }
+}

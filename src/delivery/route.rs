@@ -1,0 +1,177 @@
+//! What a target asks for: a source as it is, or something derived from it.
+
+use url::form_urlencoded;
+
+use super::request::Target;
+use crate::media::{
+    image::{ParamError, Params},
+    video::{Asset, Rendition},
+};
+
+/// The kinds of answers, as metric labels name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    Asset,
+    Image,
+    Playlist,
+    Segment,
+    Poster,
+}
+
+/// What has to be done to make the answer from scratch.
+#[derive(Debug, Clone)]
+pub enum Work {
+    Fetch,
+    Image(Params),
+    Video(Asset),
+    /// The frame at so many milliseconds.
+    Poster { at_millis: u64, params: Params },
+}
+
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub route: Route,
+    /// What is asked of the origins.
+    pub source: Target,
+    pub work: Work,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadQuery {
+    #[error(transparent)]
+    Image(#[from] ParamError),
+    #[error("parameter `t` must be seconds from 0 to 1000000, such as 12.5")]
+    Time,
+}
+
+const IMAGE_EXTENSIONS: [&str; 10] = ["jpg", "jpeg", "png", "webp", "gif", "avif", "heic", "bmp", "tif", "tiff"];
+const IMAGE_PARAMETERS: [&str; 6] = ["w", "h", "fit", "q", "fm", "dpr"];
+
+impl Route {
+    pub const ALL: [Self; 5] = [Self::Asset, Self::Image, Self::Playlist, Self::Segment, Self::Poster];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asset => "asset",
+            Self::Image => "image",
+            Self::Playlist => "playlist",
+            Self::Segment => "segment",
+            Self::Poster => "poster",
+        }
+    }
+
+    /// `http_route` of OpenTelemetry.
+    pub fn template(self) -> &'static str {
+        match self {
+            Self::Asset => "/{path}",
+            Self::Image => "/{path}?w",
+            Self::Playlist => "/{path}/{playlist}",
+            Self::Segment => "/{path}/{rendition}/{segment}",
+            Self::Poster => "/{path}/poster.webp",
+        }
+    }
+}
+
+impl Plan {
+    pub fn of(target: &Target) -> Result<Self, BadQuery> {
+        if let Some((source, asset)) = Asset::locate(target.path()) {
+            return Self::of_video(target, source, asset);
+        }
+        let image = target.extension().is_some_and(|extension| {
+            IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+        });
+        if let Some(query) = target.query().filter(|_| image) {
+            let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+            if let Some(params) = Params::parse(&pairs)? {
+                let source = target.with_query(&without_image_parameters(query));
+                return Ok(Self { route: Route::Image, source, work: Work::Image(params) });
+            }
+        }
+        Ok(Self { route: Route::Asset, source: target.clone(), work: Work::Fetch })
+    }
+
+    fn of_video(target: &Target, source: &str, asset: Asset) -> Result<Self, BadQuery> {
+        let source = Target::of_path(source);
+        let route = match asset {
+            Asset::Poster => {
+                let pairs: Vec<_> = form_urlencoded::parse(target.query().unwrap_or("").as_bytes()).collect();
+                let at_millis = match pairs.iter().find(|(name, _)| name == "t") {
+                    Some((_, seconds)) => millis(seconds).ok_or(BadQuery::Time)?,
+                    None => 0,
+                };
+                let params = Params::parse(&pairs)?.unwrap_or_default();
+                return Ok(Self { route: Route::Poster, source, work: Work::Poster { at_millis, params } });
+            }
+            Asset::Segment(Rendition::Source | Rendition::SourceAudio(_), _) => Route::Segment,
+            _ => Route::Playlist,
+        };
+        Ok(Self { route, source, work: Work::Video(asset) })
+    }
+
+    /// Equal texts mean equal answers. A space cannot occur in a target, so no two kinds of work meet.
+    pub fn key_text(&self) -> String {
+        match &self.work {
+            Work::Fetch => self.source.to_string(),
+            Work::Image(params) => format!("{} image:{}", self.source, params.canonical()),
+            Work::Video(asset) => format!("{} video:{asset}", self.source),
+            Work::Poster { at_millis, params } => {
+                format!("{} poster:{at_millis},{}", self.source, params.canonical())
+            }
+        }
+    }
+}
+
+fn without_image_parameters(query: &str) -> String {
+    let keep = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or("");
+        !IMAGE_PARAMETERS.contains(&name)
+    };
+    query.split('&').filter(keep).collect::<Vec<_>>().join("&")
+}
+
+fn millis(seconds: &str) -> Option<u64> {
+    let digits = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    let seconds: f64 = seconds.parse().ok().filter(|_| seconds.bytes().all(digits))?;
+    // In range, so the conversion is exact enough and cannot wrap.
+    (0.0..=1_000_000.0).contains(&seconds).then(|| (seconds * 1000.0).round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(target: &str) -> String {
+        Plan::of(&Target::parse(target).unwrap()).unwrap().key_text()
+    }
+
+    #[test]
+    fn equal_requests_share_a_key() {
+        assert_eq!(key("/a.jpg?w=320&fm=webp"), key("/a.jpg?fm=webp&w=320"));
+        assert_eq!(key("/a.jpg?w=320&v=2"), key("/a.jpg?v=2&w=320"));
+        assert_ne!(key("/a.jpg?w=320"), key("/a.jpg?w=320&v=2"));
+        assert_ne!(key("/a.jpg?w=320"), key("/a.jpg"));
+        assert_eq!(key("/v.mp4/poster.webp?t=2.5&w=640"), key("/v.mp4/poster.webp?w=640&t=2.500"));
+    }
+
+    #[test]
+    fn only_known_shapes_are_derived() {
+        for plain in ["/a.txt?w=320", "/a.jpg?v=2", "/v.mp4", "/v.mp4/other", "/v.txt/master.m3u8", "/v.mp4/1080p/x"] {
+            let plan = Plan::of(&Target::parse(plain).unwrap()).unwrap();
+            assert_eq!(plan.route, Route::Asset, "{plain}");
+            assert_eq!(plan.source.to_string(), plain);
+        }
+        let plan = Plan::of(&Target::parse("/d/v.mp4/source/seg-3.m4s").unwrap()).unwrap();
+        assert_eq!((plan.route, plan.source.path()), (Route::Segment, "/d/v.mp4"));
+        let plan = Plan::of(&Target::parse("/a.png?x=1&w=10&y=2").unwrap()).unwrap();
+        assert_eq!(plan.source.to_string(), "/a.png?x=1&y=2");
+    }
+
+    #[test]
+    fn bad_parameters_are_named() {
+        for bad in ["/a.jpg?w=0", "/a.jpg?q=101", "/v.mp4/poster.webp?t=-1", "/v.mp4/poster.webp?t=nan"] {
+            let error = Plan::of(&Target::parse(bad).unwrap()).unwrap_err();
+            let name = bad.split(['?', '=']).nth(1).unwrap();
+            assert!(error.to_string().contains(&format!("`{name}`")), "{bad}: {error}");
+        }
+    }
+}
