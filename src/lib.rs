@@ -1,6 +1,9 @@
-//! Millrace: CDN edge cache and media delivery server.
+//! Millrace: CDN edge cache and media delivery server. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod app;
 pub mod cache;
+pub mod config;
 pub mod delivery;
+pub mod http;
 pub mod media;
 pub mod origin;

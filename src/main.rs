@@ -1,3 +1,11 @@
-//! Parses the command line and runs the command.
+//! The `millrace` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Returns memory of evicted blocks quickly and keeps small allocations cheap across threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    millrace::app::cli::main()
+}

@@ -20,4 +20,4 @@ pub use fields::{FieldLines, Fields};
 pub use freshness::Freshness;
 pub use head::{Content, Head};
 pub use key::{Key, KeySeed};
-pub use store::{Config, DiskConfig, Error, Found, Store, TierStats};
+pub use store::{Config, DiskConfig, Error, Found, Store, TierStats, disk_usage};

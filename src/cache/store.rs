@@ -360,16 +360,21 @@ fn new_seed(path: &Path) -> std::io::Result<KeySeed> {
     Ok(KeySeed(seed))
 }
 
-/// foyer misbehaves on a full disk, so the tier must fit before it is opened.
-fn check_space(disk: &DiskConfig) -> Result<(), Error> {
-    let failed = |source: std::io::Error| Error::Directory { dir: disk.dir.clone(), source };
-    let filesystem = rustix::fs::statvfs(&disk.dir).map_err(|reason| failed(reason.into()))?;
-    let held: u64 = std::fs::read_dir(disk.dir.join("blocks"))
+/// Bytes on disk that the tier in `dir` holds already.
+pub fn disk_usage(dir: &Path) -> u64 {
+    std::fs::read_dir(dir.join("blocks"))
         .into_iter()
         .flatten()
         .filter_map(|file| file.ok()?.metadata().ok())
         .map(|file| std::os::unix::fs::MetadataExt::blocks(&file) * 512)
-        .sum();
+        .sum()
+}
+
+/// foyer misbehaves on a full disk, so the tier must fit before it is opened.
+fn check_space(disk: &DiskConfig) -> Result<(), Error> {
+    let failed = |source: std::io::Error| Error::Directory { dir: disk.dir.clone(), source };
+    let filesystem = rustix::fs::statvfs(&disk.dir).map_err(|reason| failed(reason.into()))?;
+    let held = disk_usage(&disk.dir);
     let free = filesystem.f_bavail * filesystem.f_frsize + held;
     match free >= disk.bytes {
         true => Ok(()),

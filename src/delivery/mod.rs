@@ -19,7 +19,7 @@ mod respond;
 pub mod response;
 mod route;
 
-pub use derive::{Media, MediaConfig};
+pub use derive::{Media, MediaConfig, SetupError};
 pub use fill::Limits as FillLimits;
 pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};

@@ -1,0 +1,229 @@
+//! The command line: flags become the last configuration layer.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+use millrace_kit::{
+    clock::Clock,
+    config::{self, Faults, Layer},
+    signals::Signals,
+    telemetry,
+};
+
+use super::Server;
+use crate::config::{Raw, Settings, raw, resolve};
+
+/// Exit status for a bad configuration (`EX_USAGE`).
+const BAD_CONFIG: u8 = 64;
+
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, about = "CDN edge cache and media delivery server")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve clients from the cache and the origins.
+    Serve(Serve),
+    /// Validate a configuration file; every fault at once.
+    Check {
+        /// The file to check.
+        file: PathBuf,
+    },
+    /// Ask a running server whether it is ready (for container health checks).
+    Health {
+        /// Its admin address.
+        #[arg(long, value_name = "A:P", default_value = "127.0.0.1:8081")]
+        admin: String,
+    },
+    /// Print the configuration reference.
+    Docs,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// TOML configuration file.
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
+    /// Address and port for clients [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "A:P")]
+    listen: Option<String>,
+    /// Address and port for health, metrics and administration [default: 127.0.0.1:8081].
+    #[arg(long, value_name = "A:P")]
+    admin: Option<String>,
+    /// An origin; several form a fallback chain, in order.
+    #[arg(long, value_name = "URL|DIR")]
+    origin: Vec<String>,
+    /// Where the disk tier lives.
+    #[arg(long, value_name = "D")]
+    data_dir: Option<PathBuf>,
+    /// Size of the memory tier [default: 512MiB].
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Size of the disk tier; 0: none [default: 10GiB, at most half of what is free].
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<String>,
+    /// Threads that serve clients [default: one per core].
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// Any setting, by its dotted key.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Parses the arguments and runs the command to its exit status.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(serve) => self::serve(&serve),
+        Command::Check { file } => check(&file),
+        Command::Health { admin } => health(&admin),
+        Command::Docs => {
+            say(&config::reference::<Raw>("Configuration reference"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn serve(serve: &Serve) -> ExitCode {
+    let settings = match load(serve) {
+        Ok(settings) => settings,
+        Err(faults) => return complain(&faults),
+    };
+    if let Err(error) = telemetry::install(&settings.log) {
+        complain(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        let signals = Signals::listen()?;
+        let server = Server::start(settings, Clock::System).await?;
+        say(&format!("listening on http://{}\n", server.data_address()));
+        say(&format!("admin on http://{}\n", server.admin_address()));
+        server.run(signals).await.map_err(anyhow::Error::from)
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(serve: &Serve) -> Result<Settings, Faults> {
+    let mut layers = Vec::new();
+    if let Some(file) = &serve.config {
+        layers.push(read(file)?);
+    }
+    layers.push(Layer::env("MILLRACE", environment()));
+    layers.push(Layer::flags(flags(serve)?));
+    let mut raw: Raw = config::load(&layers)?;
+    if !serve.origin.is_empty() {
+        raw.origins = serve.origin.iter().map(|url| raw::Origin { url: url.clone(), ..Default::default() }).collect();
+    }
+    resolve(&raw)
+}
+
+fn flags(serve: &Serve) -> Result<Vec<(String, String, String)>, Faults> {
+    let data_dir = serve.data_dir.as_ref().map(|dir| dir.display().to_string());
+    let mut flags = Vec::new();
+    for (flag, key, value) in [
+        ("--listen", "server.listen", &serve.listen),
+        ("--admin", "server.admin", &serve.admin),
+        ("--data-dir", "cache.data_dir", &data_dir),
+        ("--memory", "cache.memory", &serve.memory),
+        ("--disk", "cache.disk", &serve.disk),
+        ("--workers", "server.workers", &serve.workers),
+    ] {
+        if let Some(value) = value {
+            flags.push((flag.to_owned(), key.to_owned(), value.clone()));
+        }
+    }
+    let mut faults = Faults::default();
+    for pair in &serve.set {
+        match pair.split_once('=') {
+            Some((key, value)) => flags.push(("--set".to_owned(), key.to_owned(), value.to_owned())),
+            None => faults.push(pair, "--set wants section.key=value"),
+        }
+    }
+    faults.into_result(flags)
+}
+
+/// Variables that are not Unicode cannot be ours.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn read(file: &Path) -> Result<Layer, Faults> {
+    let name = file.display().to_string();
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Layer::file(name, text)),
+        Err(error) => {
+            let mut faults = Faults::default();
+            faults.push(name, error.to_string());
+            Err(faults)
+        }
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    let checked = read(file).and_then(|layer| config::load::<Raw>(&[layer])).and_then(|raw| resolve(&raw));
+    match checked {
+        Ok(_) => {
+            say(&format!("{}: good\n", file.display()));
+            ExitCode::SUCCESS
+        }
+        Err(faults) => complain(&faults),
+    }
+}
+
+/// Asks `/health/ready` with the one request that needs no HTTP client.
+fn health(admin: &str) -> ExitCode {
+    use std::io::Read;
+    let ask = || -> std::io::Result<String> {
+        let address = admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/');
+        let mut connection = std::net::TcpStream::connect(address)?;
+        connection.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
+        write!(connection, "GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.take(64 * 1024).read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    match ask() {
+        Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {
+            say("ready\n");
+            ExitCode::SUCCESS
+        }
+        Ok(answer) => {
+            complain(&format_args!("not ready: {}", answer.lines().next().unwrap_or("no answer")));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            complain(&format_args!("{admin}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(what: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "millrace: {what}");
+    ExitCode::from(BAD_CONFIG)
+}
+
+/// To standard output, which may be closed.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

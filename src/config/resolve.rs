@@ -1,0 +1,282 @@
+//! From raw settings to what the parts are built from; everything that does not fit is collected.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use millrace_kit::{config::Faults, telemetry};
+
+use super::{Raw, raw};
+use crate::{
+    cache,
+    delivery::{self, FillLimits, MediaConfig},
+    http,
+    media::{image, pool},
+    origin::{RetryPolicy, Spec, directory, http as http_origin, parse_spec},
+};
+
+/// Settings that have been found good, as the parts want them.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    pub http: http::Config,
+    pub pages: http::Pages,
+    pub cache: cache::Config,
+    pub origins: Vec<OriginSettings>,
+    pub delivery: delivery::Config,
+    pub log: telemetry::Config,
+}
+
+#[derive(Debug, Clone)]
+pub enum OriginSettings {
+    Http(http_origin::Config),
+    Directory(directory::Config),
+}
+
+const DEFAULT_DISK: u64 = 10 << 30;
+/// With less the disk tier is not worth its upkeep.
+const LEAST_DISK: u64 = 64 << 20;
+
+pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
+    let mut faults = Faults::default();
+    let listen = address(&raw.server.listen, "server.listen", &mut faults);
+    let admin = address(&raw.server.admin, "server.admin", &mut faults);
+    let cache = cache(&raw.cache, &mut faults);
+    let fill = fill(&raw.fill, &mut faults);
+    let origins = origins(&raw.origins, &mut faults);
+    let media = media(&raw.media, &mut faults);
+    if let Err(wrong) = raw.log.parse_filter() {
+        faults.push("log.filter", wrong.to_string());
+    }
+    for (key, seconds) in [
+        ("server.header_timeout_secs", raw.server.header_timeout_secs),
+        ("server.max_connections", raw.server.max_connections),
+        ("fill.idle_secs", raw.fill.idle_secs),
+        ("media.segment_secs", raw.media.segment_secs),
+    ] {
+        if seconds == 0 {
+            faults.push(key, "must be at least 1");
+        }
+    }
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+    let http = http::Config {
+        workers: or_cores(raw.server.workers),
+        max_connections: raw.server.max_connections as usize,
+        header_timeout: seconds(raw.server.header_timeout_secs),
+        keep_alive: seconds(raw.server.keep_alive_secs),
+        drain_timeout: seconds(raw.server.drain_timeout_secs),
+    };
+    let settings = Settings {
+        listen,
+        admin,
+        http,
+        pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
+        cache,
+        origins,
+        delivery: delivery::Config { fill, retry: RetryPolicy::default(), media },
+        log: raw.log.clone(),
+    };
+    faults.into_result(settings)
+}
+
+fn address(text: &str, key: &str, faults: &mut Faults) -> SocketAddr {
+    text.parse().unwrap_or_else(|_| {
+        faults.push(key, format!("{text:?} is not an address and port such as 127.0.0.1:8080"));
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    })
+}
+
+fn bytes(text: &str, key: &str, faults: &mut Faults) -> u64 {
+    text.parse::<ByteSize>().map_or_else(
+        |_| {
+            faults.push(key, format!("{text:?} is not a size such as 512MiB"));
+            0
+        },
+        |size| size.as_u64(),
+    )
+}
+
+fn cache(raw: &raw::Cache, faults: &mut Faults) -> cache::Config {
+    let memory = bytes(&raw.memory, "cache.memory", faults);
+    if memory < 8 << 20 {
+        faults.push("cache.memory", "must be at least 8MiB");
+    }
+    let block_size = bytes(&raw.block_size, "cache.block_size", faults);
+    if !block_size.is_power_of_two() || !(64 << 10..=16 << 20).contains(&block_size) {
+        faults.push("cache.block_size", "must be a power of two from 64KiB to 16MiB");
+    }
+    let dir = data_dir(&raw.data_dir);
+    let disk = match raw.disk.as_str() {
+        "auto" => automatic_disk(&dir),
+        text => match bytes(text, "cache.disk", faults) {
+            0 => None,
+            size if size < LEAST_DISK => {
+                faults.push("cache.disk", "must be 0 or at least 64MiB");
+                None
+            }
+            size => Some(size),
+        },
+    };
+    cache::Config {
+        memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
+        disk: disk.map(|bytes| cache::DiskConfig { dir: dir.join("cache"), bytes }),
+        block_size: u32::try_from(block_size).unwrap_or(1 << 20),
+    }
+}
+
+fn data_dir(text: &str) -> PathBuf {
+    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    match text {
+        "" => var("XDG_CACHE_HOME")
+            .or_else(|| var("HOME").map(|home| home.join(".cache")))
+            .unwrap_or_else(std::env::temp_dir)
+            .join("millrace"),
+        text => PathBuf::from(text),
+    }
+}
+
+/// What a user who said nothing can spare; what an earlier run has taken already counts as free.
+fn automatic_disk(dir: &Path) -> Option<u64> {
+    let existing = dir.ancestors().find(|ancestor| ancestor.exists())?;
+    let filesystem = rustix::fs::statvfs(existing).ok()?;
+    let taken = cache::disk_usage(&dir.join("cache"));
+    let spare = (filesystem.f_bavail * filesystem.f_frsize + taken) / 2;
+    Some(spare.min(DEFAULT_DISK)).filter(|spare| *spare >= LEAST_DISK)
+}
+
+fn fill(raw: &raw::Fill, faults: &mut Faults) -> FillLimits {
+    FillLimits {
+        read_ahead: bytes(&raw.read_ahead, "fill.read_ahead", faults),
+        finish: bytes(&raw.finish_max, "fill.finish_max", faults),
+        idle: Duration::from_secs(u64::from(raw.idle_secs)),
+        resumes: raw.resumes,
+    }
+}
+
+fn origins(raw: &[raw::Origin], faults: &mut Faults) -> Vec<OriginSettings> {
+    let mut resolved = Vec::with_capacity(raw.len());
+    let mut names: Vec<Arc<str>> = Vec::new();
+    if raw.is_empty() {
+        faults.push("origins", "none is given: pass --origin URL or add [[origins]]");
+    }
+    for (index, origin) in raw.iter().enumerate() {
+        let key = |field: &str| format!("origins[{index}].{field}");
+        let spec = match parse_spec(&origin.url) {
+            Ok(spec) => spec,
+            Err(wrong) => {
+                faults.push(key("url"), wrong.to_string());
+                continue;
+            }
+        };
+        let name: Arc<str> = match (origin.name.as_str(), &spec) {
+            ("", Spec::Http(url)) => url.authority().into(),
+            ("", Spec::Directory(path)) => path.display().to_string().into(),
+            (name, _) => name.into(),
+        };
+        if names.contains(&name) {
+            faults.push(key("name"), format!("{name:?} is the name of another origin"));
+        }
+        names.push(name.clone());
+        for (field, timeout) in [
+            ("connect_timeout_ms", origin.connect_timeout_ms),
+            ("first_byte_timeout_ms", origin.first_byte_timeout_ms),
+            ("idle_timeout_ms", origin.idle_timeout_ms),
+        ] {
+            if timeout == 0 {
+                faults.push(key(field), "must be at least 1");
+            }
+        }
+        resolved.push(match spec {
+            Spec::Http(url) => OriginSettings::Http(http_origin::Config {
+                connect_timeout: Duration::from_millis(u64::from(origin.connect_timeout_ms)),
+                first_byte_timeout: Duration::from_millis(u64::from(origin.first_byte_timeout_ms)),
+                idle_timeout: Duration::from_millis(u64::from(origin.idle_timeout_ms)),
+                max_idle_connections: origin.max_idle_connections as usize,
+                host_header: (!origin.host_header.is_empty()).then(|| origin.host_header.clone()),
+                ..http_origin::Config::new(name, url)
+            }),
+            Spec::Directory(path) => OriginSettings::Directory(directory::Config {
+                cache_control: origin.cache_control.clone(),
+                follow_symlinks: origin.follow_symlinks,
+                ..directory::Config::new(name, path)
+            }),
+        });
+    }
+    resolved
+}
+
+fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
+    let threads = or_cores(raw.threads);
+    MediaConfig {
+        pool: pool::Config { threads, queue: if raw.queue == 0 { threads * 16 } else { raw.queue as usize } },
+        limits: image::Limits {
+            max_source_bytes: bytes(&raw.max_source, "media.max_source", faults),
+            max_pixels: u64::from(raw.max_megapixels) * 1_000_000,
+            max_output_pixels: u64::from(raw.max_output_megapixels) * 1_000_000,
+            max_decode_bytes: bytes(&raw.max_decode, "media.max_decode", faults),
+        },
+        segment_target: Duration::from_secs(u64::from(raw.segment_secs)),
+    }
+}
+
+fn or_cores(count: u32) -> usize {
+    match count {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        count => count as usize,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_origin(url: &str) -> Raw {
+        Raw { origins: vec![raw::Origin { url: url.to_owned(), ..Default::default() }], ..Raw::default() }
+    }
+
+    #[test]
+    fn defaults_with_an_origin_are_good() {
+        let settings = resolve(&with_origin("http://127.0.0.1:9000")).unwrap();
+        assert_eq!(settings.cache.memory_bytes, 512 << 20);
+        assert_eq!(settings.listen.port(), 8080);
+    }
+
+    #[test]
+    fn every_fault_is_found() {
+        let mut raw = with_origin("ftp://x");
+        raw.server.listen = "nowhere".to_owned();
+        raw.cache.memory = "lots".to_owned();
+        raw.cache.block_size = "3MiB".to_owned();
+        raw.media.segment_secs = 0;
+        raw.log.filter = "a=b=c".to_owned();
+        raw.origins.push(raw::Origin { url: "s3://b".to_owned(), ..Default::default() });
+        let found = resolve(&raw).unwrap_err();
+        let keys: Vec<_> = found.0.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "server.listen",
+                "cache.memory",
+                "cache.memory",
+                "cache.block_size",
+                "origins[0].url",
+                "origins[1].url",
+                "log.filter",
+                "media.segment_secs"
+            ]
+        );
+    }
+
+    #[test]
+    fn origins_need_distinct_names() {
+        let mut raw = with_origin("http://a");
+        raw.origins.push(raw::Origin { url: "http://a/prefix".to_owned(), ..Default::default() });
+        assert_eq!(resolve(&raw).unwrap_err().0[0].key, "origins[1].name");
+    }
+}

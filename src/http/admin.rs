@@ -1,0 +1,129 @@
+//! The admin port: health, metrics, figures. Loopback by default.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use actix_web::{HttpResponse, http::header, web};
+use millrace_kit::metrics::{self, IntGauge, Registry, catalogue};
+
+use crate::delivery::Delivery;
+
+/// Where the process is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Starting,
+    Ready,
+    Draining,
+}
+
+pub struct Admin {
+    phase: AtomicU8,
+    registry: Registry,
+    delivery: Arc<Delivery>,
+    tiers: Tiers,
+}
+
+struct Tiers {
+    memory_bytes: IntGauge,
+    memory_capacity: IntGauge,
+    disk_capacity: IntGauge,
+}
+
+impl Phase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+
+    fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Starting,
+            1 => Self::Ready,
+            _ => Self::Draining,
+        }
+    }
+}
+
+impl Admin {
+    pub fn new(registry: Registry, delivery: Arc<Delivery>) -> Result<Self, metrics::Error> {
+        let bytes = registry.gauge(&catalogue::CACHE_TIER_BYTES)?;
+        let capacity = registry.gauge(&catalogue::CACHE_TIER_CAPACITY)?;
+        registry
+            .gauge(&catalogue::BUILD_INFO)?
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), "server"])
+            .set(1);
+        let tiers = Tiers {
+            memory_bytes: bytes.with_label_values(&["memory"]),
+            memory_capacity: capacity.with_label_values(&["memory"]),
+            disk_capacity: capacity.with_label_values(&["disk"]),
+        };
+        Ok(Self { phase: AtomicU8::new(Phase::Starting as u8), registry, delivery, tiers })
+    }
+
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    pub fn phase(&self) -> Phase {
+        Phase::from_u8(self.phase.load(Ordering::Acquire))
+    }
+
+    fn exposition(&self) -> String {
+        let stats = self.delivery.store().stats();
+        let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.tiers.memory_bytes.set(gauge(stats.memory_bytes));
+        self.tiers.memory_capacity.set(gauge(stats.memory_capacity_bytes));
+        self.tiers.disk_capacity.set(gauge(stats.disk_capacity_bytes));
+        self.delivery.observe();
+        self.registry.encode()
+    }
+}
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    for path in ["/health/live", "/livez"] {
+        config.route(path, web::get().to(live));
+    }
+    for path in ["/health", "/healthz", "/health/ready", "/readyz"] {
+        config.route(path, web::get().to(ready));
+    }
+    config.route("/metrics", web::get().to(exposition));
+    config.route("/api/v1/cache/stats", web::get().to(stats));
+    config.default_service(web::to(nothing));
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "status": "alive" }))
+}
+
+async fn ready(admin: web::Data<Admin>) -> HttpResponse {
+    let phase = admin.phase();
+    let body = serde_json::json!({ "status": phase.as_str() });
+    match phase {
+        Phase::Ready => HttpResponse::Ok().json(body),
+        Phase::Starting | Phase::Draining => HttpResponse::ServiceUnavailable().json(body),
+    }
+}
+
+async fn exposition(admin: web::Data<Admin>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE))
+        .body(admin.exposition())
+}
+
+async fn stats(admin: web::Data<Admin>) -> HttpResponse {
+    HttpResponse::Ok().json(admin.delivery.store().stats())
+}
+
+async fn nothing() -> HttpResponse {
+    let body = serde_json::json!({
+        "status": 404,
+        "title": "Not Found",
+        "detail": "the admin port has /health, /health/live, /health/ready, /metrics and /api/v1/cache/stats"
+    });
+    HttpResponse::NotFound().content_type("application/problem+json").body(body.to_string())
+}

@@ -1,0 +1,95 @@
+//! The body of an answer as actix polls it, counting what goes out and reporting when it is over.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+use futures_util::{Stream, stream::BoxStream};
+use http::{Method, StatusCode};
+
+use super::data::Data;
+use crate::delivery::{Body, BodyError, Route, Served};
+
+/// Handed to actix at once. The copy into the connection's write buffer stays in the CPU's cache.
+const FRAME: usize = 64 * 1024;
+
+/// What is recorded when the answer is over.
+pub struct Record {
+    pub data: Arc<Data>,
+    pub method: Method,
+    pub route: Route,
+    pub status: StatusCode,
+    pub served: Served,
+    pub started: Instant,
+}
+
+pub struct Sending {
+    source: Source,
+    size: BodySize,
+    sent: u64,
+    record: Record,
+}
+
+enum Source {
+    Full(Bytes),
+    Stream(BoxStream<'static, Result<Bytes, BodyError>>),
+}
+
+impl Sending {
+    /// `head_length` stands for the body of an answer to HEAD.
+    pub fn new(body: Body, head_length: Option<u64>, record: Record) -> Self {
+        let head = record.method == Method::HEAD;
+        let (source, size) = match body {
+            Body::Empty if head => (Source::Full(Bytes::new()), head_length.map_or(BodySize::None, BodySize::Sized)),
+            Body::Empty if record.status == StatusCode::NOT_MODIFIED => (Source::Full(Bytes::new()), BodySize::None),
+            Body::Empty => (Source::Full(Bytes::new()), BodySize::Sized(0)),
+            Body::Full(bytes) => {
+                let size = BodySize::Sized(bytes.len() as u64);
+                (Source::Full(bytes), size)
+            }
+            Body::Stream { length, bytes } => {
+                (Source::Stream(bytes), length.map_or(BodySize::Stream, BodySize::Sized))
+            }
+        };
+        record.data.instruments().active.inc();
+        Self { source, size, sent: 0, record }
+    }
+}
+
+impl MessageBody for Sending {
+    type Error = BodyError;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let next = match &mut self.source {
+            Source::Full(bytes) if bytes.is_empty() => None,
+            Source::Full(bytes) => Some(Ok(bytes.split_to(bytes.len().min(FRAME)))),
+            Source::Stream(stream) => match Pin::new(stream).poll_next(context) {
+                Poll::Ready(next) => next,
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        match &next {
+            Some(Ok(bytes)) => self.sent += bytes.len() as u64,
+            Some(Err(error)) => tracing::warn!("a transfer to a client broke: {error}"),
+            None => {}
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let Record { data, method, route, status, served, started } = &self.record;
+        data.instruments().active.dec();
+        data.instruments().answered(method, *route, *status, served, self.sent, started.elapsed());
+    }
+}

@@ -1,0 +1,113 @@
+//! The data port: one handler, because every path is an asset.
+
+use std::{sync::Arc, time::Instant};
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode as ActixStatus, web};
+use futures_util::{StreamExt, stream};
+use http::{HeaderValue, Method, StatusCode};
+
+use super::{
+    body::{Record, Sending},
+    pages::Pages,
+    translate,
+};
+use crate::{
+    delivery::{Answer, BadTarget, Delivery, Instruments, Outcome, Reason, Request, Response, Route, Served, Target},
+    origin,
+};
+
+pub struct Data {
+    pub delivery: Arc<Delivery>,
+    pub pages: Pages,
+}
+
+impl Data {
+    pub fn instruments(&self) -> &Instruments {
+        self.delivery.instruments()
+    }
+}
+
+pub async fn handle(
+    request: HttpRequest,
+    payload: web::Payload,
+    data: web::Data<Data>,
+) -> HttpResponse<Sending> {
+    let started = Instant::now();
+    let data = data.into_inner();
+    let headers = translate::request_headers(request.headers());
+    let id = translate::request_id(&headers);
+    let traceparent = translate::traceparent(&headers);
+    let Some(method) = translate::method(request.method()) else {
+        return finish(data, Method::GET, refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"), &id, started);
+    };
+    let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let mut answer = match Target::parse(raw) {
+        Ok(target) => match data.pages.get(&method, &target) {
+            Some(response) => Answer { route: Route::Asset, response },
+            None => {
+                let request = Request { method: method.clone(), target, headers: Arc::new(headers) };
+                let body = (!matches!(method, Method::GET | Method::HEAD)).then(|| upload(payload));
+                data.delivery.answer(&request, body).await
+            }
+        },
+        Err(bad) => {
+            let status = match bad {
+                BadTarget::TooLong => StatusCode::URI_TOO_LONG,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            refuse(status, &bad.to_string())
+        }
+    };
+    if let Some(parent) = traceparent {
+        answer.response.added.push((http::HeaderName::from_static("traceparent"), parent));
+    }
+    finish(data, method, answer, &id, started)
+}
+
+fn refuse(status: StatusCode, detail: &str) -> Answer {
+    let served = Served::new(Outcome::Error, Reason::BadRequest);
+    Answer { route: Route::Asset, response: Response::problem(status, detail, served) }
+}
+
+fn finish(data: Arc<Data>, method: Method, answer: Answer, id: &str, started: Instant) -> HttpResponse<Sending> {
+    let Answer { route, response } = answer;
+    tracing::debug!(
+        id,
+        %method,
+        status = response.status.as_u16(),
+        outcome = response.served.outcome.as_str(),
+        reason = response.served.reason.as_str(),
+        "answered"
+    );
+    let status = ActixStatus::from_u16(response.status.as_u16()).unwrap_or(ActixStatus::BAD_GATEWAY);
+    let mut head = actix_web::http::header::HeaderMap::with_capacity(24);
+    translate::response_headers(&response, id, started, &mut head);
+    let record = Record { data, method, route, status: response.status, served: response.served, started };
+    let sending = Sending::new(response.body, response.head_length, record);
+    let mut message = HttpResponse::with_body(status, sending);
+    *message.headers_mut() = head;
+    message
+}
+
+/// actix's payload stays on its worker's thread; an origin may be asked from any. A bounded channel carries the body
+/// over, and with it the back-pressure.
+fn upload(mut payload: web::Payload) -> origin::Body {
+    let (sender, receiver) = tokio::sync::mpsc::channel(8);
+    actix_web::rt::spawn(async move {
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|broken| {
+                let detail = format!("the client's body broke: {broken}");
+                origin::Error::new(&Arc::from("client"), origin::ErrorKind::BrokenBody, detail)
+            });
+            if sender.send(chunk).await.is_err() {
+                break;
+            }
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }).boxed()
+}
+
+/// A value that is known to be valid.
+pub(super) fn fixed(value: &'static str) -> HeaderValue {
+    HeaderValue::from_static(value)
+}

@@ -1,0 +1,109 @@
+//! Between actix's types and ours: request heads in, answer heads out.
+
+use std::time::Instant;
+
+use actix_web::http::header::{HeaderMap as ActixMap, HeaderName as ActixName, HeaderValue as ActixValue};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{
+    delivery::{Fields, Response, replaces},
+    origin::remove_hop_by_hop,
+};
+
+/// End-to-end fields of a client's request.
+pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(theirs.len());
+    for (name, value) in theirs {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        let value = HeaderValue::from_bytes(value.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    remove_hop_by_hop(&mut headers);
+    headers
+}
+
+pub fn method(theirs: &actix_web::http::Method) -> Option<http::Method> {
+    http::Method::from_bytes(theirs.as_str().as_bytes()).ok()
+}
+
+/// Names that an answer carries at most once, because we write them.
+const OURS: [&[u8]; 8] = [
+    b"age",
+    b"x-cache",
+    b"x-request-id",
+    b"traceparent",
+    b"content-length",
+    b"connection",
+    b"transfer-encoding",
+    b"keep-alive",
+];
+/// Control for caches like us, spent here (RFC 9213 §2.2).
+const SPENT: [&[u8]; 4] = [b"cdn-cache-control", b"surrogate-control", b"surrogate-key", b"cache-tag"];
+
+/// Writes the fields of an answer.
+pub fn response_headers(response: &Response, request_id: &str, started: Instant, into: &mut ActixMap) {
+    let skipped = |name: &[u8]| OURS.contains(&name) || SPENT.contains(&name) || replaces(&response.added, name);
+    match &response.fields {
+        Fields::Stored(head) => {
+            for (name, value) in head.fields.iter() {
+                if !skipped(&name) {
+                    append(into, &name, value);
+                }
+            }
+        }
+        Fields::Own(headers) => {
+            for (name, value) in headers {
+                if !skipped(name.as_str().as_bytes()) {
+                    append(into, name.as_str().as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
+                }
+            }
+        }
+    }
+    for (name, value) in &response.added {
+        append(into, name.as_str().as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
+    }
+    let served = &response.served;
+    append(into, b"x-cache", Bytes::from_static(served.outcome.x_cache().as_bytes()));
+    append(into, b"cache-status", served.cache_status().into());
+    append(into, b"via", Bytes::from_static(b"1.1 millrace"));
+    append(into, b"x-request-id", Bytes::copy_from_slice(request_id.as_bytes()));
+    let took = started.elapsed().as_secs_f64() * 1000.0;
+    let timing = format!("cache;desc={};dur={took:.3}", served.outcome.as_str());
+    append(into, b"server-timing", timing.into());
+}
+
+fn append(into: &mut ActixMap, name: &[u8], value: Bytes) {
+    let name = ActixName::from_bytes(name);
+    let value = ActixValue::from_maybe_shared(value);
+    if let (Ok(name), Ok(value)) = (name, value) {
+        into.append(name, value);
+    }
+}
+
+/// The client's request id when it is harmless, else one of ours.
+pub fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    let harmless = |id: &&str| {
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    match given.filter(harmless) {
+        Some(id) => id.to_owned(),
+        None => format!("{:016x}", fastrand::u64(..)),
+    }
+}
+
+/// `traceparent` of the client, if it is one (W3C Trace Context).
+pub fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get("traceparent")?;
+    let bytes = value.as_bytes();
+    let shaped = bytes.len() == 55
+        && bytes.iter().enumerate().all(|(index, byte)| match index {
+            2 | 35 | 52 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase(),
+        });
+    shaped.then(|| value.clone())
+}
