@@ -24,9 +24,14 @@ fn origin(double: &OriginDouble) -> http_origin::Http {
     http_origin::Http::new(config(double)).unwrap()
 }
 
-/// An origin that gives up quickly; long enough that a busy machine is not taken for a stalled one.
-fn impatient(double: &OriginDouble, name: &str) -> Arc<dyn Origin> {
-    let patience = Duration::from_millis(300);
+/// Long enough that a busy machine is not taken for a stalled origin.
+const PATIENT: Duration = Duration::from_secs(20);
+
+/// For tests that sit a time-out out.
+const IMPATIENT: Duration = Duration::from_millis(300);
+
+/// An origin that waits so long for a head, and for each piece of a body.
+fn named(double: &OriginDouble, name: &str, patience: Duration) -> Arc<dyn Origin> {
     let config = http_origin::Config {
         name: Arc::from(name),
         first_byte_timeout: patience,

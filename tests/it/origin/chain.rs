@@ -1,17 +1,21 @@
 //! Several origins behind one chain: retry, failover, fallback for missing assets, and going on at the same origin.
 
-use std::{fs, sync::Arc};
+use std::{fs, sync::Arc, time::Duration};
 
 use ::http::Method;
 use millrace::origin::{Chain, ErrorKind, Origin, Request, RetryPolicy, directory};
 
-use super::{collect, failure, get, impatient, text};
+use super::{IMPATIENT, PATIENT, collect, failure, get, named, text};
 use crate::origin_double::{Answer, OriginDouble, first_mismatch};
+
+fn chain(first: &OriginDouble, patience: Duration, second: &OriginDouble) -> Chain {
+    let origins = vec![named(first, "first", patience), named(second, "second", PATIENT)];
+    Chain::new(origins, RetryPolicy::default())
+}
 
 async fn two() -> (OriginDouble, OriginDouble, Chain) {
     let (first, second) = (OriginDouble::start().await, OriginDouble::start().await);
-    let chain =
-        Chain::new(vec![impatient(&first, "first"), impatient(&second, "second")], RetryPolicy::default());
+    let chain = chain(&first, PATIENT, &second);
     (first, second, chain)
 }
 
@@ -33,12 +37,13 @@ async fn a_server_error_is_retried_and_then_failed_over() {
 
 #[tokio::test]
 async fn every_failure_before_the_head_is_failed_over() {
-    for (name, answer) in [
-        ("hangs up", Answer::hang_up()),
-        ("is silent", Answer::silence()),
-        ("talks nonsense", Answer::raw("nonsense\r\n\r\n")),
+    for (name, answer, patience) in [
+        ("hangs up", Answer::hang_up(), PATIENT),
+        ("is silent", Answer::silence(), IMPATIENT),
+        ("talks nonsense", Answer::raw("nonsense\r\n\r\n"), PATIENT),
     ] {
-        let (first, second, chain) = two().await;
+        let (first, second) = (OriginDouble::start().await, OriginDouble::start().await);
+        let chain = chain(&first, patience, &second);
         first.on("/x", answer);
         second.on("/x", Answer::ok("second"));
         assert_eq!(text(chain.fetch(get("/x", &[])).await.unwrap()).await, "second", "{name}");
@@ -112,7 +117,7 @@ async fn a_directory_and_a_server_make_a_chain() {
     let directory = directory::Directory::new(directory::Config::new("disk", dir.path())).unwrap();
     let double = OriginDouble::start().await;
     double.on_any(Answer::ok("remote"));
-    let origins: Vec<Arc<dyn Origin>> = vec![Arc::new(directory), impatient(&double, "net")];
+    let origins: Vec<Arc<dyn Origin>> = vec![Arc::new(directory), named(&double, "net", PATIENT)];
     let chain = Chain::new(origins, RetryPolicy::default());
     // An encoded slash names no file, and may well mean something to a server.
     for (target, origin, body) in

@@ -9,7 +9,7 @@ use millrace::origin::{Error, ErrorKind, Origin, Request, http as http_origin};
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::{collect, config, failure, get, impatient, origin, text};
+use super::{IMPATIENT, PATIENT, collect, config, failure, get, named, origin, text};
 use crate::origin_double::{Answer, Gate, OriginDouble, first_mismatch};
 
 #[tokio::test]
@@ -225,13 +225,13 @@ async fn a_request_body_that_breaks_says_why() {
 async fn a_slow_request_body_does_not_run_into_the_first_byte_timeout() {
     let double = OriginDouble::start().await;
     double.on_any(Answer::empty(201));
-    // Seven pauses of 100 ms against a time-out of 300 ms.
-    let body = stream::iter(0..7).then(|_| async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    // Five pauses, together longer than the time-out and each well below it.
+    let body = stream::iter(0..5).then(|_| async {
+        tokio::time::sleep(IMPATIENT * 3 / 10).await;
         Ok(Bytes::from_static(b"x"))
     });
     let request = Request { body: Some(body.boxed()), ..Request::new(Method::PUT, "/x") };
-    assert_eq!(impatient(&double, "o").fetch(request).await.unwrap().status, 201);
+    assert_eq!(named(&double, "o", IMPATIENT).fetch(request).await.unwrap().status, 201);
 }
 
 #[tokio::test]
@@ -275,7 +275,8 @@ async fn a_body_that_does_not_arrive_whole_ends_in_an_error() {
         ),
     ] {
         double.on("/x", answer);
-        let answer = impatient(&double, "main").fetch(get("/x", &[])).await.unwrap();
+        let patience = if kind == ErrorKind::IdleTimeout { IMPATIENT } else { PATIENT };
+        let answer = named(&double, "main", patience).fetch(get("/x", &[])).await.unwrap();
         assert_eq!(answer.status, 200, "{name}");
         let (bytes, error) = collect(answer.body).await.err().unwrap_or_else(|| panic!("{name} came whole"));
         assert_eq!((&*error.origin, error.kind), ("main", kind), "{name}: {error}");
@@ -341,11 +342,11 @@ async fn a_coding_nobody_knows_is_read_to_the_end_of_the_connection() {
 async fn an_origin_that_does_not_answer_is_timed_out() {
     let double = OriginDouble::start().await;
     double.on("/x", Answer::silence());
-    let origin = impatient(&double, "main");
+    let origin = named(&double, "main", IMPATIENT);
     let started = Instant::now();
     assert_eq!(failure(origin.fetch(get("/x", &[])).await), ErrorKind::FirstByteTimeout);
     let waited = started.elapsed();
-    assert!(waited >= Duration::from_millis(300) && waited < Duration::from_secs(5), "{waited:?}");
+    assert!(waited >= IMPATIENT && waited < Duration::from_secs(5), "{waited:?}");
     double.reach_aborted("/x", 1).await;
 }
 
