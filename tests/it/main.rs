@@ -1,1 +1,4 @@
 //! Integration tests, all in one binary: one link instead of many.
+
+mod origin;
+mod origin_double;
