@@ -198,3 +198,6 @@ impl Default for Steps {
         Self::start()
     }
 }
+
+#[cfg(test)]
+mod tests;

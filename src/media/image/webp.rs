@@ -109,11 +109,11 @@ fn decode_still(source: &[u8], size: Size, alpha: bool, scaled: bool) -> Result<
 fn refused(status: sys::VP8StatusCode) -> Error {
     use sys::VP8StatusCode as S;
     match status {
-        S::VP8_STATUS_OUT_OF_MEMORY | S::VP8_STATUS_INVALID_PARAM => {
-            internal("decode", &format!("{status:?}"))
-        }
+        S::VP8_STATUS_INVALID_PARAM => internal("decode", "invalid parameter"),
         S::VP8_STATUS_UNSUPPORTED_FEATURE => Error::Unsupported { what: "WebP feature" },
         S::VP8_STATUS_NOT_ENOUGH_DATA | S::VP8_STATUS_SUSPENDED => corrupt("ends early"),
+        // "Out of memory" is said of damaged alpha headers as well; the memory needed was admitted before.
+        // "Out of memory" is said of damaged alpha headers as well; the memory needed was admitted before.
         _ => corrupt("bad bitstream"),
     }
 }
