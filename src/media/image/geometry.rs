@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn canvas_and_content_by_fit() {
         // source, query, content, canvas, offset
-        let table: &[((u32, u32), &str, (u32, u32), (u32, u32), (u32, u32))] = &[
+        type Pair = (u32, u32);
+        let table: &[(Pair, &str, Pair, Pair, Pair)] = &[
             ((300, 200), "w=100&h=100", (100, 67), (100, 67), (0, 0)),
             ((300, 200), "w=100", (100, 67), (100, 67), (0, 0)),
             ((300, 200), "h=50", (75, 50), (75, 50), (0, 0)),

@@ -14,6 +14,7 @@ mod png;
 mod probe;
 mod raster;
 mod resize;
+mod scans;
 mod sniff;
 mod webp;
 
@@ -157,13 +158,11 @@ impl<'a> Job<'a> {
         params: &Params,
         steps: &mut Steps,
     ) -> Result<Option<Encoded>, Error> {
-        let short = matches!(self.probe.coding, Coding::Jpeg(_))
-            && params.format() == Format::Webp
-            && !self.plan.has_border();
-        if !short {
+        let Coding::Jpeg(jpeg) = &self.probe.coding else { return Ok(None) };
+        if params.format() != Format::Webp || self.plan.has_border() {
             return Ok(None);
         }
-        let Some(planes) = jpeg::decode_planes(source, self.probe.stored, self.shrink)? else {
+        let Some(planes) = jpeg::decode_planes(source, jpeg, self.probe.stored, self.shrink)? else {
             return Ok(None);
         };
         steps.done("decode");
@@ -199,3 +198,6 @@ impl Default for Steps {
         Self::start()
     }
 }
+
+#[cfg(test)]
+mod tests;

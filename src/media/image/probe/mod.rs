@@ -6,7 +6,7 @@ mod jpeg;
 mod png;
 mod webp;
 
-pub(super) use jpeg::Jpeg;
+pub(super) use jpeg::{Jpeg, segment as jpeg_segment};
 pub(super) use png::Png;
 pub(super) use webp::Webp;
 
