@@ -19,6 +19,9 @@ mod splice;
 mod tables;
 mod track;
 
+#[cfg(test)]
+mod tests;
+
 pub use asset::{Asset, Rendition};
 pub use movie::{Movie, SkippedTrack};
 pub use package::Package;

@@ -1,0 +1,1 @@
+//! Hostile files end in errors, in bounded time.
