@@ -4,3 +4,4 @@ mod fixture;
 mod hostile;
 mod packaging;
 mod playlists;
+mod posters;
