@@ -7,6 +7,7 @@ mod bitrate;
 mod boxes;
 mod codec;
 mod edits;
+pub mod faststart;
 mod fmp4;
 mod init;
 mod movie;
@@ -27,15 +28,15 @@ pub use asset::{Asset, Rendition};
 pub use movie::{Movie, SkippedTrack};
 pub use package::Package;
 pub use playlist::{master_playlist, media_playlist};
-pub use poster::{RawImage, poster};
+pub use poster::{PosterError, RawImage, poster};
 pub use samples::{Sample, SampleTable};
 pub use segments::{Segment, Segmentation};
 pub use splice::{Piece, Splice};
 pub use track::{AudioFormat, Format, Track, VideoFormat};
 
-use crate::media::{ReadError, ffmpeg};
+use crate::media::ReadError;
 
-/// Why a video answer could not be made. Except for `Read` and `Ffmpeg`, the same source gives the same error again.
+/// Why a video answer could not be made. Except for `Read`, the same source gives the same error again.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -49,11 +50,6 @@ pub enum Error {
     /// A sound request for a rendition or segment that this source does not have.
     #[error("no such rendition or segment")]
     NotFound,
-    /// A time that is negative or no number.
-    #[error("not a time")]
-    InvalidTime,
-    #[error(transparent)]
-    Ffmpeg(#[from] ffmpeg::Error),
 }
 
 impl Error {

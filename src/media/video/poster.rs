@@ -11,7 +11,7 @@ use super::samples::Sample;
 use super::splice::{Piece, Splice};
 use super::track::{Format, Track};
 use super::{Error, fmp4, init};
-use crate::media::ffmpeg::Ffmpeg;
+use crate::media::ffmpeg::{self, Ffmpeg};
 use crate::media::{ReadError, Source};
 
 /// Compressed bytes read for one still. If the way from the keyframe is longer, the keyframe itself is shown; a
@@ -23,6 +23,19 @@ const READ_BYTES: u64 = 256 * 1024;
 const WIDTHS: std::ops::RangeInclusive<u32> = 16..=4096;
 const MAX_HEIGHT: u32 = 16384;
 
+/// Why there is no still.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PosterError {
+    /// The time is negative or not finite.
+    #[error("not a time")]
+    InvalidTime,
+    #[error(transparent)]
+    Video(#[from] Error),
+    /// A fault of this server (missing, too slow) or a source that cannot be decoded (`Failed`).
+    #[error(transparent)]
+    Ffmpeg(#[from] ffmpeg::Error),
+}
+
 /// A decoded picture: rows from the top, three bytes a pixel, no padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawImage {
@@ -33,20 +46,19 @@ pub struct RawImage {
 
 /// The picture shown `seconds` after the start, upright and at most `max_width` wide. Beyond the end, the last one.
 ///
-/// Takes memory for one picture and `MAX_INPUT_BYTES` of reading at the most. Errors: `InvalidTime` for times that are
-/// negative or not finite, `NotFound` without video, and those of ffmpeg.
+/// Takes memory for one picture, and reads `MAX_INPUT_BYTES` at the most. `NotFound` when there is no video.
 pub async fn poster(
     source: &dyn Source,
     movie: &Movie,
     seconds: f64,
     max_width: u32,
     ffmpeg: &Ffmpeg,
-) -> Result<RawImage, Error> {
+) -> Result<RawImage, PosterError> {
     if !seconds.is_finite() || seconds < 0.0 {
-        return Err(Error::InvalidTime);
+        return Err(PosterError::InvalidTime);
     }
     let track = movie.video.as_ref().ok_or(Error::NotFound)?;
-    let Format::Video(format) = track.format else { return Err(Error::NotFound) };
+    let Format::Video(format) = track.format else { return Err(Error::NotFound.into()) };
     let shown = shown_at(track, seconds).ok_or(Error::NotFound)?;
     let input = input(track, &shown)?;
 
@@ -54,7 +66,7 @@ pub async fn poster(
     let max_width = max_width.clamp(*WIDTHS.start(), *WIDTHS.end()).min(width.into());
     let max_height = (max_width * u32::from(height)).div_ceil(u32::from(width)) + 1;
     if max_height > MAX_HEIGHT {
-        return Err(Error::unsupported(format!("a picture of {width}x{height}")));
+        return Err(Error::unsupported(format!("a picture of {width}x{height}")).into());
     }
     // Only numbers made here go into the filter. Without `output_corrupt`, the H.264 decoder keeps back pictures after a
     // keyframe that follows on others.
@@ -68,7 +80,7 @@ pub async fn poster(
     let max_output = max_width as usize * max_height as usize * 3 + PPM_HEADER_BYTES;
     let bytes = stream::iter([Ok(init::segment(track))]).chain(read(source, &input.media));
     let ppm = ffmpeg.run(arguments.concat(), bytes, max_output).await?;
-    parse_ppm(ppm).ok_or_else(|| Error::malformed("no picture could be decoded"))
+    parse_ppm(ppm).ok_or_else(|| Error::malformed("no picture could be decoded").into())
 }
 
 /// Which sample is shown at a time, and from where it can be decoded.

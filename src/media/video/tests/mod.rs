@@ -5,3 +5,4 @@ mod hostile;
 mod packaging;
 mod playlists;
 mod posters;
+mod progressive;

@@ -7,13 +7,13 @@ use bytes::Bytes;
 
 use super::fixture::{AAC, BOTH, H264, Memory, clip, folder, ordinary, remux};
 use crate::media::ffmpeg::{self, Ffmpeg};
-use crate::media::video::{Error, Movie, RawImage, poster};
+use crate::media::video::{Error, Movie, PosterError, RawImage, poster};
 
 fn real() -> Ffmpeg {
     Ffmpeg::new("ffmpeg", Duration::from_secs(30))
 }
 
-async fn still(bytes: &Bytes, seconds: f64, max_width: u32) -> Result<RawImage, Error> {
+async fn still(bytes: &Bytes, seconds: f64, max_width: u32) -> Result<RawImage, PosterError> {
     let source = Memory::new(bytes.clone());
     let movie = Movie::open(&source).await.unwrap();
     poster(&source, &movie, seconds, max_width, &real()).await
@@ -99,10 +99,10 @@ async fn only_the_samples_needed_are_read() {
 async fn what_is_no_time_or_no_picture() {
     let source = ordinary();
     for seconds in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.001] {
-        assert!(matches!(still(&source, seconds, 160).await, Err(Error::InvalidTime)), "{seconds}");
+        assert!(matches!(still(&source, seconds, 160).await, Err(PosterError::InvalidTime)), "{seconds}");
     }
     let sound = clip("sound.m4a", 5.0, "25", &[&["-map", "1:a"], &AAC[..]].concat());
-    assert!(matches!(still(&sound, 0.0, 160).await, Err(Error::NotFound)));
+    assert!(matches!(still(&sound, 0.0, 160).await, Err(PosterError::Video(Error::NotFound))));
 }
 
 #[tokio::test]
@@ -114,7 +114,11 @@ async fn garbage_in_place_of_pictures_is_an_error() {
     garbage[48..moov - 4].fill(0xa5);
     let result = poster(&Memory::new(garbage), &movie, 3.0, 160, &real()).await;
     assert!(
-        matches!(&result, Err(Error::Ffmpeg(ffmpeg::Error::Failed { .. }) | Error::Malformed { .. })),
+        matches!(
+            &result,
+            Err(PosterError::Ffmpeg(ffmpeg::Error::Failed { .. })
+                | PosterError::Video(Error::Malformed { .. }))
+        ),
         "{result:?}"
     );
 }
@@ -125,5 +129,5 @@ async fn without_ffmpeg_the_error_says_so() {
     let movie = Movie::open(&source).await.unwrap();
     let missing = Ffmpeg::new("/nowhere/ffmpeg", Duration::from_secs(1));
     let result = poster(&source, &movie, 0.0, 160, &missing).await;
-    assert!(matches!(result, Err(Error::Ffmpeg(ffmpeg::Error::Missing { .. }))));
+    assert!(matches!(result, Err(PosterError::Ffmpeg(ffmpeg::Error::Missing { .. }))));
 }
