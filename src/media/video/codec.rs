@@ -163,6 +163,15 @@ fn mpeg4_audio(
     let Some(esds) = esds else { return Ok(None) };
     let decoded = Esds::decode_body(&mut &*esds.body).map_err(|e| Error::malformed(format!("esds: {e}")))?;
     let config = decoded.es_desc.dec_config;
+    // Writers put 2 into the sample entry whatever the stream has (ISO/IEC 14496-14 §5.6.1).
+    let configured = config.dec_specific.as_ref().map(|specific| specific.chan_conf);
+    let medium = match (medium, configured) {
+        (Medium::Audio { sample_rate, .. }, Some(channels @ 1..=6)) => {
+            Medium::Audio { channels: channels.into(), sample_rate }
+        }
+        (Medium::Audio { sample_rate, .. }, Some(7)) => Medium::Audio { channels: 8, sample_rate },
+        (medium, _) => medium,
+    };
     let codec = match config.object_type_indication {
         0x40 => {
             let specific = config.dec_specific.filter(|specific| specific.profile > 0);

@@ -1,5 +1,7 @@
 //! Media segments (CMAF, ISO/IEC 23000-19 §7.3): `styp`, `moof` and the header of `mdat`, followed by ranges of the source.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::boxes::Writer;
@@ -17,12 +19,12 @@ const STYP: &[u8] = b"\0\0\0\x18stypmsdh\0\0\0\0msdhcmfs";
 
 /// Segment `number` (from 1) of a track.
 pub(super) fn segment(track: &Track, segment: &Segment, number: u32) -> Splice {
-    samples(track, segment.samples.start..segment.samples.end, number)
+    samples(track, segment.samples.clone(), number, track.composition_shift)
 }
 
-/// Any run of samples as a segment.
-pub(super) fn samples(track: &Track, range: std::ops::Range<u32>, number: u32) -> Splice {
-    let layout = Layout::of(track, &range);
+/// Any run of samples as a segment, with `composition_shift` taken from their composition offsets.
+pub(super) fn samples(track: &Track, range: Range<u32>, number: u32, composition_shift: i64) -> Splice {
+    let layout = Layout::of(track, &range, composition_shift);
     let data_len = track.samples.bytes(range.clone());
     let mut w = Writer::with_capacity(layout.header_len(data_len));
     w.raw(STYP);
@@ -50,7 +52,8 @@ pub(super) fn samples(track: &Track, range: std::ops::Range<u32>, number: u32) -
 /// How long `segment` would be, without making it.
 pub(super) fn segment_len(track: &Track, segment: &Segment) -> u64 {
     let data_len = track.samples.bytes(segment.samples.clone());
-    Layout::of(track, &segment.samples).header_len(data_len) as u64 + data_len
+    let layout = Layout::of(track, &segment.samples, track.composition_shift);
+    layout.header_len(data_len) as u64 + data_len
 }
 
 /// Which fields each sample needs, and which are the same for all.
@@ -60,7 +63,8 @@ struct Layout {
     duration: Shared,
     size: Shared,
     flags: Flags,
-    composition: bool,
+    /// Composition offsets that are not all zero, and what is taken from them. `None` for sound.
+    composition_shift: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,18 +88,19 @@ impl Shared {
 }
 
 impl Layout {
-    fn of(track: &Track, range: &std::ops::Range<u32>) -> Self {
+    fn of(track: &Track, range: &Range<u32>, composition_shift: i64) -> Self {
         let mut samples = track.samples.iter(range.clone());
         let first = samples.next();
         let mut duration = first.map(|s| s.duration);
         let mut size = first.map(|s| s.size);
         let first_sync = first.is_some_and(|s| s.keyframe);
-        let mut composition = first.is_some_and(|s| composition_offset(track, &s) != 0);
+        let shifted = |s: &Sample| i64::from(s.composition_offset) != composition_shift;
+        let mut composition = first.is_some_and(|s| shifted(&s));
         let (mut others, mut others_sync) = (0u32, 0u32);
         for sample in samples {
             duration = duration.filter(|&d| d == sample.duration);
             size = size.filter(|&s| s == sample.size);
-            composition |= composition_offset(track, &sample) != 0;
+            composition |= shifted(&sample);
             others += 1;
             others_sync += u32::from(sample.keyframe);
         }
@@ -106,7 +111,9 @@ impl Layout {
             _ => Flags::Differs,
         };
         let count = range.end.min(track.samples.count()).saturating_sub(range.start);
-        Self { count, duration: Shared::of(duration), size: Shared::of(size), flags, composition }
+        let composition = composition && matches!(track.format, Format::Video(_));
+        let composition_shift = composition.then_some(composition_shift);
+        Self { count, duration: Shared::of(duration), size: Shared::of(size), flags, composition_shift }
     }
 
     /// `styp`, `moof` and the header of `mdat`.
@@ -135,7 +142,7 @@ impl Layout {
             self.duration == Shared::Differs,
             self.size == Shared::Differs,
             self.flags == Flags::Differs,
-            self.composition,
+            self.composition_shift.is_some(),
         ]
         .into_iter()
         .filter(|&present| present)
@@ -161,13 +168,13 @@ impl Layout {
     }
 
     /// Returns where the data offset stands, which is known only once `moof` is complete.
-    fn write_trun(&self, w: &mut Writer, track: &Track, range: std::ops::Range<u32>) -> usize {
+    fn write_trun(&self, w: &mut Writer, track: &Track, range: Range<u32>) -> usize {
         let fields = [
             (0x004, self.flags == Flags::FirstSync),
             (0x100, self.duration == Shared::Differs),
             (0x200, self.size == Shared::Differs),
             (0x400, self.flags == Flags::Differs),
-            (0x800, self.composition),
+            (0x800, self.composition_shift.is_some()),
         ];
         let flags = fields.iter().filter(|field| field.1).fold(0x001, |flags, field| flags | field.0);
         let mut data_offset_at = 0;
@@ -189,8 +196,9 @@ impl Layout {
                 if self.flags == Flags::Differs {
                     w.u32(if sample.keyframe { SYNC_FLAGS } else { NON_SYNC_FLAGS });
                 }
-                if self.composition {
-                    w.i32(composition_offset(track, &sample));
+                if let Some(shift) = self.composition_shift {
+                    // Those who choose the shift have checked that all fit: `Track::place_video` and `poster`.
+                    w.i32((i64::from(sample.composition_offset) - shift) as i32);
                 }
             }
         });
@@ -202,14 +210,6 @@ fn all(shared: Shared) -> Option<u32> {
     match shared {
         Shared::All(value) => Some(value),
         Shared::Differs => None,
-    }
-}
-
-fn composition_offset(track: &Track, sample: &Sample) -> i32 {
-    match track.format {
-        // `Track::place_video` has checked that it fits.
-        Format::Video(_) => (i64::from(sample.composition_offset) - track.composition_shift) as i32,
-        Format::Audio(_) => 0,
     }
 }
 

@@ -7,11 +7,13 @@ mod bitrate;
 mod boxes;
 mod codec;
 mod edits;
+pub mod faststart;
 mod fmp4;
 mod init;
 mod movie;
 mod package;
 mod playlist;
+mod poster;
 mod samples;
 mod scan;
 mod segments;
@@ -19,10 +21,14 @@ mod splice;
 mod tables;
 mod track;
 
+#[cfg(test)]
+mod tests;
+
 pub use asset::{Asset, Rendition};
 pub use movie::{Movie, SkippedTrack};
 pub use package::Package;
 pub use playlist::{master_playlist, media_playlist};
+pub use poster::{PosterError, RawImage, poster};
 pub use samples::{Sample, SampleTable};
 pub use segments::{Segment, Segmentation};
 pub use splice::{Piece, Splice};

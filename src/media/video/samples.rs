@@ -1,5 +1,5 @@
-//! The sample table of a track (ISO/IEC 14496-12 §8.6, §8.7), kept run-length coded as the file has it: about four bytes
-//! a sample, and no larger than the boxes it came from. Built by `tables`.
+//! The sample table of a track (ISO/IEC 14496-12 §8.6, §8.7), kept run-length coded as the file has it: some ten
+//! bytes a sample, and at most three times as large as the boxes it came from. Built by `tables`.
 
 use std::ops::Range;
 
@@ -27,7 +27,39 @@ impl Sample {
 #[derive(Debug)]
 pub(super) enum Sizes {
     Same(u32),
-    Each(Box<[u32]>),
+    /// `marks[i]`: bytes of the samples before sample `i * MARK_EVERY`.
+    Each {
+        sizes: Box<[u32]>,
+        marks: Box<[u64]>,
+    },
+}
+
+/// So that adding up sizes takes no more steps than this, even where a chunk holds all samples.
+const MARK_EVERY: usize = 256;
+
+impl Sizes {
+    pub(super) fn each(sizes: Vec<u32>) -> Self {
+        let mut sum = 0;
+        let marks = sizes.chunks(MARK_EVERY).map(|chunk| {
+            let mark = sum;
+            sum += chunk.iter().map(|&size| u64::from(size)).sum::<u64>();
+            mark
+        });
+        Self::Each { marks: marks.collect(), sizes: sizes.into() }
+    }
+
+    /// Bytes of the first `count` samples together.
+    fn before(&self, count: u32) -> u64 {
+        match self {
+            Self::Same(size) => u64::from(*size) * u64::from(count),
+            Self::Each { sizes, marks } => {
+                let count = (count as usize).min(sizes.len());
+                let mark = (count / MARK_EVERY).min(marks.len().saturating_sub(1));
+                let rest = sizes.get(mark * MARK_EVERY..count).unwrap_or_default();
+                marks.get(mark).copied().unwrap_or(0) + rest.iter().map(|&s| u64::from(s)).sum::<u64>()
+            }
+        }
+    }
 }
 
 /// From `first_sample` on, samples share a duration.
@@ -71,7 +103,7 @@ impl SampleTable {
         self.iter(index..index.saturating_add(1)).next()
     }
 
-    /// The samples of `range` (clipped to those that exist) in decode order.
+    /// The samples of `range` (clipped to those that exist) in decode order. Starting costs O(log n).
     pub fn iter(&self, range: Range<u32>) -> Samples<'_> {
         let next = range.start.min(self.count);
         let chunk = self.chunk_first.partition_point(|&first| first <= next).saturating_sub(1);
@@ -92,13 +124,7 @@ impl SampleTable {
     /// Bytes of the samples of `range` together.
     pub fn bytes(&self, range: Range<u32>) -> u64 {
         let range = range.start.min(self.count)..range.end.min(self.count);
-        match &self.sizes {
-            Sizes::Same(size) => u64::from(*size) * range.len() as u64,
-            Sizes::Each(sizes) => {
-                let sizes = sizes.get(range.start as usize..range.end as usize).unwrap_or_default();
-                sizes.iter().map(|&size| u64::from(size)).sum()
-            }
-        }
+        self.sizes.before(range.end).saturating_sub(self.sizes.before(range.start))
     }
 
     /// When sample `index` is decoded; for `count()`, when the last one ends.
@@ -120,24 +146,10 @@ impl SampleTable {
         low
     }
 
-    /// The sync samples within `range`, ascending.
-    pub fn keyframes(&self, range: Range<u32>) -> impl Iterator<Item = u32> + '_ {
-        let range = range.start.min(self.count)..range.end.min(self.count);
-        let (listed, all) = match &self.sync {
-            Some(sync) => {
-                let from = sync.partition_point(|&s| s < range.start);
-                let to = sync.partition_point(|&s| s < range.end);
-                (sync.get(from..to).unwrap_or_default(), 0..0)
-            }
-            None => (Default::default(), range),
-        };
-        listed.iter().copied().chain(all)
-    }
-
     pub(super) fn heap_bytes(&self) -> usize {
         let sizes = match &self.sizes {
             Sizes::Same(_) => 0,
-            Sizes::Each(sizes) => size_of_val(&**sizes),
+            Sizes::Each { sizes, marks } => size_of_val(&**sizes) + size_of_val(&**marks),
         };
         sizes
             + size_of_val(&*self.chunk_first)
@@ -191,7 +203,7 @@ impl Iterator for Samples<'_> {
         let run = table.times.get(self.time)?;
         let size = match &table.sizes {
             Sizes::Same(size) => *size,
-            Sizes::Each(sizes) => *sizes.get(index as usize)?,
+            Sizes::Each { sizes, .. } => *sizes.get(index as usize)?,
         };
         let composition = self.composition.checked_sub(1).and_then(|i| table.compositions.get(i));
         let sample = Sample {

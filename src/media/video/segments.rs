@@ -111,7 +111,9 @@ fn audio_cuts(
     let end = track.samples.decode_time(track.end) as i64 + track.decode_shift - track.edit_media_time;
     let mut covered = video.last().map_or(0, |segment| to_ticks(segment.end));
     let origin = covered;
-    while end - covered > next_multiple(0, target, track.timescale) || cuts.is_empty() {
+    // Sound that ends a little after the pictures stays in their last segment.
+    let spare = if video.is_empty() { 0 } else { next_multiple(0, target, track.timescale) / 2 };
+    while cuts.is_empty() || end.saturating_sub(covered) > if covered == origin { spare } else { 0 } {
         cuts.push(covered);
         check_count(cuts.len())?;
         covered = origin + next_multiple(covered - origin, target, track.timescale);

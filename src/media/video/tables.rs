@@ -82,7 +82,7 @@ fn sample_sizes(stbl: &[u8]) -> Result<(u32, Sizes), Error> {
         let stsz: Stsz = decode_table(stsz.body, 12, count, entry_len, kind)?;
         return Ok(match stsz.samples {
             StszSamples::Identical { count, size } => (count, Sizes::Same(size)),
-            StszSamples::Different { sizes } => (count, Sizes::Each(sizes.into())),
+            StszSamples::Different { sizes } => (count, Sizes::each(sizes)),
         });
     }
     if find(stbl, *b"stz2")?.is_some() {

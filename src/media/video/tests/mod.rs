@@ -1,0 +1,8 @@
+//! Whole presentations of files made by ffmpeg, judged by ffprobe; and hostile files.
+
+mod fixture;
+mod hostile;
+mod packaging;
+mod playlists;
+mod posters;
+mod progressive;
