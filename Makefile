@@ -40,7 +40,8 @@ lint: ## formatting, clippy, licences and advisories, spelling
 	@scripts/deps.sh run lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo deny --log-level warn check
+	cargo deny --log-level warn check bans licenses sources
+	@scripts/advisories.sh
 	typos
 
 bench: build ## the hit path against nginx and Varnish, one core each

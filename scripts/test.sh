@@ -61,7 +61,7 @@ browser_tests() {
   stage 'Binaries for the browser' cargo build --workspace --bins --locked
   if ((status != 0)); then tally 0 1; return; fi
   stage 'Browser tests' npm --prefix tests/browser test --silent
-  tally "$(count '^# pass \([0-9]\+\).*')" "$(count '^# fail \([0-9]\+\).*')"
+  tally "$(count '^[^ ]* pass \([0-9]\+\).*')" "$(count '^[^ ]* fail \([0-9]\+\).*')"
 }
 
 rust_tests

@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# The hit path beside nginx proxy_cache and Varnish: one core for the server, one for wrk, all in one interleaved run.
+# Prints a Markdown table of medians. Absolute figures belong to this machine; only the ratios travel.
+#
+# Environment: ROUNDS (3), SECS (5) of each measurement, CONNECTIONS (64), MILLRACE (the binary to measure).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PATH="$PATH:/usr/sbin:/usr/local/sbin"
+
+rounds=${ROUNDS:-3}
+secs=${SECS:-5}
+connections=${CONNECTIONS:-64}
+millrace=${MILLRACE:-${CARGO_TARGET_DIR:-target}/release/millrace}
+sizes=(1024 65536 1048576)
+declare -A title=([1024]='1 KiB' [65536]='64 KiB' [1048576]='1 MiB')
+
+die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
+
+scratch=$(mktemp -d)
+pids=()
+finish() {
+  local pid
+  for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  rm -rf "$scratch"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# The first two CPUs this process may use.
+mapfile -t cpus < <(taskset -pc $$ | sed 's/.*: //' | tr ',' '\n' | awk -F- '{ for (i = $1; i <= ($2 == "" ? $1 : $2); i++) print i }' | head -2)
+[[ ${#cpus[@]} == 2 ]] || die 'needs two CPUs: one for the server, one for the load'
+
+free_ports() { node -e 'const n = require("node:net"), want = Number(process.argv[1]), open = []; (function next() { if (open.length === want) { console.log(open.map((s) => s.address().port).join(" ")); open.forEach((s) => s.close()); return; } const s = n.createServer().listen(0, "127.0.0.1", () => { open.push(s); next(); }); })();' "$1"; }
+
+# serve NAME COMMAND…: on the server's core, its output in a log that is shown when it does not start.
+serve() {
+  local name=$1
+  shift
+  taskset -c "${cpus[0]}" "$@" >"$scratch/$name.log" 2>&1 &
+  pids+=($!)
+}
+
+wait_for() {
+  local deadline=$((SECONDS + 20))
+  until curl -fs -o /dev/null --max-time 2 "http://127.0.0.1:$2/1024"; do
+    ((SECONDS < deadline)) || { tail -20 "$scratch/$1.log" >&2; die "$1 does not answer"; }
+    sleep 0.1
+  done
+}
+
+read -r origin_port nginx_port varnish_port millrace_port admin_port < <(free_ports 5)
+
+# ---- the origin and the three caches -------------------------------------------------------------------------
+
+mkdir -p "$scratch"/{www,origin,nginx/cache,varnish,millrace}
+for size in "${sizes[@]}"; do head -c "$size" /dev/urandom >"$scratch/www/$size"; done
+
+# nginx_conf DIRECTORY PORT LOCATION-BODY. tcp_nopush stays off: on loopback it costs 64 KiB answers a delayed ACK each.
+nginx_conf() {
+  {
+    [[ $(id -u) == 0 ]] && echo 'user root;'
+    cat <<CONF
+worker_processes 1;
+daemon off;
+pid $1/nginx.pid;
+error_log $1/error.log;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  sendfile on;
+  tcp_nopush off;
+  tcp_nodelay on;
+  keepalive_requests 1000000000;
+  open_file_cache max=1000 inactive=10m;
+  client_body_temp_path $1/body;
+  proxy_temp_path $1/proxy;
+  fastcgi_temp_path $1/fastcgi;
+  uwsgi_temp_path $1/uwsgi;
+  scgi_temp_path $1/scgi;
+  default_type application/octet-stream;
+  $4
+  server {
+    listen 127.0.0.1:$2 backlog=4096;
+    location / { $3 }
+  }
+}
+CONF
+  } >"$1/nginx.conf"
+}
+
+nginx_conf "$scratch/origin" "$origin_port" "root $scratch/www; add_header Cache-Control max-age=86400;" ''
+nginx_conf "$scratch/nginx" "$nginx_port" \
+  "proxy_pass http://127.0.0.1:$origin_port; proxy_http_version 1.1; proxy_cache hit; proxy_cache_lock on; add_header X-Cache \$upstream_cache_status;" \
+  "proxy_cache_path $scratch/nginx/cache levels=1:2 keys_zone=hit:16m max_size=1g inactive=1d use_temp_path=off;"
+
+serve origin nginx -p "$scratch/origin" -c "$scratch/origin/nginx.conf"
+wait_for origin "$origin_port"
+
+servers=()
+declare -A port
+if [[ -x $millrace ]]; then
+  serve millrace "$millrace" serve --origin "http://127.0.0.1:$origin_port" --listen "127.0.0.1:$millrace_port" \
+    --admin "127.0.0.1:$admin_port" --data-dir "$scratch/millrace" --memory 512MiB --disk 1GiB --workers 1
+  servers+=(millrace)
+  port[millrace]=$millrace_port
+else
+  printf 'bench: no %s; only its peers are measured\n' "$millrace" >&2
+fi
+serve nginx nginx -p "$scratch/nginx" -c "$scratch/nginx/nginx.conf"
+serve varnish varnishd -F -j none -n "$scratch/varnish" -a "127.0.0.1:$varnish_port" -b "127.0.0.1:$origin_port" -T none \
+  -s malloc,512m -p thread_pools=1
+servers+=(nginx varnish)
+port[nginx]=$nginx_port
+port[varnish]=$varnish_port
+
+# ---- every object a hit, and the right bytes -----------------------------------------------------------------
+
+is_hit() {
+  case $1 in
+    varnish) grep -qi '^x-varnish: [0-9]* [0-9]' "$2" ;; # a second id: the request that stored it
+    *) grep -qi '^x-cache: HIT' "$2" ;;
+  esac
+}
+
+for server in "${servers[@]}"; do
+  wait_for "$server" "${port[$server]}"
+  for size in "${sizes[@]}"; do
+    url="http://127.0.0.1:${port[$server]}/$size"
+    deadline=$((SECONDS + 10))
+    until curl -fs -D "$scratch/head" -o "$scratch/body" "$url" && is_hit "$server" "$scratch/head"; do
+      ((SECONDS < deadline)) || { cat "$scratch/head" >&2; die "$server never answers $size with a hit"; }
+    done
+    cmp -s "$scratch/body" "$scratch/www/$size" || die "$server answers $size with other bytes"
+  done
+done
+
+# ---- the measurement -----------------------------------------------------------------------------------------
+
+# measure SERVER SIZE: appends "requests-per-second p99-in-ms" to that pair's results.
+measure() {
+  local report
+  report=$(taskset -c "${cpus[1]}" wrk -t1 -c"$connections" -d"${secs}s" --latency "http://127.0.0.1:${port[$1]}/$2")
+  if grep -qE 'Non-2xx|Socket errors' <<<"$report"; then
+    printf '%s\n' "$report" >&2
+    die "$1 failed under load at $2"
+  fi
+  awk '/Requests\/sec:/ { rate = $2 }
+       $1 == "99%" { p99 = $2 + 0; if ($2 ~ /us$/) p99 /= 1000; else if ($2 !~ /ms$/) p99 *= 1000 }
+       END { print rate, p99 }' <<<"$report" >>"$scratch/$1-$2.results"
+}
+
+for ((round = 0; round < rounds; round++)); do
+  printf 'bench: round %d of %d\n' $((round + 1)) "$rounds" >&2
+  for size in "${sizes[@]}"; do
+    # Another server first in each round, so that none always follows the same neighbour.
+    for ((i = 0; i < ${#servers[@]}; i++)); do
+      measure "${servers[(i + round) % ${#servers[@]}]}" "$size"
+    done
+  done
+done
+
+# median FILE COLUMN
+median() { awk -v c="$2" '{ print $c }' "$1" | sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+
+printf '\nHits per second on one core (p99): median of %d rounds of %d s, `wrk -t1 -c%d`; nginx %s, Varnish %s\n\n' \
+  "$rounds" "$secs" "$connections" "$(nginx -v 2>&1 | sed 's/.*nginx.//; s/ .*//')" "$(varnishd -V 2>&1 | sed -n '1s/.*varnish-\([0-9.]*\).*/\1/p')"
+printf '| object |'; printf ' %s |' "${servers[@]}"; [[ ${servers[0]} != millrace ]] || printf ' ÷ nginx | ÷ Varnish |'; echo
+printf '|---|'; printf -- '--:|%.0s' "${servers[@]}"; [[ ${servers[0]} != millrace ]] || printf -- '--:|--:|'; echo
+for size in "${sizes[@]}"; do
+  printf '| %s |' "${title[$size]}"
+  declare -A rate=()
+  for server in "${servers[@]}"; do
+    rate[$server]=$(median "$scratch/$server-$size.results" 1)
+    printf ' %s (%.1f ms) |' "$(LC_ALL=C printf '%.0f' "${rate[$server]}")" "$(median "$scratch/$server-$size.results" 2)"
+  done
+  if [[ ${servers[0]} == millrace ]]; then
+    awk -v m="${rate[millrace]}" -v n="${rate[nginx]}" -v v="${rate[varnish]}" 'BEGIN { printf " %.2f | %.2f |", m / n, m / v }'
+  fi
+  echo
+done
