@@ -130,7 +130,8 @@ fn load(serve: &Serve) -> Result<Settings, Faults> {
     layers.push(Layer::flags(flags(serve)?));
     let mut raw: Raw = config::load(&layers)?;
     if !serve.origin.is_empty() {
-        raw.origins = serve.origin.iter().map(|url| raw::Origin { url: url.clone(), ..Default::default() }).collect();
+        raw.origins =
+            serve.origin.iter().map(|url| raw::Origin { url: url.clone(), ..Default::default() }).collect();
     }
     resolve(&raw)
 }

@@ -76,7 +76,9 @@ impl Server {
     pub async fn run(self, mut signals: Signals) -> Result<(), Error> {
         self.run_until(async move {
             while signals.next().await == Signal::Reload {
-                tracing::warn!("reloading the configuration is not available in this version; restart to apply it");
+                tracing::warn!(
+                    "reloading the configuration is not available in this version; restart to apply it"
+                );
             }
         })
         .await

@@ -111,6 +111,8 @@ pub struct Media {
     pub segment_secs: u32,
     /// The ffmpeg program, for video stills.
     pub ffmpeg: String,
+    /// One run of ffmpeg is stopped after this time.
+    pub ffmpeg_timeout_secs: u32,
 }
 
 /// The built-in pages.
@@ -181,6 +183,7 @@ impl Default for Media {
             max_decode: "512MiB".to_owned(),
             segment_secs: 6,
             ffmpeg: "ffmpeg".to_owned(),
+            ffmpeg_timeout_secs: 20,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     cache,
     delivery::{self, FillLimits, MediaConfig},
     http,
-    media::{image, pool},
+    media::{ffmpeg::Ffmpeg, image, pool},
     origin::{RetryPolicy, Spec, directory, http as http_origin, parse_spec},
 };
 
@@ -59,6 +59,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         ("server.max_connections", raw.server.max_connections),
         ("fill.idle_secs", raw.fill.idle_secs),
         ("media.segment_secs", raw.media.segment_secs),
+        ("media.ffmpeg_timeout_secs", raw.media.ffmpeg_timeout_secs),
     ] {
         if seconds == 0 {
             faults.push(key, "must be at least 1");
@@ -222,6 +223,7 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
             max_decode_bytes: bytes(&raw.max_decode, "media.max_decode", faults),
         },
         segment_target: Duration::from_secs(u64::from(raw.segment_secs)),
+        ffmpeg: Ffmpeg::new(&raw.ffmpeg, Duration::from_secs(u64::from(raw.ffmpeg_timeout_secs))),
     }
 }
 

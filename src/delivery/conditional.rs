@@ -58,9 +58,10 @@ pub fn evaluate(method: &Method, request: &HeaderMap, stored: &impl FieldLines) 
 fn if_range_holds(request: &HeaderMap, stored: &impl FieldLines) -> bool {
     let Some(condition) = request.first("if-range") else { return true };
     match validator::EntityTag::parse(condition) {
-        Some(wanted) => {
-            stored.first("etag").and_then(validator::EntityTag::parse).is_some_and(|tag| wanted.matches_strongly(&tag))
-        }
+        Some(wanted) => stored
+            .first("etag")
+            .and_then(validator::EntityTag::parse)
+            .is_some_and(|tag| wanted.matches_strongly(&tag)),
         // A date must be exactly the stored one, and strong.
         None => validator::strong(stored) == Some(condition),
     }
@@ -123,7 +124,11 @@ mod tests {
             (&[("if-range", "junk")], strong, whole),
         ];
         for (request, stored, expected) in cases {
-            assert_eq!(evaluate(&Method::GET, &map(request), &map(stored)), *expected, "{request:?} {stored:?}");
+            assert_eq!(
+                evaluate(&Method::GET, &map(request), &map(stored)),
+                *expected,
+                "{request:?} {stored:?}"
+            );
         }
     }
 }

@@ -91,7 +91,8 @@ mod tests {
         client.insert("req-num", HeaderValue::from_static("1"));
         client.insert("via", HeaderValue::from_static("1.1 other"));
         let fields = forwarded_fields(&client);
-        let names: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        let names: Vec<_> =
+            fields.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(names, [("req-num", "1"), ("via", "1.1 other"), ("via", VIA)]);
     }
 }

@@ -48,9 +48,13 @@ impl Instruments {
 /// OpenTelemetry's word for methods outside of the known set keeps the label bounded.
 fn method_label(method: &Method) -> &str {
     match *method {
-        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE | Method::OPTIONS | Method::PATCH => {
-            method.as_str()
-        }
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::DELETE
+        | Method::OPTIONS
+        | Method::PATCH => method.as_str(),
         _ => "_OTHER",
     }
 }
@@ -80,4 +84,3 @@ impl Observer for OriginRequests {
         self.0.with_label_values(&[&**origin, result.as_str()]).inc();
     }
 }
-

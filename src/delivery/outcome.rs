@@ -195,7 +195,10 @@ mod tests {
                 "millrace; hit; ttl=-3; detail=stale-while-revalidate",
             ),
             (
-                Served { forward_status: Some(StatusCode::NOT_MODIFIED), ..Served::new(Outcome::Revalidated, Reason::NotModified) },
+                Served {
+                    forward_status: Some(StatusCode::NOT_MODIFIED),
+                    ..Served::new(Outcome::Revalidated, Reason::NotModified)
+                },
                 "millrace; fwd=stale; fwd-status=304; detail=not-modified",
             ),
             (

@@ -112,7 +112,10 @@ impl Delivery {
                 }
             }
         }
-        broken(&fill::Error::Changed, Served::new(Outcome::Error, Reason::Origin(origin::ErrorKind::BrokenBody)))
+        broken(
+            &fill::Error::Changed,
+            Served::new(Outcome::Error, Reason::Origin(origin::ErrorKind::BrokenBody)),
+        )
     }
 
     fn query(&self, request: &Request, plan: &Plan) -> Query {
@@ -145,8 +148,12 @@ impl Delivery {
     async fn forward(&self, request: &Request, body: Option<origin::Body>) -> Response {
         let refused = Served::new(Outcome::Error, Reason::NotAllowed);
         if matches!(request.method, Method::TRACE | Method::CONNECT) {
-            return Response::problem(StatusCode::METHOD_NOT_ALLOWED, "this method is not answered here", refused)
-                .with(header::ALLOW, "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE");
+            return Response::problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this method is not answered here",
+                refused,
+            )
+            .with(header::ALLOW, "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE");
         }
         let mut onward = origin::Request::new(request.method.clone(), request.target.to_string());
         onward.headers = forward::forwarded_fields(&request.headers);
@@ -164,7 +171,12 @@ impl Delivery {
                 };
                 let length = response.content_length;
                 let bytes = response.body.map(|item| item.map_err(BodyError::from)).boxed();
-                Response::new(response.status, Fields::Own(response.headers), Body::Stream { length, bytes }, served)
+                Response::new(
+                    response.status,
+                    Fields::Own(response.headers),
+                    Body::Stream { length, bytes },
+                    served,
+                )
             }
             Err(error) => failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind))),
         }
@@ -258,7 +270,10 @@ fn failed(error: &origin::Error, served: Served) -> Response {
 /// The body broke before its first byte.
 fn broken(error: &fill::Error, served: Served) -> Response {
     if let fill::Error::Origin(error) = error {
-        return failed(error, Served { outcome: Outcome::Error, reason: Reason::Origin(error.kind), ..served });
+        return failed(
+            error,
+            Served { outcome: Outcome::Error, reason: Reason::Origin(error.kind), ..served },
+        );
     }
     tracing::warn!("{error}");
     let reason = Reason::Origin(origin::ErrorKind::BrokenBody);

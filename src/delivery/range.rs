@@ -144,14 +144,19 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(answer(value, 100), expected, "{value}");
         }
-        let many = format!("bytes={}", (0..1_000).map(|i| format!("{}-{}", i * 2, i * 2)).collect::<Vec<_>>().join(","));
+        let many = format!(
+            "bytes={}",
+            (0..1_000).map(|i| format!("{}-{}", i * 2, i * 2)).collect::<Vec<_>>().join(",")
+        );
         assert_eq!(answer(&many, 10_000), Resolution::Whole);
     }
 
     #[test]
     fn content_ranges() {
         assert_eq!(parse_content_range(b"bytes 0-4/10"), Some((0..5, 10)));
-        for bad in ["bytes 0-10/10", "bytes 5-4/10", "bytes 0-4/*", "bytes */10", "items 0-4/10", "bytes 0-4", ""] {
+        for bad in
+            ["bytes 0-10/10", "bytes 5-4/10", "bytes 0-4/*", "bytes */10", "items 0-4/10", "bytes 0-4", ""]
+        {
             assert_eq!(parse_content_range(bad.as_bytes()), None, "{bad}");
         }
     }

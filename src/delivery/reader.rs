@@ -54,7 +54,8 @@ impl Reader {
             Ok(None) => return Some(Err(Error::Truncated)),
             Err(error) => return Some(Err(error)),
         };
-        let left = self.end.map_or(usize::MAX, |end| usize::try_from(end - self.offset).unwrap_or(usize::MAX));
+        let left =
+            self.end.map_or(usize::MAX, |end| usize::try_from(end - self.offset).unwrap_or(usize::MAX));
         let frame = bytes.slice(..bytes.len().min(left).min(FRAME));
         self.offset += frame.len() as u64;
         Some(Ok(frame))

@@ -112,7 +112,9 @@ fn normalise(raw: &str) -> Result<String, BadTarget> {
         let decoded = (high * 16 + low) as u8;
         match decoded {
             0..0x20 | 0x7f | b'\\' => return Err(BadTarget::BadCharacter),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => normal.push(char::from(decoded)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                normal.push(char::from(decoded))
+            }
             other => normal.push_str(&format!("%{other:02X}")),
         }
     }

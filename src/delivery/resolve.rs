@@ -39,10 +39,18 @@ pub enum Resolved {
         hold: Option<Attachment>,
     },
     /// To be passed on, once.
-    Answer { response: origin::Response, served: Served },
-    Failed { error: origin::Error, served: Served },
+    Answer {
+        response: origin::Response,
+        served: Served,
+    },
+    Failed {
+        error: origin::Error,
+        served: Served,
+    },
     /// `only-if-cached` and it is not.
-    NotCached { served: Served },
+    NotCached {
+        served: Served,
+    },
 }
 
 /// A follower whose variant differs looks again, under the right key; more often than this nobody can need it.
@@ -89,7 +97,9 @@ impl Core {
         let store = self.fills.store();
         match store.find(&query.key).await {
             None => Lookup { key: query.key.clone(), head: None, reason: Reason::UriMiss },
-            Some(Found::Head(head)) => Lookup { key: query.key.clone(), head: Some(head), reason: Reason::Expired },
+            Some(Found::Head(head)) => {
+                Lookup { key: query.key.clone(), head: Some(head), reason: Reason::Expired }
+            }
             Some(Found::Variants(spec)) => {
                 let key = query.key.variant(&spec.select(&*query.headers), store.seed());
                 match store.find(&key).await {
@@ -189,7 +199,8 @@ impl Core {
                 Some(Resolved::Object { available, served, hold })
             }
             Landed::Uncacheable { refusal, status } => {
-                if let Some(resolved) = self.stale_if_error(query, stale.filter(|_| status.is_server_error())) {
+                if let Some(resolved) = self.stale_if_error(query, stale.filter(|_| status.is_server_error()))
+                {
                     return Some(resolved);
                 }
                 let Some(leader) = boarding.leader else { return Some(self.pass(query, refusal).await) };
@@ -221,11 +232,8 @@ impl Core {
 
     /// Asks for this client alone, with exactly its range.
     async fn pass(&self, query: &Query, refusal: Refusal) -> Resolved {
-        let ask = Ask {
-            method: query.method.clone(),
-            range: query.range,
-            ..Ask::get((*query.headers).clone())
-        };
+        let ask =
+            Ask { method: query.method.clone(), range: query.range, ..Ask::get((*query.headers).clone()) };
         match query.upstream.open(ask).await {
             Ok(response) => Resolved::Answer { served: forwarded(&response, refusal), response },
             Err(error) => {

@@ -58,10 +58,16 @@ pub async fn respond(
                 return Ok(finish(Response::new(StatusCode::NOT_MODIFIED, fields, Body::Empty, served)));
             }
             Verdict::Failed => {
-                return Ok(Response::problem(StatusCode::PRECONDITION_FAILED, "a precondition does not hold", served));
+                return Ok(Response::problem(
+                    StatusCode::PRECONDITION_FAILED,
+                    "a precondition does not hold",
+                    served,
+                ));
             }
             Verdict::Proceed { range_applies } => {
-                let asked = (*request.headers).first("range").filter(|_| range_applies && request.method == Method::GET);
+                let asked = (*request.headers)
+                    .first("range")
+                    .filter(|_| range_applies && request.method == Method::GET);
                 ranges = asked.and_then(range::parse);
             }
         }
@@ -109,7 +115,8 @@ pub async fn respond(
         Ok([part]) => {
             let content_range = content_range(&part, length);
             let body = body(fills, &available, part, Pace::Demand).await?;
-            Response::new(StatusCode::PARTIAL_CONTENT, fields, body, served).with(header::CONTENT_RANGE, content_range)
+            Response::new(StatusCode::PARTIAL_CONTENT, fields, body, served)
+                .with(header::CONTENT_RANGE, content_range)
         }
         Err(parts) => multipart(fills, &available, parts, length, fields, served),
     };
@@ -127,7 +134,8 @@ fn as_found(fills: &Fills, available: &Available, part: Range<u64>, served: Serv
     }
     let block_size = u64::from(block_size);
     let blocks = part.start / block_size..part.end.div_ceil(block_size);
-    let missing = blocks.take(LOOK as usize).find(|block| !fills.store().has_block(incarnation, *block as u32));
+    let missing =
+        blocks.take(LOOK as usize).find(|block| !fills.store().has_block(incarnation, *block as u32));
     match missing {
         Some(block) => {
             let collapsed = fills.brings(incarnation, block * block_size);

@@ -25,7 +25,10 @@ pub enum Work {
     Image(Params),
     Video(Asset),
     /// The frame at so many milliseconds.
-    Poster { at_millis: u64, params: Params },
+    Poster {
+        at_millis: u64,
+        params: Params,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +47,8 @@ pub enum BadQuery {
     Time,
 }
 
-const IMAGE_EXTENSIONS: [&str; 10] = ["jpg", "jpeg", "png", "webp", "gif", "avif", "heic", "bmp", "tif", "tiff"];
+const IMAGE_EXTENSIONS: [&str; 10] =
+    ["jpg", "jpeg", "png", "webp", "gif", "avif", "heic", "bmp", "tif", "tiff"];
 const IMAGE_PARAMETERS: [&str; 6] = ["w", "h", "fit", "q", "fm", "dpr"];
 
 impl Route {
@@ -155,7 +159,9 @@ mod tests {
 
     #[test]
     fn only_known_shapes_are_derived() {
-        for plain in ["/a.txt?w=320", "/a.jpg?v=2", "/v.mp4", "/v.mp4/other", "/v.txt/master.m3u8", "/v.mp4/1080p/x"] {
+        for plain in
+            ["/a.txt?w=320", "/a.jpg?v=2", "/v.mp4", "/v.mp4/other", "/v.txt/master.m3u8", "/v.mp4/1080p/x"]
+        {
             let plan = Plan::of(&Target::parse(plain).unwrap()).unwrap();
             assert_eq!(plan.route, Route::Asset, "{plain}");
             assert_eq!(plan.source.to_string(), plain);

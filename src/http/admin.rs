@@ -110,9 +110,7 @@ async fn ready(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 async fn exposition(admin: web::Data<Admin>) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE))
-        .body(admin.exposition())
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE)).body(admin.exposition())
 }
 
 async fn stats(admin: web::Data<Admin>) -> HttpResponse {

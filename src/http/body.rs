@@ -45,8 +45,12 @@ impl Sending {
     pub fn new(body: Body, head_length: Option<u64>, record: Record) -> Self {
         let head = record.method == Method::HEAD;
         let (source, size) = match body {
-            Body::Empty if head => (Source::Full(Bytes::new()), head_length.map_or(BodySize::None, BodySize::Sized)),
-            Body::Empty if record.status == StatusCode::NOT_MODIFIED => (Source::Full(Bytes::new()), BodySize::None),
+            Body::Empty if head => {
+                (Source::Full(Bytes::new()), head_length.map_or(BodySize::None, BodySize::Sized))
+            }
+            Body::Empty if record.status == StatusCode::NOT_MODIFIED => {
+                (Source::Full(Bytes::new()), BodySize::None)
+            }
             Body::Empty => (Source::Full(Bytes::new()), BodySize::Sized(0)),
             Body::Full(bytes) => {
                 let size = BodySize::Sized(bytes.len() as u64);
@@ -68,7 +72,10 @@ impl MessageBody for Sending {
         self.size
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, BodyError>>> {
         let next = match &mut self.source {
             Source::Full(bytes) if bytes.is_empty() => None,
             Source::Full(bytes) => Some(Ok(bytes.split_to(bytes.len().min(FRAME)))),

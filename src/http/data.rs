@@ -12,7 +12,9 @@ use super::{
     translate,
 };
 use crate::{
-    delivery::{Answer, BadTarget, Delivery, Instruments, Outcome, Reason, Request, Response, Route, Served, Target},
+    delivery::{
+        Answer, BadTarget, Delivery, Instruments, Outcome, Reason, Request, Response, Route, Served, Target,
+    },
     origin,
 };
 
@@ -38,7 +40,13 @@ pub async fn handle(
     let id = translate::request_id(&headers);
     let traceparent = translate::traceparent(&headers);
     let Some(method) = translate::method(request.method()) else {
-        return finish(data, Method::GET, refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"), &id, started);
+        return finish(
+            data,
+            Method::GET,
+            refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"),
+            &id,
+            started,
+        );
     };
     let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
     let mut answer = match Target::parse(raw) {
@@ -69,7 +77,13 @@ fn refuse(status: StatusCode, detail: &str) -> Answer {
     Answer { route: Route::Asset, response: Response::problem(status, detail, served) }
 }
 
-fn finish(data: Arc<Data>, method: Method, answer: Answer, id: &str, started: Instant) -> HttpResponse<Sending> {
+fn finish(
+    data: Arc<Data>,
+    method: Method,
+    answer: Answer,
+    id: &str,
+    started: Instant,
+) -> HttpResponse<Sending> {
     let Answer { route, response } = answer;
     tracing::debug!(
         id,

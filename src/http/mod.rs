@@ -61,14 +61,13 @@ pub fn listen_data(listener: TcpListener, config: &Config, data: Arc<Data>) -> s
 /// The admin port: health, metrics, figures.
 pub fn listen_admin(listener: TcpListener, config: &Config, admin: Arc<Admin>) -> std::io::Result<Listening> {
     let address = listener.local_addr()?;
-    let server = HttpServer::new(move || {
-        App::new().app_data(web::Data::from(admin.clone())).configure(admin::routes)
-    })
-    .workers(1)
-    .client_request_timeout(config.header_timeout)
-    .shutdown_timeout(1)
-    .disable_signals()
-    .listen(listener)?
-    .run();
+    let server =
+        HttpServer::new(move || App::new().app_data(web::Data::from(admin.clone())).configure(admin::routes))
+            .workers(1)
+            .client_request_timeout(config.header_timeout)
+            .shutdown_timeout(1)
+            .disable_signals()
+            .listen(listener)?
+            .run();
     Ok(Listening { address, handle: server.handle(), server })
 }

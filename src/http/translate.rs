@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    delivery::{Fields, Response, replaces},
+    delivery::{Fields, Outcome, Response, replaces},
     origin::remove_hop_by_hop,
 };
 
@@ -45,11 +45,14 @@ const SPENT: [&[u8]; 4] = [b"cdn-cache-control", b"surrogate-control", b"surroga
 
 /// Writes the fields of an answer.
 pub fn response_headers(response: &Response, request_id: &str, started: Instant, into: &mut ActixMap) {
-    let skipped = |name: &[u8]| OURS.contains(&name) || SPENT.contains(&name) || replaces(&response.added, name);
+    let skipped =
+        |name: &[u8]| OURS.contains(&name) || SPENT.contains(&name) || replaces(&response.added, name);
     match &response.fields {
         Fields::Stored(head) => {
+            // How long the making took is told to those who waited for it.
+            let made_now = response.served.outcome == Outcome::Miss;
             for (name, value) in head.fields.iter() {
-                if !skipped(&name) {
+                if !skipped(&name) && (made_now || name != "server-timing") {
                     append(into, &name, value);
                 }
             }

@@ -57,7 +57,8 @@ impl ImageVariant {
         let params = self.params;
         let now = self.core.clock().unix_millis();
         let content_type = params.format().content_type();
-        let mut fields = derived_fields(source.head(), &format!("image:{}", params.canonical()), content_type, now);
+        let mut fields =
+            derived_fields(source.head(), &format!("image:{}", params.canonical()), content_type, now);
         if let Some(confirmed) = confirm(ask, &fields) {
             return Ok(confirmed);
         }
@@ -76,7 +77,8 @@ impl ImageVariant {
 }
 
 fn server_timing(encoded: &Encoded) -> String {
-    let steps = encoded.steps.iter().map(|(step, took)| format!("{step};dur={:.2}", took.as_secs_f64() * 1000.0));
+    let steps =
+        encoded.steps.iter().map(|(step, took)| format!("{step};dur={:.2}", took.as_secs_f64() * 1000.0));
     steps.collect::<Vec<_>>().join(", ")
 }
 

@@ -18,6 +18,7 @@ use super::fill::Ask;
 use crate::{
     cache::{Head, validator},
     media::{
+        ffmpeg::Ffmpeg,
         image,
         pool::{self, Pool},
     },
@@ -25,6 +26,7 @@ use crate::{
 };
 
 mod image_variant;
+mod poster;
 mod source;
 mod video;
 
@@ -39,6 +41,7 @@ pub struct MediaConfig {
     pub pool: pool::Config,
     pub limits: image::Limits,
     pub segment_target: Duration,
+    pub ffmpeg: Ffmpeg,
 }
 
 /// What media operations need.
@@ -126,7 +129,11 @@ impl Refusal {
     }
 
     fn internal(reason: &'static str) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, reason, "the operation failed; the server's log says why")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            reason,
+            "the operation failed; the server's log says why",
+        )
     }
 
     /// What the source itself makes impossible is remembered for a moment, so that a crowd does not try it again and
@@ -142,14 +149,20 @@ impl Refusal {
         }
         let title = self.status.canonical_reason().unwrap_or("Error");
         let body =
-            serde_json::json!({ "status": self.status.as_u16(), "title": title, "detail": self.detail }).to_string();
+            serde_json::json!({ "status": self.status.as_u16(), "title": title, "detail": self.detail })
+                .to_string();
         whole(self.status, headers, body.into())
     }
 }
 
 /// Fields that a derived answer takes over from its source: together they give it the source's remaining lifetime.
-const INHERITED: [HeaderName; 5] =
-    [header::CACHE_CONTROL, header::EXPIRES, header::DATE, header::LAST_MODIFIED, header::ACCESS_CONTROL_ALLOW_ORIGIN];
+const INHERITED: [HeaderName; 5] = [
+    header::CACHE_CONTROL,
+    header::EXPIRES,
+    header::DATE,
+    header::LAST_MODIFIED,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+];
 
 /// The head of what `operation` (canonical text) makes of a source.
 fn derived_fields(source: &Head, operation: &str, content_type: &'static str, now: UnixMillis) -> HeaderMap {

@@ -64,7 +64,9 @@ impl Core {
             range: (want == Want::Parts).then_some(Spec::FromTo(0, block_size - 1)),
         };
         match self.resolve(&query).await {
-            Resolved::Object { available, hold: _hold, .. } if available.object.head.status == StatusCode::OK => {
+            Resolved::Object { available, hold: _hold, .. }
+                if available.object.head.status == StatusCode::OK =>
+            {
                 let length = match available.length() {
                     Some(length) => length,
                     None => self.drain(&available.object, available.following.as_ref()).await?,
@@ -75,7 +77,11 @@ impl Core {
             Resolved::Object { available, .. } => Err(SourceError::Status(available.object.head.status)),
             Resolved::Answer { response, .. } if response.status == StatusCode::OK => {
                 let detail = "the source may not be stored, so nothing can be made of it";
-                Err(SourceError::Refused(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "uncacheable", detail)))
+                Err(SourceError::Refused(Refusal::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "uncacheable",
+                    detail,
+                )))
             }
             Resolved::Answer { response, .. } => Err(SourceError::Status(response.status)),
             Resolved::Failed { error, .. } => Err(SourceError::Origin(error)),
@@ -87,7 +93,8 @@ impl Core {
     async fn drain(&self, object: &Object, following: Option<&Arc<Transfer>>) -> Result<u64, SourceError> {
         let gone = || SourceError::Refused(Refusal::internal("source"));
         let transfer = following.ok_or_else(gone)?;
-        let mut bytes = std::pin::pin!(Reader::to_the_end(self.fills.clone(), object.clone(), transfer).into_stream());
+        let mut bytes =
+            std::pin::pin!(Reader::to_the_end(self.fills.clone(), object.clone(), transfer).into_stream());
         while let Some(item) = bytes.next().await {
             item.map_err(|error| SourceError::Origin(as_origin_error(&error)))?;
         }

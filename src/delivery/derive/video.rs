@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::StatusCode;
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
+use tokio::{runtime::Handle, sync::OnceCell};
 
 use super::{
     super::{
@@ -14,8 +14,9 @@ use super::{
         request::Target,
         route::Work,
     },
-    Refusal, confirm, derived_fields,
+    Refusal, confirm, derived_fields, poster,
     source::{Source, SourceError, Want, as_origin_error},
+    whole,
 };
 use crate::{
     media::video::{self, Package, Piece},
@@ -80,6 +81,14 @@ impl VideoAsset {
             refused(error)
         })?;
         match &self.work {
+            Work::Poster { at_millis, params } => {
+                timer.stop_and_discard();
+                let (runtime, ffmpeg) = (Handle::current(), media.config.ffmpeg.clone());
+                let (at_millis, params) = (*at_millis, *params);
+                let job = move || poster::make(&runtime, &source, &package, at_millis, &params, &ffmpeg);
+                let encoded = media.run("poster", job).await.map_err(SourceError::Refused)?;
+                Ok(whole(StatusCode::OK, fields, encoded.bytes))
+            }
             Work::Video(asset) => {
                 let splice = package.asset(asset).map_err(refused)?;
                 timer.observe_duration();
@@ -101,7 +110,7 @@ impl VideoAsset {
                     origin: Arc::from("derived"),
                 })
             }
-            Work::Poster { .. } | Work::Fetch | Work::Image(_) => Err(SourceError::Refused(Refusal::internal("route"))),
+            Work::Fetch | Work::Image(_) => Err(SourceError::Refused(Refusal::internal("route"))),
         }
     }
 
@@ -141,10 +150,14 @@ fn reason(error: &video::Error) -> &'static str {
 }
 
 fn refused(error: video::Error) -> SourceError {
-    let status = match &error {
+    SourceError::Refused(refusal(&error))
+}
+
+pub(super) fn refusal(error: &video::Error) -> Refusal {
+    let status = match error {
         video::Error::Read(_) => StatusCode::BAD_GATEWAY,
         video::Error::Malformed { .. } | video::Error::Unsupported { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         video::Error::NotFound => StatusCode::NOT_FOUND,
     };
-    SourceError::Refused(Refusal::new(status, reason(&error), error.to_string()))
+    Refusal::new(status, reason(error), error.to_string())
 }

@@ -41,7 +41,10 @@ pub enum Landed {
     /// The answer is (being) stored, or the stored one is still good.
     Object(Arc<LandedObject>),
     /// Each has to ask for itself.
-    Uncacheable { refusal: Refusal, status: StatusCode },
+    Uncacheable {
+        refusal: Refusal,
+        status: StatusCode,
+    },
     Failed(origin::Error),
 }
 
@@ -169,9 +172,10 @@ impl Fills {
         let block_size = u64::from(self.store().block_size());
         let range = wanted.range.map(|range| match range {
             Spec::From(first) => Spec::From(first / block_size * block_size),
-            Spec::FromTo(first, last) => {
-                Spec::FromTo(first / block_size * block_size, (last / block_size + 1).saturating_mul(block_size) - 1)
-            }
+            Spec::FromTo(first, last) => Spec::FromTo(
+                first / block_size * block_size,
+                (last / block_size + 1).saturating_mul(block_size) - 1,
+            ),
             // Long enough to begin before the block that holds the first byte asked for.
             Spec::Suffix(count) => Spec::Suffix(count.saturating_add(block_size - 1)),
         });
@@ -208,7 +212,9 @@ impl Fills {
         let head_only = wanted.method == Method::HEAD;
         match extent {
             // Without its bytes a head is of use only if they can be fetched later.
-            Extent::Whole { length } if head_only && (length.is_none() || !validator || status != StatusCode::OK) => {
+            Extent::Whole { length }
+                if head_only && (length.is_none() || !validator || status != StatusCode::OK) =>
+            {
                 Err(Refusal::Method)
             }
             Extent::Unclear => Err(Refusal::Status),
@@ -305,7 +311,10 @@ impl Fills {
         if let Some(bytes) = transfer.whole() {
             let head = head.with_content(bytes.len() as u64, Content::Inline(bytes));
             self.store().put_head(key, head.into()).await;
-        } else if !stored && let Some(length) = transfer.object_length() && transfer.reached(length) {
+        } else if !stored
+            && let Some(length) = transfer.object_length()
+            && transfer.reached(length)
+        {
             self.store().put_head(key, head.with_content(length, head.content.clone()).into()).await;
         }
     }

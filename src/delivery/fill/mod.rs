@@ -85,7 +85,13 @@ pub struct Instruments {
 }
 
 impl Fills {
-    pub fn new(store: Arc<Store>, limits: Limits, clock: Clock, tasks: Tasks, instruments: Instruments) -> Arc<Self> {
+    pub fn new(
+        store: Arc<Store>,
+        limits: Limits,
+        clock: Clock,
+        tasks: Tasks,
+        instruments: Instruments,
+    ) -> Arc<Self> {
         let Instruments { in_flight, collapsed, resumes, received } = instruments;
         Arc::new(Self {
             context: Context { store, limits, resumes, received },
@@ -109,12 +115,19 @@ impl Fills {
     /// Whether the block at `offset` is stored, or on its way to somebody else.
     pub fn brings(&self, incarnation: Incarnation, offset: u64) -> bool {
         let transfers = self.transfers.lock();
-        transfers.get(&incarnation).is_some_and(|running| running.iter().any(|one| one.serves(offset, u64::MAX)))
+        transfers
+            .get(&incarnation)
+            .is_some_and(|running| running.iter().any(|one| one.serves(offset, u64::MAX)))
     }
 
     /// A transfer that brings the bytes at `range.start` soon: one under way, or a new one for the missing part of
     /// `range`.
-    pub fn cover(self: &Arc<Self>, object: &Object, range: std::ops::Range<u64>, pace: Pace) -> Option<Attachment> {
+    pub fn cover(
+        self: &Arc<Self>,
+        object: &Object,
+        range: std::ops::Range<u64>,
+        pace: Pace,
+    ) -> Option<Attachment> {
         let Content::Blocks { incarnation, block_size } = object.head.content else { return None };
         // Longer than the head says: the head was made before the length was known, and cannot be resumed.
         if range.end > object.head.length {

@@ -20,10 +20,7 @@ use millrace_kit::metrics::IntCounter;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::{
-    Ask, Error, Extent, Upstream,
-    upstream::same_version,
-};
+use super::{Ask, Error, Extent, Upstream, upstream::same_version};
 use crate::{
     cache::{Incarnation, Store},
     delivery::range::Spec,
@@ -208,7 +205,9 @@ impl Transfer {
         }
         match &shared.state {
             State::Failed(error) => Taken::Failed(error.clone()),
-            State::Done if self.subject.length.or(shared.end).is_some_and(|length| offset >= length) => Taken::End,
+            State::Done if self.subject.length.or(shared.end).is_some_and(|length| offset >= length) => {
+                Taken::End
+            }
             State::Done => Taken::NotCovered,
             State::Running if shared.end.is_some_and(|end| offset >= end) => Taken::NotCovered,
             State::Running => Taken::Pending,
@@ -218,7 +217,9 @@ impl Transfer {
     /// All bytes of an object that fits in one block, once the transfer is done.
     pub fn whole(&self) -> Option<Bytes> {
         let shared = self.shared.lock();
-        let (State::Done, Some(end)) = (&shared.state, self.subject.length.or(shared.end)) else { return None };
+        let (State::Done, Some(end)) = (&shared.state, self.subject.length.or(shared.end)) else {
+            return None;
+        };
         if self.start != 0 || end > u64::from(self.subject.block_size) || shared.position != end {
             return None;
         }
@@ -251,7 +252,8 @@ impl Transfer {
                     return Ok(());
                 }
                 let next = self.next_missing(&context.store, position);
-                let worth_it = next >= position + SKIP_BLOCKS * block_size || opened.is_none() || Some(next) == end;
+                let worth_it =
+                    next >= position + SKIP_BLOCKS * block_size || opened.is_none() || Some(next) == end;
                 let possible = self.subject.validator.is_some() || Some(next) == end;
                 if next > position && worth_it && possible {
                     opened = None;
@@ -313,7 +315,9 @@ impl Transfer {
             }
             // The upstream does not do ranges: what we have is skipped.
             Extent::Whole { length }
-                if ours && response.status == StatusCode::OK && length.is_none_or(|length| self.subject.length == Some(length)) =>
+                if ours
+                    && response.status == StatusCode::OK
+                    && length.is_none_or(|length| self.subject.length == Some(length)) =>
             {
                 Ok(Opened { body: response.body, offset: 0 })
             }

@@ -67,8 +67,13 @@ fn range_value(range: Spec) -> HeaderValue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extent {
     /// From the first byte to the end, wherever that is.
-    Whole { length: Option<u64> },
-    Part { range: Range<u64>, length: u64 },
+    Whole {
+        length: Option<u64>,
+    },
+    Part {
+        range: Range<u64>,
+        length: u64,
+    },
     /// A 206 that does not say what it is, or several parts at once.
     Unclear,
 }
@@ -102,13 +107,23 @@ mod tests {
 
     use super::*;
 
-    fn response(status: u16, lines: &[(&'static str, &'static str)], length: Option<u64>) -> origin::Response {
+    fn response(
+        status: u16,
+        lines: &[(&'static str, &'static str)],
+        length: Option<u64>,
+    ) -> origin::Response {
         let headers = lines
             .iter()
             .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
         let status = StatusCode::from_u16(status).unwrap();
-        origin::Response { status, headers, content_length: length, body: stream::empty().boxed(), origin: "o".into() }
+        origin::Response {
+            status,
+            headers,
+            content_length: length,
+            body: stream::empty().boxed(),
+            origin: "o".into(),
+        }
     }
 
     #[test]
