@@ -23,11 +23,13 @@ pub use derive::{Media, MediaConfig, SetupError};
 pub use fill::Limits as FillLimits;
 pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
-pub use pipeline::{Answer, Config, Delivery};
+pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body};
 pub use request::{BadTarget, Request, Target};
 pub use respond::replaces;
 pub use response::{Body, BodyError, Fields, Response};
 pub use route::Route;
+
+pub use crate::origin::remove_hop_by_hop;
 
 /// What both a client's request and a derived object need: a way to get at objects.
 pub(crate) struct Core {

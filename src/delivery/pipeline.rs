@@ -44,6 +44,14 @@ pub struct Answer {
     pub response: Response,
 }
 
+/// What a client sends along, to be passed on as it comes.
+pub type RequestBody = origin::Body;
+
+/// The item with which a request body ends that its client did not finish.
+pub fn broken_request_body(detail: String) -> origin::Error {
+    origin::Error::new(&Arc::from("client"), origin::ErrorKind::BrokenBody, detail)
+}
+
 /// An object that changed between lookup and first byte is looked up again this often.
 const MAX_CHANGES: usize = 3;
 
@@ -77,7 +85,7 @@ impl Delivery {
     }
 
     /// `body` is given for methods that have one.
-    pub async fn answer(&self, request: &Request, body: Option<origin::Body>) -> Answer {
+    pub async fn answer(&self, request: &Request, body: Option<RequestBody>) -> Answer {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Answer { route: Route::Asset, response: self.forward(request, body).await };
         }
@@ -145,7 +153,7 @@ impl Delivery {
     }
 
     /// Methods that the cache does not answer: sent on once; a success makes what is stored outdated (RFC 9111 §4.4).
-    async fn forward(&self, request: &Request, body: Option<origin::Body>) -> Response {
+    async fn forward(&self, request: &Request, body: Option<RequestBody>) -> Response {
         let refused = Served::new(Outcome::Error, Reason::NotAllowed);
         if matches!(request.method, Method::TRACE | Method::CONNECT) {
             return Response::problem(

@@ -11,11 +11,9 @@ use super::{
     pages::Pages,
     translate,
 };
-use crate::{
-    delivery::{
-        Answer, BadTarget, Delivery, Instruments, Outcome, Reason, Request, Response, Route, Served, Target,
-    },
-    origin,
+use crate::delivery::{
+    Answer, BadTarget, Delivery, Instruments, Outcome, Reason, Request, RequestBody, Response, Route, Served,
+    Target, broken_request_body,
 };
 
 pub struct Data {
@@ -105,14 +103,12 @@ fn finish(
 
 /// actix's payload stays on its worker's thread; an origin may be asked from any. A bounded channel carries the body
 /// over, and with it the back-pressure.
-fn upload(mut payload: web::Payload) -> origin::Body {
+fn upload(mut payload: web::Payload) -> RequestBody {
     let (sender, receiver) = tokio::sync::mpsc::channel(8);
     actix_web::rt::spawn(async move {
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|broken| {
-                let detail = format!("the client's body broke: {broken}");
-                origin::Error::new(&Arc::from("client"), origin::ErrorKind::BrokenBody, detail)
-            });
+            let chunk =
+                chunk.map_err(|broken| broken_request_body(format!("the client's body broke: {broken}")));
             if sender.send(chunk).await.is_err() {
                 break;
             }

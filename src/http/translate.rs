@@ -6,10 +6,7 @@ use actix_web::http::header::{HeaderMap as ActixMap, HeaderName as ActixName, He
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::{
-    delivery::{Fields, Outcome, Response, replaces},
-    origin::remove_hop_by_hop,
-};
+use crate::delivery::{Fields, Outcome, Response, remove_hop_by_hop, replaces};
 
 /// End-to-end fields of a client's request.
 pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
