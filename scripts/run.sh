@@ -46,7 +46,7 @@ trap stop EXIT
 # process is told to drain exactly once.
 set -m
 "$bin/millrace" serve --origin "$library" --listen "127.0.0.1:$port" --admin "127.0.0.1:$admin_port" \
-  --data-dir "$data_dir" &
+  --data-dir "$data_dir" --set pages.gallery=true &
 server=$!
 "$bin/millrace-sidecar" serve --listen "127.0.0.1:$sidecar_port" --target "http://127.0.0.1:$admin_port" &
 sidecar=$!

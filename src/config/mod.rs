@@ -6,3 +6,28 @@ mod resolve;
 
 pub use raw::Raw;
 pub use resolve::{OriginSettings, Settings, resolve};
+
+#[cfg(test)]
+mod tests {
+    use millrace_kit::config::{Layer, load, reference};
+
+    use super::*;
+
+    #[test]
+    fn shipped_files_are_good() {
+        for (name, text) in [
+            ("config/millrace.toml", include_str!("../../config/millrace.toml")),
+            ("config/dev.toml", include_str!("../../config/dev.toml")),
+        ] {
+            let raw: Raw = load(&[Layer::file(name, text)]).unwrap_or_else(|faults| panic!("{faults}"));
+            resolve(&raw).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        }
+    }
+
+    #[test]
+    fn the_reference_is_current() {
+        let current = reference::<Raw>("Configuration reference");
+        let written = include_str!("../../docs/configuration.md");
+        assert!(current == written, "run: millrace docs > docs/configuration.md");
+    }
+}

@@ -48,7 +48,7 @@ pub struct Cache {
     /// Where the disk tier lives; empty: `millrace` in the user's cache directory. One server per directory.
     pub data_dir: String,
     /// Unit of storing and fetching, a power of two from `64KiB` to `16MiB`. Objects up to this length are stored as
-    /// one entry. Changing it makes a disk tier's larger objects unreadable: they are fetched again.
+    /// one entry. A change applies to what is fetched from then on.
     pub block_size: String,
 }
 
