@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CARGO_TARGET_DIR)/tools/bin
 
 DEMO ?= demo
 
-.PHONY: help deps run demo build test lint bench load
+.PHONY: help deps run demo build test lint bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -109,9 +109,9 @@ parallax() {
     encode $(raw rgb24 "${width}x$height") -i - -frames:v 1 "$scratch/sky.png"
   local speeds=(0 1 2 3 5 8) tops=(30 34 40 48 58 70) # pixels per frame; where the strip starts, in percent
   for i in 0 1 2 3 4 5; do
-    local top=$((height * tops[i] / 100)) speed=${speeds[i]}
-    [[ $small ]] && speed="${speed}/4"
-    local strip="$((width + frames * speed + 2))x$((height - top))"
+    local top=$((height * tops[i] / 100)) speed=${speeds[i]} way=$((frames * speeds[i]))
+    [[ $small ]] && speed="$speed/4" way=$((way / 4))
+    local strip="$((width + way + 2))x$((height - top))"
     paint scene=ridge palette=dusk seed=3 sun=0.62 index=$i count=6 of="$height" top=$top size="$strip" |
       encode $(raw rgba "$strip") -i - -frames:v 1 "$scratch/ridge-$i.png"
     inputs+=(-i "$scratch/ridge-$i.png")

@@ -2,7 +2,7 @@
 # Starts server and sidecar on a library of media, and stops both on Ctrl-C: run.sh [LIBRARY]
 #
 # Environment: MILLRACE_PORT (8080), MILLRACE_ADMIN_PORT (8081), MILLRACE_SIDECAR_PORT (8090),
-# MILLRACE_DATA_DIR (data), MILLRACE_START_SECS (30).
+# MILLRACE_DATA_DIR (data), MILLRACE_DISK (2GiB, taken at once), MILLRACE_START_SECS (30).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,6 +12,7 @@ port=${MILLRACE_PORT:-8080}
 admin_port=${MILLRACE_ADMIN_PORT:-8081}
 sidecar_port=${MILLRACE_SIDECAR_PORT:-8090}
 data_dir=${MILLRACE_DATA_DIR:-data}
+disk=${MILLRACE_DISK:-2GiB}
 start_secs=${MILLRACE_START_SECS:-30}
 
 die() { printf 'run: %s\n' "$*" >&2; exit 1; }
@@ -46,7 +47,7 @@ trap stop EXIT
 # process is told to drain exactly once.
 set -m
 "$bin/millrace" serve --origin "$library" --listen "127.0.0.1:$port" --admin "127.0.0.1:$admin_port" \
-  --data-dir "$data_dir" --set pages.gallery=true &
+  --data-dir "$data_dir" --disk "$disk" --set pages.gallery=true &
 server=$!
 "$bin/millrace-sidecar" serve --listen "127.0.0.1:$sidecar_port" --target "http://127.0.0.1:$admin_port" &
 sidecar=$!

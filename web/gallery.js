@@ -123,7 +123,7 @@ async function show(figure) {
 function summarize() {
   const loaded = [...results.values()];
   const of = (word) => loaded.filter((result) => result.ok && result.verdict.word === word).length;
-  const counts = [[of('HIT'), 'hit'], [of('MISS'), 'miss'], [of('STALE'), 'stale'], [loaded.filter((result) => !result.ok).length, 'failed']]
+  const counts = [[of('HIT'), 'hit'], [of('MISS'), 'miss'], [of('STALE'), 'stale'], [of('REVALIDATED'), 'revalidated'], [of('BYPASS'), 'bypassed'], [loaded.filter((result) => !result.ok).length, 'failed']]
     .filter(([count]) => count > 0).map(([count, word]) => `${count} ${word}`);
   const times = loaded.map((result) => result.ms).sort((a, b) => a - b);
   const size = loaded.reduce((sum, result) => sum + result.bytes, 0);

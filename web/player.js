@@ -1,7 +1,7 @@
 // The player page: one video through HLS or as a progressive file, and a log of every request that took.
 
 import { age, assetUrl, bytes, clock, millis, playerUrl, posterUrl } from './units.js';
-import { badge, load, readVerdict } from './verdict.js';
+import { badge, fromCache, load, readVerdict } from './verdict.js';
 
 /** Requests kept in the log; the oldest leave first. */
 const LOG_ROWS = 300;
@@ -142,7 +142,7 @@ function loggingLoader(Loader) {
 
 function record({ path, status, bytes: size, ms, verdict }) {
   seen.requests++;
-  seen.hits += verdict.word === 'HIT' ? 1 : 0;
+  seen.hits += fromCache(verdict) ? 1 : 0;
   seen.bytes += size;
   const line = document.createElement('tr');
   const cell = (content, className = '') => {

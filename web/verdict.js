@@ -41,6 +41,9 @@ export async function load(url, { headers = {}, method = 'GET', signal } = {}) {
   };
 }
 
+/** Whether the body came out of the cache, freshly stored or confirmed. */
+export const fromCache = (verdict) => ['HIT', 'STALE', 'REVALIDATED'].includes(verdict.word);
+
 const meaning = {
   HIT: 'answered from the cache', MISS: 'fetched or made for this request, and now kept', STALE: 'answered from the cache past its freshness',
   BYPASS: 'not for the cache', REVALIDATED: 'the origin confirmed the cached copy', BROWSER: 'answered by this browser’s own cache',

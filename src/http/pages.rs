@@ -23,7 +23,7 @@ pub struct Pages {
 const PREFIX: &str = "/_millrace/";
 /// Nothing inline, nothing from elsewhere; media may come from blobs that the player makes.
 const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; \
-                      object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'";
+                      object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
 impl Pages {
     /// None when the path is an asset like any other.

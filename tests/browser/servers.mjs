@@ -82,7 +82,8 @@ export async function startFleet() {
     execFileSync(join(root, 'scripts/demo-library.sh'), ['--small', library], { stdio: ['ignore', 'ignore', 'inherit'] });
 
     const server = start(join(binaries, 'millrace'),
-      ['serve', '--origin', library, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--data-dir', join(scratch, 'data'), '--memory', '64MiB', '--disk', '512MiB'],
+      ['serve', '--origin', library, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--data-dir', join(scratch, 'data'), '--memory', '64MiB', '--disk', '512MiB',
+        '--set', 'pages.gallery=true'],
       [/^.*\blistening on (http:\/\/\S+)/m, /^.*\badmin on (http:\/\/\S+)/m]);
     started.push(server);
     const [site, admin] = await server.ready;
