@@ -125,4 +125,28 @@ mod tests {
         assert_eq!((LUMA[0], LUMA[255], LUMA[128]), (16, 235, 126));
         assert_eq!((CHROMA[0], CHROMA[128], CHROMA[255]), (16, 128, 240));
     }
+
+    /// A chroma sample stands in the middle of its two pixels, also where the last has only one.
+    #[test]
+    fn chroma_stays_under_its_pixels_at_odd_widths() {
+        // Chroma rises by 6 per sample, that is by 3 per pixel.
+        let ramp: Vec<u8> = (0..40).map(|x| x * 6).collect();
+        let pixels = [vec![0; 160], ramp.clone(), ramp].concat();
+        let planes = Planes::new(pixels, (80, 2), Some((40, 1)), (2, 2), (80.0, 2.0));
+        // 40 pixels become 5, and 3 chroma samples: their middles are at pixels 24, 40, 56 of the source from
+        // the left; mirrored, at 48, 32, 16.
+        let crop = Rect { left: 16.0, top: 0.0, width: 40.0, height: 2.0 };
+        for (orientation, middles) in [(1, [24.0, 40.0, 56.0]), (2, [48.0, 32.0, 16.0])] {
+            let out = planes
+                .resized(crop, Size::new(80, 2), Size::new(5, 2), Orientation::from_exif(orientation))
+                .unwrap();
+            assert_eq!(out.u.size, Size::new(3, 1));
+            for (got, middle) in out.u.data.iter().zip(middles) {
+                // The ramp ends within reach of the filter, which costs a little.
+                let full: f64 = (middle / 2.0 - 0.5) * 6.0;
+                let expected = 128.0 + (full - 128.0) * 224.0 / 255.0;
+                assert!((f64::from(*got) - expected).abs() < 5.0, "{orientation}: {:?}", out.u.data);
+            }
+        }
+    }
 }

@@ -13,12 +13,12 @@ const LARGE: f64 = 16e6;
 /// Scales `crop` of `source` to `target`.
 pub(super) fn resize(source: View<'_>, crop: Rect, target: Size) -> Result<Raster, Error> {
     let crop = snapped(crop, source.size);
-    // The resizer goes across first. Stretching a tall, narrow image into a wide, flat one would hold the
-    // product of both long sides; going down first holds that of both short ones.
-    if f64::from(target.width) * crop.height > LARGE && f64::from(target.width) > crop.width {
-        let columns = Size::new((crop.width.ceil() as u32).max(1), target.height);
-        let flat = resample(source, crop, columns)?;
-        return resample(flat.view(), Rect::whole(columns), target);
+    // The resizer goes down first. Stretching a wide, flat image into a tall, narrow one would hold the product
+    // of both long sides; going across first holds that of both short ones.
+    if crop.width * f64::from(target.height) > LARGE && f64::from(target.height) > crop.height {
+        let rows = Size::new(target.width, (crop.height.ceil() as u32).max(1));
+        let narrow = resample(source, crop, rows)?;
+        return resample(narrow.view(), Rect::whole(rows), target);
     }
     resample(source, crop, target)
 }

@@ -116,7 +116,8 @@ fn leaving_out_fine_scans_hardly_shows() {
 fn every_kind_of_png_is_read() {
     let grey16: Vec<u8> = [0, 0x12, 0x34, 0xab, 0xcd].to_vec();
     type Chunks = &'static [(&'static [u8; 4], &'static [u8])];
-    let table: &[(&str, u8, u8, Chunks, Vec<u8>, &[u8])] = &[
+    type Row = (&'static str, u8, u8, Chunks, Vec<u8>, &'static [u8]);
+    let table: &[Row] = &[
         ("1-bit grey", 1, 0, &[], vec![0, 0b0100_0000], &[0, 0, 0, 255, 255, 255]),
         ("16-bit grey", 16, 0, &[], grey16, &[0x12, 0x12, 0x12, 0xab, 0xab, 0xab]),
         (
