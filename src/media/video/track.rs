@@ -31,7 +31,7 @@ pub struct VideoFormat {
 impl VideoFormat {
     /// Width and height as shown.
     pub fn shown(&self) -> (u16, u16) {
-        if self.rotation % 180 == 0 { (self.width, self.height) } else { (self.height, self.width) }
+        if self.rotation.is_multiple_of(180) { (self.width, self.height) } else { (self.height, self.width) }
     }
 }
 
