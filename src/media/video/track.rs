@@ -11,7 +11,7 @@ use super::samples::{Sample, SampleTable};
 use super::tables;
 
 /// Sound packets kept before the first one that is heard: overlapping transforms need the packet before.
-const AUDIO_PREROLL: u32 = 2;
+const AUDIO_PREROLL: u32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
