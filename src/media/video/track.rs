@@ -77,7 +77,7 @@ pub(super) enum Parsed {
         video: bool,
         enabled: bool,
     },
-    /// Neither sound nor pictures.
+    /// Neither sound nor pictures, or a track without samples.
     Other,
 }
 
@@ -105,7 +105,7 @@ pub(super) fn parse(trak: &[u8], movie_timescale: u32, source_len: u64) -> Resul
     if mdhd.timescale == 0 {
         return Err(Error::malformed("a track with timescale 0"));
     }
-    let tables = tables::build(stbl, source_len)?;
+    let Some(tables) = tables::build(stbl, source_len)? else { return Ok(Parsed::Other) };
     let entry = match codec::describe(stsd, tables.description, video)? {
         Description::Supported(entry) => entry,
         Description::Other(kind) => return Ok(Parsed::Unsupported { kind, video, enabled: tkhd.enabled }),
