@@ -22,6 +22,8 @@ pub enum Rendition {
 pub enum Asset {
     /// `master.m3u8`
     Master,
+    /// `manifest.mpd`
+    Manifest,
     /// `poster.webp`
     Poster,
     /// `{rendition}/index.m3u8`
@@ -38,6 +40,7 @@ impl Asset {
         match path.split_once('/') {
             None => match path {
                 "master.m3u8" => Some(Self::Master),
+                "manifest.mpd" => Some(Self::Manifest),
                 "poster.webp" => Some(Self::Poster),
                 _ => None,
             },
@@ -74,6 +77,7 @@ impl Asset {
     pub fn content_type(&self) -> &'static str {
         match self {
             Self::Master | Self::MediaPlaylist(_) => "application/vnd.apple.mpegurl",
+            Self::Manifest => "application/dash+xml",
             Self::Poster => "image/webp",
             Self::Init(Rendition::SourceAudio(_)) | Self::Segment(Rendition::SourceAudio(_), _) => {
                 "audio/mp4"
@@ -87,6 +91,7 @@ impl fmt::Display for Asset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Master => f.write_str("master.m3u8"),
+            Self::Manifest => f.write_str("manifest.mpd"),
             Self::Poster => f.write_str("poster.webp"),
             Self::MediaPlaylist(rendition) => write!(f, "{rendition}/index.m3u8"),
             Self::Init(rendition) => write!(f, "{rendition}/init.mp4"),
@@ -134,6 +139,7 @@ mod tests {
         use Rendition::{Source, SourceAudio};
         let cases = [
             ("master.m3u8", Asset::Master),
+            ("manifest.mpd", Asset::Manifest),
             ("poster.webp", Asset::Poster),
             ("source/index.m3u8", Asset::MediaPlaylist(Source)),
             ("source/init.mp4", Asset::Init(Source)),
@@ -196,6 +202,7 @@ mod tests {
     fn request_paths_are_split_at_the_source() {
         let cases = [
             ("/a/b.mp4/master.m3u8", Some(("/a/b.mp4", Asset::Master))),
+            ("/a.mp4/manifest.mpd", Some(("/a.mp4", Asset::Manifest))),
             ("/b.MP4/source/init.mp4", Some(("/b.MP4", Asset::Init(Rendition::Source)))),
             ("/d.mp4/b.mov/source/seg-2.m4s", Some(("/d.mp4/b.mov", Asset::Segment(Rendition::Source, 2)))),
             ("b.m4a/poster.webp", Some(("b.m4a", Asset::Poster))),

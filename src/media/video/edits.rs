@@ -70,3 +70,58 @@ fn ticks_in_range(ticks: i128) -> Result<i64, Error> {
         _ => Err(Error::malformed("an edit beyond the end of time")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::boxes::Writer;
+    use super::*;
+
+    /// Entries are (duration in thousandths, media time, rate in 1/65536).
+    fn edit(entries: &[(u64, i64, u32)]) -> Result<Edit, Error> {
+        let mut w = Writer::default();
+        w.nest(*b"edts", |w| {
+            w.nest_full(*b"elst", 1, 0, |w| {
+                w.u32(entries.len() as u32);
+                for &(duration, media_time, rate) in entries {
+                    w.u64(duration);
+                    w.u64(media_time as u64);
+                    w.u32(rate);
+                }
+            });
+        });
+        read(&w.finish(), 1000, 12800)
+    }
+
+    const ONE: u32 = 0x1_0000;
+
+    #[test]
+    fn what_is_understood() {
+        assert_eq!(read(&[], 1000, 12800).unwrap(), Edit::default());
+        let plain = Edit { delay: 0, media_start: 1024, media_end: None };
+        assert_eq!(edit(&[(0, 1024, ONE)]).unwrap(), plain);
+        // One thousandth more than it says, in media ticks.
+        let ended = Edit { media_end: Some(1024 + 12813), ..plain };
+        assert_eq!(edit(&[(1000, 1024, ONE)]).unwrap(), ended);
+        let late = Edit { delay: 19200, ..ended };
+        assert_eq!(edit(&[(1000, -1, ONE), (500, -1, ONE), (1000, 1024, ONE)]).unwrap(), late);
+        assert_eq!(edit(&[(1000, 1024, ONE), (500, -1, ONE)]).unwrap(), ended, "silence at the end");
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let unsupported: [&[(u64, i64, u32)]; 3] =
+            [&[(1000, 0, ONE), (1000, 25600, ONE)], &[(1000, 0, 2 * ONE)], &[(1000, 0, 0)]];
+        for entries in unsupported {
+            assert!(matches!(edit(entries), Err(Error::Unsupported { .. })), "{entries:?}");
+        }
+        let malformed: [&[(u64, i64, u32)]; 4] = [
+            &[(1000, -2, ONE)],
+            &[(u64::MAX, -1, ONE), (1000, 0, ONE)],
+            &[(u64::MAX, 0, ONE)],
+            &[(1000, i64::MAX, ONE)],
+        ];
+        for entries in malformed {
+            assert!(matches!(edit(entries), Err(Error::Malformed { .. })), "{entries:?}");
+        }
+    }
+}

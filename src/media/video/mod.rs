@@ -10,6 +10,7 @@ mod edits;
 pub mod faststart;
 mod fmp4;
 mod init;
+mod manifest;
 mod movie;
 mod package;
 mod playlist;
@@ -25,6 +26,7 @@ mod track;
 mod tests;
 
 pub use asset::{Asset, Rendition};
+pub use manifest::manifest;
 pub use movie::{Movie, SkippedTrack};
 pub use package::Package;
 pub use playlist::{master_playlist, media_playlist};

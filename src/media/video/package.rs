@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::asset::{Asset, Rendition};
+use super::manifest::manifest;
 use super::movie::Movie;
 use super::playlist::{master_playlist, media_playlist, pick};
 use super::segments::Segmentation;
@@ -37,6 +38,7 @@ impl Package {
     pub fn asset(&self, asset: &Asset) -> Result<Splice, Error> {
         match *asset {
             Asset::Master => Ok(Splice::whole(master_playlist(&self.movie, &self.segmentation))),
+            Asset::Manifest => Ok(Splice::whole(manifest(&self.movie, &self.segmentation))),
             Asset::MediaPlaylist(rendition) => {
                 Ok(Splice::whole(media_playlist(&self.movie, &self.segmentation, rendition)?))
             }

@@ -17,11 +17,11 @@ pub(super) struct Tables {
     pub(super) description: u32,
 }
 
-/// `stbl` is the body of that box, `source_len` the length of the file that chunks must lie in.
-pub(super) fn build(stbl: &[u8], source_len: u64) -> Result<Tables, Error> {
+/// `stbl` is the body of that box, `source_len` the length of the file that chunks must lie in. `None`: no samples.
+pub(super) fn build(stbl: &[u8], source_len: u64) -> Result<Option<Tables>, Error> {
     let (count, sizes) = sample_sizes(stbl)?;
     if count == 0 {
-        return Err(Error::malformed("a track without samples"));
+        return Ok(None);
     }
     let times = times(&table::<Stts>(stbl, 8)?.entries, count)?;
     let compositions = match find(stbl, Ctts::KIND.into())? {
@@ -42,7 +42,7 @@ pub(super) fn build(stbl: &[u8], source_len: u64) -> Result<Tables, Error> {
     let samples =
         SampleTable { count, sizes, chunk_first, chunk_offset: offsets.into(), times, compositions, sync };
     check_extent(&samples, source_len)?;
-    Ok(Tables { samples, description })
+    Ok(Some(Tables { samples, description }))
 }
 
 /// Decodes a table of `entry_len`-byte entries, of which only those that the box claims and has are looked at.
@@ -197,4 +197,96 @@ fn check_extent(samples: &SampleTable, source_len: u64) -> Result<(), Error> {
         return Err(Error::malformed("samples overlap"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::boxes::Writer;
+    use super::*;
+
+    fn list(w: &mut Writer, kind: &Kind, entries: &[&[u32]]) {
+        w.nest_full(*kind, 0, 0, |w| {
+            w.u32(entries.len() as u32);
+            entries.iter().copied().flatten().for_each(|&value| w.u32(value));
+        });
+    }
+
+    /// Ten samples of 1 to 10 bytes: three chunks of three, and one.
+    fn stbl(stts: &[&[u32]], ctts: &[&[u32]], stsc: &[&[u32]]) -> Vec<u8> {
+        let mut w = Writer::default();
+        list(&mut w, b"stts", stts);
+        list(&mut w, b"ctts", ctts);
+        list(&mut w, b"stsc", stsc);
+        list(&mut w, b"stss", &[&[1], &[6]]);
+        list(&mut w, b"stco", &[&[100], &[200], &[300], &[400]]);
+        w.nest_full(*b"stsz", 0, 0, |w| {
+            w.u32(0);
+            w.u32(10);
+            (1..=10).for_each(|size| w.u32(size));
+        });
+        w.finish()
+    }
+
+    #[test]
+    fn runs_become_samples() {
+        let ctts: [&[u32]; 2] = [&[4, 20], &[3, u32::MAX - 4]];
+        let boxes = stbl(&[&[4, 10], &[0, 7], &[100, 5]], &ctts, &[&[1, 3, 1], &[4, 1, 1]]);
+        let table = build(&boxes, 410).unwrap().unwrap().samples;
+        let samples: Vec<_> = table.iter(0..99).collect();
+        let of = |f: fn(&super::super::Sample) -> i64| -> Vec<i64> { samples.iter().map(f).collect() };
+        assert_eq!(of(|s| s.size.into()), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(of(|s| s.offset as i64), [100, 101, 103, 200, 204, 209, 300, 307, 315, 400]);
+        assert_eq!(of(|s| s.decode_time as i64), [0, 10, 20, 30, 40, 45, 50, 55, 60, 65]);
+        // Version 0 with negative numbers, and samples that the box forgot.
+        assert_eq!(of(|s| s.composition_offset.into()), [20, 20, 20, 20, -5, -5, -5, 0, 0, 0]);
+        assert_eq!(of(|s| s.keyframe.into()), [1, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+        // Starting anywhere gives the same.
+        for start in 0..10 {
+            let rest: Vec<_> = table.iter(start..10).collect();
+            assert_eq!(rest, samples[start as usize..], "from {start}");
+            assert_eq!(table.decode_time(start), samples[start as usize].decode_time);
+        }
+        assert_eq!(table.decode_time(10), 70);
+        for time in 0..80 {
+            let first = samples.iter().position(|s| s.decode_time >= time).unwrap_or(10);
+            assert_eq!(table.first_at_or_after(time) as usize, first, "at {time}");
+        }
+        assert_eq!(table.bytes(3..6), 4 + 5 + 6);
+    }
+
+    #[test]
+    fn sums_of_sizes_over_many_marks() {
+        let sizes: Vec<u32> = (0..2000).collect();
+        let table = SampleTable {
+            count: 2000,
+            sizes: Sizes::each(sizes.clone()),
+            chunk_first: Box::new([0]),
+            chunk_offset: Box::new([0]),
+            times: Box::new([TimeRun { first_sample: 0, duration: 1, first_time: 0 }]),
+            compositions: Box::default(),
+            sync: None,
+        };
+        for (start, end) in [(0, 0), (0, 2000), (255, 257), (256, 512), (1, 1999), (1999, 2000), (512, 2000)]
+        {
+            let sum: u64 = sizes[start..end].iter().map(|&size| u64::from(size)).sum();
+            assert_eq!(table.bytes(start as u32..end as u32), sum, "{start}..{end}");
+        }
+    }
+
+    #[test]
+    fn contradictions_between_tables() {
+        let (stts, stsc): ([&[u32]; 1], [&[u32]; 1]) = ([&[10, 1]], [&[1, 3, 1]]);
+        assert!(build(&stbl(&stts, &[], &stsc), 410).is_ok());
+        let cases: [(&str, Vec<u8>, u64); 6] = [
+            ("times run out", stbl(&[&[9, 1]], &[], &stsc), 410),
+            ("chunks run out", stbl(&stts, &[], &[&[1, 2, 1]]), 410),
+            ("chunks out of order", stbl(&stts, &[], &[&[1, 3, 1], &[1, 3, 1]]), 410),
+            ("chunks begin late", stbl(&stts, &[], &[&[2, 3, 1]]), 410),
+            ("beyond the end", stbl(&stts, &[], &stsc), 409),
+            ("two descriptions", stbl(&stts, &[], &[&[1, 3, 1], &[3, 3, 2]]), 410),
+        ];
+        for (what, boxes, source_len) in cases {
+            assert!(build(&boxes, source_len).is_err(), "{what}");
+        }
+    }
 }

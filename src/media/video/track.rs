@@ -11,7 +11,7 @@ use super::samples::{Sample, SampleTable};
 use super::tables;
 
 /// Sound packets kept before the first one that is heard: overlapping transforms need the packet before.
-const AUDIO_PREROLL: u32 = 2;
+const AUDIO_PREROLL: u32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -31,7 +31,7 @@ pub struct VideoFormat {
 impl VideoFormat {
     /// Width and height as shown.
     pub fn shown(&self) -> (u16, u16) {
-        if self.rotation % 180 == 0 { (self.width, self.height) } else { (self.height, self.width) }
+        if self.rotation.is_multiple_of(180) { (self.width, self.height) } else { (self.height, self.width) }
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) enum Parsed {
         video: bool,
         enabled: bool,
     },
-    /// Neither sound nor pictures.
+    /// Neither sound nor pictures, or a track without samples.
     Other,
 }
 
@@ -105,7 +105,7 @@ pub(super) fn parse(trak: &[u8], movie_timescale: u32, source_len: u64) -> Resul
     if mdhd.timescale == 0 {
         return Err(Error::malformed("a track with timescale 0"));
     }
-    let tables = tables::build(stbl, source_len)?;
+    let Some(tables) = tables::build(stbl, source_len)? else { return Ok(Parsed::Other) };
     let entry = match codec::describe(stsd, tables.description, video)? {
         Description::Supported(entry) => entry,
         Description::Other(kind) => return Ok(Parsed::Unsupported { kind, video, enabled: tkhd.enabled }),

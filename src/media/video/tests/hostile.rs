@@ -184,6 +184,13 @@ async fn what_is_no_movie() {
 }
 
 #[tokio::test]
+async fn endless_small_boxes_are_not_walked() {
+    let source = Memory::new(b"\0\0\0\x08free".repeat(1_000_000));
+    assert!(matches!(Movie::open(&source).await, Err(Error::Malformed { .. })));
+    assert!(source.bytes_read() < 16 * 1024, "{} bytes", source.bytes_read());
+}
+
+#[tokio::test]
 async fn what_is_too_large() {
     /// A source whose moov would not fit in memory; its bytes are never asked for.
     #[derive(Debug)]

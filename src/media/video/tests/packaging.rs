@@ -23,7 +23,7 @@ fn fragment_times(joined: &[u8]) -> Vec<(i64, i64, bool)> {
                 let tfhd = &traf[0].tfhd;
                 for entry in &traf[0].trun[0].samples {
                     let flags = entry.flags.or(tfhd.default_sample_flags).unwrap();
-                    let presented = decode + i64::from(entry.cts.unwrap_or(0)) - media_time;
+                    let presented = decode + entry.cts.unwrap_or(0) - media_time;
                     times.push((decode, presented, flags & 0x1_0000 == 0));
                     decode += i64::from(entry.duration.or(tfhd.default_sample_duration).unwrap());
                 }

@@ -109,6 +109,7 @@ fn write_out(package: &Package, source: &Bytes, name: &str) -> std::path::PathBu
         std::fs::write(path, bytes_of(package, source, asset)).unwrap();
     };
     write(Asset::Master);
+    write(Asset::Manifest);
     for rendition in [Rendition::Source, Rendition::SourceAudio(0)] {
         write(Asset::MediaPlaylist(rendition));
         write(Asset::Init(rendition));
@@ -124,16 +125,55 @@ async fn a_player_that_follows_the_playlists_gets_everything() {
     let source = ordinary();
     let package = open(&source).await;
     let root = write_out(&package, &source, "presentation");
-    let count = |stream: &str| -> usize {
+    let count = |file: &str, stream: &str| -> usize {
         let output = Command::new("ffprobe")
             .args(["-v", "error", "-allowed_extensions", "ALL", "-select_streams", stream])
             .args(["-show_entries", "packet=pts", "-of", "csv=p=0"])
-            .arg(root.join("master.m3u8"))
+            .arg(root.join(file))
             .output()
             .unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         output.stdout.iter().filter(|&&byte| byte == b'\n').count()
     };
-    assert_eq!(count("v:0"), 200);
-    assert_eq!(count("a:0"), package.movie.audio[0].samples.count() as usize);
+    for file in ["master.m3u8", "manifest.mpd"] {
+        assert_eq!(count(file, "v:0"), 200, "{file}");
+        assert_eq!(count(file, "a:0"), package.movie.audio[0].samples.count() as usize, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn manifest_lists_the_same_segments() {
+    let languages = ["-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu"];
+    let arguments =
+        [&BOTH[..], &["-map", "1:a", "-filter:a:1", "volume=0.5"], &H264, &AAC, &languages].concat();
+    let source = clip("bilingual.mp4", 4.0, "25", &arguments);
+    let manifest = text(&source, Asset::Manifest).await;
+    for expected in [
+        "mediaPresentationDuration=\"PT4.",
+        "<Representation id=\"source\" bandwidth=\"",
+        " codecs=\"avc1.64000b\" width=\"160\" height=\"96\" frameRate=\"25\">",
+        "timescale=\"12800\" startNumber=\"1\" initialization=\"source/init.mp4\" media=\"source/seg-$Number$.m4s\"",
+        "<S t=\"0\" d=\"25600\" r=\"1\"/>",
+        "lang=\"deu\"",
+        "media=\"source-audio-2/seg-$Number$.m4s\"",
+    ] {
+        assert!(manifest.contains(expected), "{expected} in {manifest}");
+    }
+    assert_eq!(manifest.matches("<AdaptationSet ").count(), 3);
+    // Sound: as many segments as there are, and their durations add up to the whole.
+    let package = open(&source).await;
+    let sound =
+        manifest.split("id=\"source-audio\"").nth(1).unwrap().split("</Representation>").next().unwrap();
+    let value = |element: &str, name: &str| -> Option<u64> {
+        element.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?.parse().ok()
+    };
+    let (mut count, mut ticks) = (0, 0);
+    for element in sound.lines().filter(|line| line.starts_with("<S ")) {
+        let times = value(element, "r").unwrap_or(0) + 1;
+        count += times;
+        ticks += times * value(element, "d").unwrap();
+    }
+    let segments = &package.segmentation.audio[0];
+    assert_eq!(count, segments.len() as u64);
+    assert_eq!(ticks as i64, segments.last().unwrap().end - segments[0].start);
 }
