@@ -163,13 +163,13 @@ async fn requests_narrow_and_widen_what_is_fresh_enough() {
     let origin = OriginDouble::start().await;
     let edge = Edge::over(&origin).await;
     let cases: &[(u64, &[(&str, &str)], &str, &str)] = &[
-        (20, &[("cache-control", "no-cache")], "REVALIDATED", "fwd=stale; fwd-status=304"),
-        (20, &[("pragma", "no-cache")], "REVALIDATED", "fwd=stale; fwd-status=304"),
+        (20, &[("cache-control", "no-cache")], "REVALIDATED", "fwd=request; fwd-status=304"),
+        (20, &[("pragma", "no-cache")], "REVALIDATED", "fwd=request; fwd-status=304"),
         (20, &[("pragma", "unrelated")], "HIT", "hit; ttl=40"),
         (20, &[("cache-control", "max-age=30"), ("pragma", "no-cache")], "HIT", "hit; ttl=40"),
-        (20, &[("cache-control", "max-age=10")], "REVALIDATED", "fwd=stale; fwd-status=304"),
+        (20, &[("cache-control", "max-age=10")], "REVALIDATED", "fwd=request; fwd-status=304"),
         (20, &[("cache-control", "min-fresh=40")], "HIT", "hit; ttl=40"),
-        (20, &[("cache-control", "min-fresh=41")], "REVALIDATED", "fwd=stale; fwd-status=304"),
+        (20, &[("cache-control", "min-fresh=41")], "REVALIDATED", "fwd=request; fwd-status=304"),
         (20, &[("cache-control", "unknown=1, x")], "HIT", "hit; ttl=40"),
         (20, &[("cache-control", "only-if-cached")], "HIT", "hit; ttl=40"),
         (20, &[("cache-control", "no-store")], "HIT", "hit; ttl=40"),
