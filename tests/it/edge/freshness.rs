@@ -1,7 +1,7 @@
 //! How long an answer is used: lifetimes, ages, validation at the origin, and what a request says about it.
 
-use super::Edge;
-use crate::origin_double::{Answer, OriginDouble};
+use super::{BLOCK, Edge};
+use crate::origin_double::{Answer, OriginDouble, pattern_bytes};
 
 /// The status in the origin's answers, as `Cache-Status` tells it: (how, rest).
 const MISSED: &str = "millrace; fwd=uri-miss; fwd-status=200; stored";
@@ -272,4 +272,40 @@ async fn a_304_updates_the_stored_fields() {
     assert_eq!((hit.field("x-old"), hit.field("x-new")), ("1", "2"));
     assert_eq!(hit.field("cache-control"), "max-age=60");
     assert_eq!(hit.field("content-type"), "text/plain");
+}
+
+#[tokio::test]
+async fn a_304_that_nobody_asked_for_is_asked_again_and_then_an_error() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on("/once", Answer::empty(304).etag("\"1\"").times(1));
+    origin.on("/once", Answer::ok("whole").etag("\"1\"").cache_control("max-age=60"));
+    assert_eq!(edge.get("/once").await.told(), (200, "MISS", "whole".to_owned()));
+    assert_eq!(edge.get("/once").await.cache(), "HIT");
+
+    origin.on("/always", Answer::empty(304).etag("\"1\""));
+    let refused = edge.get("/always").await;
+    assert_eq!((refused.status, refused.cache()), (502, "ERROR"));
+    assert_eq!(origin.hits("/always"), 2);
+}
+
+#[tokio::test]
+async fn a_304_never_gives_stored_bytes_another_validator() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let version = |seed, tag| Answer::pattern(4 * BLOCK, seed).etag(tag).cache_control("max-age=60");
+    origin.on("/x", version(1, "\"1\"").times(1));
+    origin.on("/x", Answer::empty(304).etag("\"2\"").cache_control("max-age=60").times(1));
+    origin.on("/x", version(2, "\"2\""));
+    edge.get_range("/x", "bytes=0-9").await;
+    edge.advance(61);
+    let validated = edge.get_range("/x", "bytes=0-9").await;
+    assert_eq!((validated.status, validated.field("etag")), (206, "\"1\""));
+    // The rest is of the other version, and is not put behind the first block of this one.
+    let broken = edge.open("GET", "/x", &[]).await.finish().await.unwrap_err();
+    assert_eq!(broken.body, pattern_bytes(1, 0..BLOCK));
+    edge.settled().await;
+    let whole = edge.get("/x").await;
+    assert_eq!((whole.status, whole.field("etag")), (200, "\"2\""));
+    assert_eq!(whole.body, pattern_bytes(2, 0..4 * BLOCK));
 }

@@ -8,5 +8,5 @@ mod server;
 
 mod freshness;
 
-use client::{Open, Reply};
-use server::{Edge, eventually};
+use client::{Broken, Open, Reply};
+use server::{BLOCK, Edge, eventually, http_origin};
