@@ -52,18 +52,21 @@ impl Head {
         Self { key: key.into(), status, fields, control, freshness, length, content, request_time }
     }
 
-    /// The same object after a 304 (RFC 9111 §4.3.4): its fields replace the stored ones of the same name.
+    /// The same object after a 304 (RFC 9111 §4.3.4): its fields replace the stored ones of the same name. Validators
+    /// stay: they name the bytes that are stored, whatever the origin has by now.
     pub fn freshened(&self, not_modified: &HeaderMap, times: (UnixMillis, UnixMillis)) -> Self {
         let mut headers = self.fields.to_header_map();
         for name in not_modified.keys() {
-            let representation_metadata = matches!(
+            let of_the_bytes = matches!(
                 *name,
                 header::CONTENT_LENGTH
                     | header::CONTENT_ENCODING
                     | header::CONTENT_TYPE
                     | header::CONTENT_RANGE
+                    | header::ETAG
+                    | header::LAST_MODIFIED
             );
-            if representation_metadata {
+            if of_the_bytes {
                 continue;
             }
             headers.remove(name);
@@ -131,9 +134,14 @@ mod tests {
     #[test]
     fn not_modified_replaces_fields_but_not_metadata_of_the_body() {
         let old = head(&[("cache-control", "max-age=1"), ("x-old", "1"), ("content-type", "image/png")]);
-        let answer =
-            headers(&[("cache-control", "max-age=60"), ("content-type", "text/html"), ("x-new", "2")]);
+        let answer = headers(&[
+            ("cache-control", "max-age=60"),
+            ("content-type", "text/html"),
+            ("etag", "\"other\""),
+            ("x-new", "2"),
+        ]);
         let new = old.freshened(&answer, (9, 10));
+        assert_eq!(new.fields.first("etag"), None);
         assert_eq!(new.fields.first("content-type"), Some(&b"image/png"[..]));
         assert_eq!(new.fields.first("x-old"), Some(&b"1"[..]));
         assert_eq!(new.fields.first("x-new"), Some(&b"2"[..]));

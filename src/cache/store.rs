@@ -101,8 +101,10 @@ struct Counters {
 
 /// foyer's unit of disk space and eviction. At least several objects' blocks, at most 1/64 of the tier.
 const SEGMENT: u64 = 32 << 20;
-/// Entries waiting for the disk, in bytes; one write in progress and one being collected.
-const WRITE_BUFFER: usize = 8 << 20;
+/// Entries waiting for the disk, in bytes.
+const WRITE_WINDOW: usize = 8 << 20;
+/// foyer collects one such buffer while it writes another. Larger than the window, because entries are padded.
+const WRITE_BUFFER: usize = 12 << 20;
 
 impl Store {
     pub async fn open(config: &Config, registry: &Registry, tasks: &Tasks) -> Result<Arc<Self>, Error> {
@@ -143,7 +145,7 @@ impl Store {
         let device = FsDeviceBuilder::new(disk.dir.join("blocks")).with_capacity(capacity).build()?;
         let engine = BlockEngineConfig::new(device)
             .with_block_size(usize::try_from(segment).unwrap_or(usize::MAX))
-            .with_buffer_pool_size(2 * WRITE_BUFFER)
+            .with_buffer_pool_size(WRITE_BUFFER.max(2 * config.block_size as usize))
             .with_submit_queue_size_threshold(4 * WRITE_BUFFER)
             // Oldest first only: an entry must not outlive the newer one that replaced it.
             .with_eviction_pickers(vec![Box::<FifoPicker>::default()]);
@@ -291,7 +293,7 @@ impl DiskWindow {
     const PATIENCE: Duration = Duration::from_secs(2);
 
     fn open(cache: Hybrid, tasks: &Tasks) -> Self {
-        let free = Arc::new(Semaphore::new(WRITE_BUFFER));
+        let free = Arc::new(Semaphore::new(WRITE_WINDOW));
         // Bounded by the permits in it.
         let (written, mut entered) = mpsc::unbounded_channel::<OwnedSemaphorePermit>();
         tasks.spawn_until_stop("disk-window", async move {
@@ -310,7 +312,9 @@ impl DiskWindow {
     }
 
     async fn enter(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes.min(WRITE_BUFFER)).unwrap_or(u32::MAX);
+        // On disk an entry takes whole pages, and a header.
+        let bytes = bytes.next_multiple_of(4096) + 4096;
+        let bytes = u32::try_from(bytes.min(WRITE_WINDOW)).unwrap_or(u32::MAX);
         let permit = self.free.clone().acquire_many_owned(bytes);
         tokio::time::timeout(Self::PATIENCE, permit).await.ok()?.ok()
     }

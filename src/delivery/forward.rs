@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     fill::{Ask, Upstream},
@@ -26,13 +26,34 @@ impl OriginUpstream {
 impl Upstream for OriginUpstream {
     fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
         async move {
-            let mut request = origin::Request::new(ask.method.clone(), self.target.clone());
-            request.headers = forwarded_fields(&ask.headers);
-            ask.add_to(&mut request.headers);
-            self.chain.fetch(request).await
+            let answer = self.chain.fetch(self.request(&ask)).await?;
+            if !is_unasked(&ask, &answer) {
+                return Ok(answer);
+            }
+            // A 304 without a condition has nothing to stand on: once more, then it is an error.
+            drop(answer);
+            let answer = self.chain.fetch(self.request(&ask)).await?;
+            if is_unasked(&ask, &answer) {
+                let detail = "304 to a request without condition";
+                return Err(origin::Error::new(&answer.origin, origin::ErrorKind::BadResponse, detail));
+            }
+            Ok(answer)
         }
         .boxed()
     }
+}
+
+impl OriginUpstream {
+    fn request(&self, ask: &Ask) -> origin::Request {
+        let mut request = origin::Request::new(ask.method.clone(), self.target.clone());
+        request.headers = forwarded_fields(&ask.headers);
+        ask.add_to(&mut request.headers);
+        request
+    }
+}
+
+fn is_unasked(ask: &Ask, answer: &origin::Response) -> bool {
+    answer.status == StatusCode::NOT_MODIFIED && !ask.is_conditional()
 }
 
 /// Fields that never go to an origin: what the cache asks for itself, what speaks of this connection only, and what

@@ -184,9 +184,10 @@ impl Core {
                     }),
                     None => None,
                 };
-                let (outcome, reason) = match landed.validated {
-                    true => (Outcome::Revalidated, Reason::NotModified),
-                    false => (Outcome::Miss, reason),
+                let (outcome, reason) = match (landed.validated, reason) {
+                    (true, Reason::RequestNoCache) => (Outcome::Revalidated, Reason::RequestNoCache),
+                    (true, _) => (Outcome::Revalidated, Reason::NotModified),
+                    (false, reason) => (Outcome::Miss, reason),
                 };
                 let served = Served {
                     forward_status: Some(landed.status),

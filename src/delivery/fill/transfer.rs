@@ -91,8 +91,8 @@ struct Shared {
     position: u64,
     /// Where the transfer ends, when known.
     end: Option<u64>,
-    /// Bytes held for close readers, ascending and without gaps, up to `position`: the block being filled and the
-    /// one before it.
+    /// Bytes held for close readers, ascending and without gaps, up to `position`: the block being filled, or the one
+    /// just completed.
     held: VecDeque<(u64, Bytes)>,
     state: State,
 }
@@ -389,6 +389,10 @@ impl Transfer {
                 }
                 let piece = bytes.split_to(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
                 let start = shared.position;
+                if start % block_size == 0 {
+                    // The block before is stored; readers that still want it find it there.
+                    shared.held.clear();
+                }
                 shared.position += piece.len() as u64;
                 shared.held.push_back((start, piece));
                 let boundary = shared.position % block_size == 0 || shared.position == end;

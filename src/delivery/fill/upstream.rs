@@ -39,6 +39,11 @@ impl Ask {
         Self { method: Method::GET, headers, range: None, if_range: None, validate: None }
     }
 
+    /// Whether a 304 can be the answer.
+    pub fn is_conditional(&self) -> bool {
+        self.validate.as_ref().is_some_and(|stored| stored.add_conditions(&mut HeaderMap::new()))
+    }
+
     /// Adds the conditions and the range to the fields to send.
     pub fn add_to(&self, fields: &mut HeaderMap) {
         if let Some(range) = self.range {

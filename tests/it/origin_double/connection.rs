@@ -71,7 +71,8 @@ impl Connection {
             Content::Silence => return self.until_client_leaves().await,
             Content::Bytes(_) | Content::Pattern { .. } => {}
         }
-        let reply = Reply::new(answer, request);
+        let now = self.shared.clock.lock().unix_millis();
+        let reply = Reply::new(answer, request, now);
         self.stream.write_all(&reply.head).await?;
         if reply.body.is_some() {
             self.pause(answer.first_byte_delay).await?;

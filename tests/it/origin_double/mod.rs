@@ -13,6 +13,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use millrace_kit::clock::Clock;
 use parking_lot::Mutex;
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -45,6 +46,8 @@ pub(crate) struct OriginDouble {
 struct Shared {
     script: Script,
     journal: Journal,
+    /// What `Date` says.
+    clock: Mutex<Clock>,
 }
 
 impl OriginDouble {
@@ -63,6 +66,11 @@ impl OriginDouble {
     /// `http://127.0.0.1:port`, without a slash at the end.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Dates answers by this clock from now on.
+    pub(crate) fn keep_time(&self, clock: Clock) {
+        *self.shared.clock.lock() = clock;
     }
 
     /// Answers for `path` (any query), or for one target if `path` has a query. Answers with `times` are used up in the

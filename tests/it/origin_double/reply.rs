@@ -1,8 +1,13 @@
 //! From a scripted answer and a request to what goes on the wire: conditions, range, head.
 
-use std::{fmt::Write, ops::Range, time::SystemTime};
+use std::{
+    fmt::Write,
+    ops::Range,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use http::{HeaderMap, StatusCode};
+use millrace_kit::clock::UnixMillis;
 
 use super::{
     RecordedRequest,
@@ -27,7 +32,8 @@ enum Selection {
 }
 
 impl Reply {
-    pub(super) fn new(answer: &Answer, request: &RecordedRequest) -> Self {
+    /// `now` is the `Date`.
+    pub(super) fn new(answer: &Answer, request: &RecordedRequest, now: UnixMillis) -> Self {
         let len = answer.content.len();
         let selection =
             if answer.status == 200 { select(answer, &request.headers) } else { Selection::Whole };
@@ -50,7 +56,8 @@ impl Reply {
             head.field(name, value);
         }
         if answer.date && answer.field("date").is_none() {
-            head.field("date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+            let now = UNIX_EPOCH + Duration::from_millis(now.unsigned_abs());
+            head.field("date", httpdate::fmt_http_date(now).as_bytes());
         }
         if answer.status == 200 && answer.ranges && answer.field("accept-ranges").is_none() {
             head.field("accept-ranges", b"bytes");

@@ -1,0 +1,12 @@
+//! The edge server as its clients, its origins and its operators see it: in process, over real sockets, in front of a
+//! programmable origin.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod client;
+mod server;
+
+mod freshness;
+
+use client::{Broken, Open, Reply};
+use server::{BLOCK, Edge, eventually, http_origin};

@@ -1,0 +1,205 @@
+//! A whole server under test: started on free ports with a clock that the test moves, stopped and started again on the
+//! same directory. The origin's `Date` follows the same clock.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant, SystemTime},
+};
+
+use millrace::{
+    app::{Error, Server},
+    config::{Raw, raw, resolve},
+};
+use millrace_kit::clock::{Clock, to_unix_millis};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
+
+use super::client::{self, Open, Reply};
+use crate::origin_double::OriginDouble;
+
+/// Unit of storing in these tests.
+pub(crate) const BLOCK: u64 = 64 << 10;
+
+/// All servers live on one runtime, so that those whose test is over still stop in order.
+static SERVERS: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+});
+
+/// Stops when dropped.
+pub(crate) struct Edge {
+    clock: Clock,
+    raw: Raw,
+    dir: Arc<TempDir>,
+    running: Option<Running>,
+}
+
+struct Running {
+    data: SocketAddr,
+    admin: SocketAddr,
+    stop: oneshot::Sender<()>,
+    stopped: JoinHandle<Result<(), Error>>,
+}
+
+impl Edge {
+    /// In front of `origin`, with a small memory tier and no disk tier.
+    pub(crate) async fn over(origin: &OriginDouble) -> Self {
+        Self::with(origin, |_| {}).await
+    }
+
+    /// With other settings.
+    pub(crate) async fn with(origin: &OriginDouble, settings: impl FnOnce(&mut Raw)) -> Self {
+        let edge = Self::start(|raw| {
+            raw.origins = vec![http_origin(&origin.url())];
+            settings(raw);
+        });
+        let edge = edge.await;
+        origin.keep_time(edge.clock.clone());
+        edge
+    }
+
+    /// With a disk tier, so that a restart can find something.
+    pub(crate) async fn with_disk(origin: &OriginDouble) -> Self {
+        Self::with(origin, |raw| raw.cache.disk = "64MiB".to_owned()).await
+    }
+
+    /// In front of the files of a directory.
+    pub(crate) async fn over_directory(directory: &Path) -> Self {
+        let url = directory.to_str().unwrap().to_owned();
+        Self::start(|raw| raw.origins = vec![raw::Origin { url, ..Default::default() }]).await
+    }
+
+    async fn start(settings: impl FnOnce(&mut Raw)) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let mut raw = Raw::default();
+        raw.server.listen = "127.0.0.1:0".to_owned();
+        raw.server.admin = "127.0.0.1:0".to_owned();
+        raw.server.workers = 1;
+        raw.server.drain_timeout_secs = 10;
+        raw.cache.memory = "64MiB".to_owned();
+        raw.cache.disk = "0".to_owned();
+        raw.cache.data_dir = dir.path().to_str().unwrap().to_owned();
+        raw.cache.block_size = "64KiB".to_owned();
+        raw.media.threads = 1;
+        settings(&mut raw);
+        // A whole second, as dates have no finer unit.
+        let now = to_unix_millis(SystemTime::now()) / 1000 * 1000;
+        let mut edge = Self { clock: Clock::manual(now), raw, dir, running: None };
+        edge.run().await.unwrap();
+        edge
+    }
+
+    async fn run(&mut self) -> Result<(), Error> {
+        let settings = resolve(&self.raw).unwrap();
+        let clock = self.clock.clone();
+        let server = SERVERS.spawn(Server::start(settings, clock)).await.unwrap()?;
+        let (data, admin) = (server.data_address(), server.admin_address());
+        let (stop, asked) = oneshot::channel();
+        let stopped = SERVERS.spawn(server.run_until(async move {
+            // Dropping the sender asks as well.
+            let _ = asked.await;
+        }));
+        self.running = Some(Running { data, admin, stop, stopped });
+        Ok(())
+    }
+
+    /// Another server with the same settings, on the same directory.
+    pub(crate) async fn second(&self) -> Result<Self, Error> {
+        let mut second =
+            Self { clock: self.clock.clone(), raw: self.raw.clone(), dir: self.dir.clone(), running: None };
+        second.run().await?;
+        Ok(second)
+    }
+
+    /// Asks the server to stop; it drains on its own.
+    pub(crate) fn ask_to_stop(&mut self) -> JoinHandle<Result<(), Error>> {
+        let Running { stop, stopped, .. } = self.running.take().unwrap();
+        drop(stop);
+        stopped
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.ask_to_stop().await.unwrap().unwrap();
+        self.run().await.unwrap();
+    }
+
+    pub(crate) fn data(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().data
+    }
+
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().admin
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// `seconds` before or after now, as a date field says it.
+    pub(crate) fn date(&self, seconds: i64) -> String {
+        let millis = self.clock.unix_millis() + seconds * 1000;
+        httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs()))
+    }
+
+    /// The whole answer, and the server at rest.
+    pub(crate) async fn get(&self, target: &str) -> Reply {
+        self.ask("GET", target, &[]).await
+    }
+
+    pub(crate) async fn get_range(&self, target: &str, range: &str) -> Reply {
+        self.ask("GET", target, &[("range", range)]).await
+    }
+
+    /// The whole answer, and the server at rest: what it stores of it is stored.
+    pub(crate) async fn ask(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Reply {
+        let reply = self.send(method, target, fields).await;
+        self.settled().await;
+        reply
+    }
+
+    /// The whole answer, whatever the server does beside.
+    pub(crate) async fn send(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Reply {
+        self.open(method, target, fields).await.whole().await
+    }
+
+    /// An answer whose head has come.
+    pub(crate) async fn open(&self, method: &str, target: &str, fields: &[(&str, &str)]) -> Open {
+        client::open(self.data(), method, target, fields, b"").await
+    }
+
+    pub(crate) async fn admin_get(&self, target: &str) -> Reply {
+        client::open(self.admin(), "GET", target, &[], b"").await.whole().await
+    }
+
+    /// Sum of the samples of `name` whose labels include all of `labels`, given as `key="value"`.
+    pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> u64 {
+        let exposition = self.admin_get("/metrics").await.text();
+        let values = exposition.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let (found, set) = series.split_once('{').unwrap_or((series, ""));
+            (found == name && labels.iter().all(|label| set.contains(label)))
+                .then(|| value.parse::<f64>().unwrap() as u64)
+        });
+        values.sum()
+    }
+
+    /// Waits until nothing is being filled any more.
+    pub(crate) async fn settled(&self) {
+        eventually("a server at rest", async || self.metric("millrace_fills_in_flight", &[]).await == 0)
+            .await;
+    }
+}
+
+pub(crate) fn http_origin(url: &str) -> raw::Origin {
+    raw::Origin { name: "main".to_owned(), url: url.to_owned(), ..Default::default() }
+}
+
+/// Asks again and again until it is so; panics after ten seconds.
+pub(crate) async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "never came to {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
