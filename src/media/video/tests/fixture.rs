@@ -43,10 +43,24 @@ impl Source for Memory {
     }
 }
 
-/// A folder that lives as long as the test process.
+/// A folder for this test process. Nothing runs when a test process ends, so the next one removes it.
 pub(super) fn folder() -> &'static Path {
-    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    FOLDER.get_or_init(|| tempfile::tempdir().unwrap()).path()
+    const PREFIX: &str = "millrace-video-tests-";
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let parent = std::env::temp_dir();
+        for left in std::fs::read_dir(&parent).unwrap().flatten() {
+            let name = left.file_name();
+            let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+                // Another test process may be at it, too.
+                let _ = std::fs::remove_dir_all(left.path());
+            }
+        }
+        let folder = parent.join(format!("{PREFIX}{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    })
 }
 
 /// Makes a file with ffmpeg. `arguments` come after two inputs, picture 0 and sound 1, of
