@@ -112,7 +112,7 @@ mod tests {
         client.insert("req-num", HeaderValue::from_static("1"));
         client.insert("via", HeaderValue::from_static("1.1 other"));
         let fields = forwarded_fields(&client);
-        let names: Vec<_> =
+        let mut names: Vec<_> =
             fields.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         names.sort_unstable();
         assert_eq!(names, [("req-num", "1"), ("via", VIA), ("via", "1.1 other")]);

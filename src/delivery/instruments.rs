@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
-use millrace_kit::metrics::{Error, IntCounter, IntGauge, Registry, catalogue};
+use millrace_kit::metrics::{Error, Histogram, IntCounter, IntGauge, Registry, catalogue};
+use parking_lot::RwLock;
 use prometheus::{HistogramVec, IntCounterVec};
 
-use super::{Served, fill, route::Route};
+use super::{Outcome, Reason, Served, fill, route::Route};
 use crate::origin::{Attempt, Observer};
 
 pub struct Instruments {
@@ -14,7 +15,29 @@ pub struct Instruments {
     bytes: IntCounterVec,
     duration: HistogramVec,
     pub active: IntGauge,
+    /// Instruments of the classes seen so far: finding one here is cheaper than by its label values.
+    known: RwLock<Vec<(Class, Handles)>>,
 }
+
+/// Answers that count as the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Class {
+    method: Method,
+    route: Route,
+    status: StatusCode,
+    outcome: Outcome,
+    reason: Reason,
+}
+
+#[derive(Clone)]
+struct Handles {
+    requests: IntCounter,
+    bytes: IntCounter,
+    duration: Histogram,
+}
+
+/// Classes kept in `known`; the rest goes the long way.
+const MAX_KNOWN: usize = 64;
 
 impl Instruments {
     pub fn new(registry: &Registry) -> Result<Self, Error> {
@@ -23,6 +46,7 @@ impl Instruments {
             bytes: registry.counter(&catalogue::CACHE_RESPONSE_BYTES)?,
             duration: registry.histogram(&catalogue::HTTP_SERVER_DURATION)?,
             active: registry.gauge(&catalogue::HTTP_SERVER_ACTIVE)?.with_label_values::<&str>(&[]),
+            known: RwLock::default(),
         })
     }
 
@@ -36,12 +60,32 @@ impl Instruments {
         bytes: u64,
         took: Duration,
     ) {
-        let outcome = served.outcome.as_str();
-        self.requests.with_label_values(&[route.as_str(), outcome, served.reason.as_str()]).inc();
-        self.bytes.with_label_values(&[route.as_str(), outcome]).inc_by(bytes);
-        self.duration
-            .with_label_values(&[method_label(method), route.template(), status.as_str()])
-            .observe(took.as_secs_f64());
+        let class =
+            Class { method: method.clone(), route, status, outcome: served.outcome, reason: served.reason };
+        let record = |handles: &Handles| {
+            handles.requests.inc();
+            handles.bytes.inc_by(bytes);
+            handles.duration.observe(took.as_secs_f64());
+        };
+        if let Some((_, handles)) = self.known.read().iter().find(|(known, _)| *known == class) {
+            return record(handles);
+        }
+        let handles = self.handles(&class);
+        record(&handles);
+        let mut known = self.known.write();
+        if known.len() < MAX_KNOWN && !known.iter().any(|(other, _)| *other == class) {
+            known.push((class, handles));
+        }
+    }
+
+    fn handles(&self, class: &Class) -> Handles {
+        let (route, outcome) = (class.route.as_str(), class.outcome.as_str());
+        let request = [method_label(&class.method), class.route.template(), class.status.as_str()];
+        Handles {
+            requests: self.requests.with_label_values(&[route, outcome, class.reason.as_str()]),
+            bytes: self.bytes.with_label_values(&[route, outcome]),
+            duration: self.duration.with_label_values(&request),
+        }
     }
 }
 

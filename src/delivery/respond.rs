@@ -16,7 +16,7 @@ use super::{
     request::Request,
     response::{Body, BodyError, Fields, Response},
 };
-use crate::cache::{Content, FieldLines};
+use crate::cache::{Content, FieldLines, Head};
 
 /// What the body comes from.
 pub struct Available {
@@ -35,6 +35,41 @@ impl Available {
     }
 }
 
+/// What a request gets of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Decision {
+    NotModified,
+    PreconditionFailed,
+    Unsatisfiable,
+    /// To HEAD.
+    HeadOnly,
+    Whole,
+    /// Ascending, apart from each other, never empty.
+    Parts(Vec<Range<u64>>),
+}
+
+fn decide(request: &Request, head: &Head, length: u64) -> Decision {
+    let mut ranges = None;
+    if head.status == StatusCode::OK {
+        match conditional::evaluate(&request.method, &request.headers, &head.fields) {
+            Verdict::NotModified => return Decision::NotModified,
+            Verdict::Failed => return Decision::PreconditionFailed,
+            Verdict::Proceed { range_applies } => {
+                let heeded = range_applies && request.method == Method::GET;
+                ranges = (*request.headers).first("range").filter(|_| heeded).and_then(range::parse);
+            }
+        }
+    }
+    if request.method == Method::HEAD {
+        return Decision::HeadOnly;
+    }
+    match ranges.map(|specs| range::resolve(&specs, length)) {
+        None | Some(Resolution::Whole) => Decision::Whole,
+        Some(Resolution::Unsatisfiable) => Decision::Unsatisfiable,
+        Some(Resolution::Parts(parts)) => Decision::Parts(parts),
+    }
+}
+
 /// The answer to `request` from an object that may be served. Fails only before the first byte; `Changed` means
 /// that the object must be looked up again.
 pub async fn respond(
@@ -45,83 +80,100 @@ pub async fn respond(
     now: UnixMillis,
 ) -> Result<Response, fill::Error> {
     let head = available.object.head.clone();
-    let fields = Fields::Stored(head.clone());
-    let age = (head.freshness.age(now) / 1000).max(0);
-    let finish = |mut response: Response| {
-        response.added.push((header::AGE, HeaderValue::from(age)));
-        response
-    };
-    let mut ranges = None;
-    if head.status == StatusCode::OK {
-        match conditional::evaluate(&request.method, &*request.headers, &head.fields) {
-            Verdict::NotModified => {
-                return Ok(finish(Response::new(StatusCode::NOT_MODIFIED, fields, Body::Empty, served)));
-            }
-            Verdict::Failed => {
-                return Ok(Response::problem(
-                    StatusCode::PRECONDITION_FAILED,
-                    "a precondition does not hold",
-                    served,
-                ));
-            }
-            Verdict::Proceed { range_applies } => {
-                let asked = (*request.headers)
-                    .first("range")
-                    .filter(|_| range_applies && request.method == Method::GET);
-                ranges = asked.and_then(range::parse);
-            }
-        }
-    }
     let Some(length) = available.length() else {
-        return Ok(finish(open_ended(fills, request, available, fields, served)));
+        return Ok(with_age(open_ended(fills, request, &available, served), &head, now));
     };
-    let accept_ranges = (header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if request.method == Method::HEAD {
-        let mut response = Response::new(head.status, fields, Body::Empty, served);
-        response.head_length = Some(length);
-        if head.status == StatusCode::OK {
-            response.added.push(accept_ranges);
+    let (body, part, served) = match decide(request, &head, length) {
+        Decision::Whole => {
+            let served = as_found(fills, &available, 0..length, served);
+            (body(fills, &available, 0..length, Pace::Whole).await?, None, served)
         }
-        return Ok(finish(response));
+        Decision::Parts(parts) => {
+            let served =
+                parts.iter().fold(served, |served, part| as_found(fills, &available, part.clone(), served));
+            match <[_; 1]>::try_from(parts) {
+                Ok([part]) => {
+                    (body(fills, &available, part.clone(), Pace::Demand).await?, Some(part), served)
+                }
+                Err(parts) => {
+                    return Ok(with_age(multipart(fills, &available, parts, length, served), &head, now));
+                }
+            }
+        }
+        decision => return Ok(bodiless(&decision, &head, length, served, now)),
+    };
+    Ok(with_body(&head, body, part, length, served, now))
+}
+
+/// The same for an object that is held inline, without waiting. None: several parts, or not inline.
+pub fn respond_inline(
+    request: &Request,
+    head: &Arc<Head>,
+    served: Served,
+    now: UnixMillis,
+) -> Option<Response> {
+    let Content::Inline(bytes) = &head.content else { return None };
+    let length = bytes.len() as u64;
+    let (bytes, part) = match decide(request, head, length) {
+        Decision::Whole => (bytes.clone(), None),
+        Decision::Parts(parts) => {
+            let [part] = <[_; 1]>::try_from(parts).ok()?;
+            // Ranges are resolved against the length of these bytes.
+            (bytes.slice(part.start as usize..part.end as usize), Some(part))
+        }
+        decision => return Some(bodiless(&decision, head, length, served, now)),
+    };
+    Some(with_body(head, Body::Full(bytes), part, length, served, now))
+}
+
+fn bodiless(decision: &Decision, head: &Arc<Head>, length: u64, served: Served, now: UnixMillis) -> Response {
+    let stored = |status| Response::new(status, Fields::Stored(head.clone()), Body::Empty, served);
+    match decision {
+        Decision::PreconditionFailed => {
+            Response::problem(StatusCode::PRECONDITION_FAILED, "a precondition does not hold", served)
+        }
+        Decision::Unsatisfiable => {
+            Response::problem(StatusCode::RANGE_NOT_SATISFIABLE, "no such range", served)
+                .with(header::CONTENT_RANGE, format!("bytes */{length}"))
+        }
+        Decision::NotModified => with_age(stored(StatusCode::NOT_MODIFIED), head, now),
+        Decision::HeadOnly | Decision::Whole | Decision::Parts(_) => {
+            let mut response = accepting_ranges(stored(head.status));
+            response.head_length = Some(length);
+            with_age(response, head, now)
+        }
     }
-    let resolution = ranges.map(|specs| range::resolve(&specs, length));
-    let served = match &resolution {
-        None | Some(Resolution::Whole) => as_found(fills, &available, 0..length, served),
-        Some(Resolution::Parts(parts)) => {
-            parts.iter().fold(served, |served, part| as_found(fills, &available, part.clone(), served))
-        }
-        Some(Resolution::Unsatisfiable) => served,
+}
+
+/// 206 with a `part`, else the object's own status.
+fn with_body(
+    head: &Arc<Head>,
+    body: Body,
+    part: Option<Range<u64>>,
+    length: u64,
+    served: Served,
+    now: UnixMillis,
+) -> Response {
+    let status = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { head.status };
+    let response = accepting_ranges(Response::new(status, Fields::Stored(head.clone()), body, served));
+    let response = match part {
+        Some(part) => response.with(header::CONTENT_RANGE, content_range(&part, length)),
+        None => response,
     };
-    let whole = |body| {
-        let mut response = Response::new(head.status, Fields::Stored(head.clone()), body, served);
-        if head.status == StatusCode::OK {
-            response.added.push(accept_ranges.clone());
-        }
-        response
-    };
-    let parts = match resolution {
-        None | Some(Resolution::Whole) => {
-            return Ok(finish(whole(body(fills, &available, 0..length, Pace::Whole).await?)));
-        }
-        Some(Resolution::Unsatisfiable) => {
-            let response = Response::problem(StatusCode::RANGE_NOT_SATISFIABLE, "no such range", served)
-                .with(header::CONTENT_RANGE, format!("bytes */{length}"));
-            return Ok(response);
-        }
-        Some(Resolution::Parts(parts)) => parts,
-    };
-    let fields = Fields::Stored(head.clone());
-    let mut response = match <[_; 1]>::try_from(parts) {
-        Ok([part]) => {
-            let content_range = content_range(&part, length);
-            let body = body(fills, &available, part, Pace::Demand).await?;
-            Response::new(StatusCode::PARTIAL_CONTENT, fields, body, served)
-                .with(header::CONTENT_RANGE, content_range)
-        }
-        Err(parts) => multipart(fills, &available, parts, length, fields, served),
-    };
-    response.added.push(accept_ranges);
-    Ok(finish(response))
+    with_age(response, head, now)
+}
+
+fn accepting_ranges(mut response: Response) -> Response {
+    if matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        response.added.push((header::ACCEPT_RANGES, HeaderValue::from_static("bytes")));
+    }
+    response
+}
+
+fn with_age(mut response: Response, head: &Head, now: UnixMillis) -> Response {
+    let age = (head.freshness.age(now) / 1000).max(0);
+    response.added.push((header::AGE, HeaderValue::from(age)));
+    response
 }
 
 /// A hit on a head whose bytes are not all there is a miss of those bytes.
@@ -146,14 +198,8 @@ fn as_found(fills: &Fills, available: &Available, part: Range<u64>, served: Serv
 }
 
 /// Everything from a transfer that does not know its length yet. Ranges cannot be resolved, so they are not heeded.
-fn open_ended(
-    fills: &Arc<Fills>,
-    request: &Request,
-    available: Available,
-    fields: Fields,
-    served: Served,
-) -> Response {
-    let status = available.object.head.status;
+fn open_ended(fills: &Arc<Fills>, request: &Request, available: &Available, served: Served) -> Response {
+    let head = &available.object.head;
     let body = match (&request.method, &available.following) {
         (&Method::GET, Some(transfer)) => {
             let reader = Reader::to_the_end(fills.clone(), available.object.clone(), transfer);
@@ -162,7 +208,7 @@ fn open_ended(
         }
         _ => Body::Empty,
     };
-    Response::new(status, fields, body, served)
+    Response::new(head.status, Fields::Stored(head.clone()), body, served)
 }
 
 /// Has its first bytes, so that what fails at once can still be answered with an error.
@@ -202,9 +248,9 @@ fn multipart(
     available: &Available,
     parts: Vec<Range<u64>>,
     length: u64,
-    fields: Fields,
     served: Served,
 ) -> Response {
+    let fields = Fields::Stored(available.object.head.clone());
     let boundary = format!("{:032x}", fastrand::u128(..));
     let content_type = available.object.head.fields.first("content-type").map(<[u8]>::to_vec);
     let delimiter = |part: &Range<u64>| {
@@ -230,7 +276,8 @@ fn multipart(
     streams.push(stream::iter([Ok(closing)]).boxed());
     let bytes = stream::iter(streams).flatten().boxed();
     let kind = format!("multipart/byteranges; boundary={boundary}");
-    Response::new(StatusCode::PARTIAL_CONTENT, fields, Body::Stream { length: Some(total), bytes }, served)
+    let body = Body::Stream { length: Some(total), bytes };
+    accepting_ranges(Response::new(StatusCode::PARTIAL_CONTENT, fields, body, served))
         .with(header::CONTENT_TYPE, kind)
 }
 

@@ -52,8 +52,14 @@ pub async fn handle(
             Some(response) => Answer { route: Route::Asset, response },
             None => {
                 let request = Request { method: method.clone(), target, headers: Arc::new(headers) };
-                let body = (!matches!(method, Method::GET | Method::HEAD)).then(|| upload(payload));
-                data.delivery.answer(&request, body).await
+                match data.delivery.answer_at_once(&request) {
+                    Some(answer) => answer,
+                    None => {
+                        let body = (!matches!(method, Method::GET | Method::HEAD)).then(|| upload(payload));
+                        // Boxed: a hit should not pay for the size of the future of a miss.
+                        Box::pin(data.delivery.answer(&request, body)).await
+                    }
+                }
             }
         },
         Err(bad) => {
@@ -92,12 +98,10 @@ fn finish(
         "answered"
     );
     let status = ActixStatus::from_u16(response.status.as_u16()).unwrap_or(ActixStatus::BAD_GATEWAY);
-    let mut head = actix_web::http::header::HeaderMap::with_capacity(24);
-    translate::response_headers(&response, id, started, &mut head);
-    let record = Record { data, method, route, status: response.status, served: response.served, started };
-    let sending = Sending::new(response.body, response.head_length, record);
-    let mut message = HttpResponse::with_body(status, sending);
-    *message.headers_mut() = head;
+    let Response { status: ours, fields, added, body, head_length, served } = response;
+    let record = Record { data, method, route, status: ours, served, started };
+    let mut message = HttpResponse::with_body(status, Sending::new(body, head_length, record));
+    translate::response_headers(&fields, &added, &served, id, started, message.headers_mut());
     message
 }
 

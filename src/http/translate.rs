@@ -6,7 +6,7 @@ use actix_web::http::header::{HeaderMap as ActixMap, HeaderName as ActixName, He
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::delivery::{Fields, Outcome, Response, remove_hop_by_hop, replaces};
+use crate::delivery::{Fields, Outcome, Served, remove_hop_by_hop, replaces};
 
 /// End-to-end fields of a client's request.
 pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
@@ -41,13 +41,19 @@ const OURS: [&[u8]; 8] = [
 const SPENT: [&[u8]; 4] = [b"cdn-cache-control", b"surrogate-control", b"surrogate-key", b"cache-tag"];
 
 /// Writes the fields of an answer.
-pub fn response_headers(response: &Response, request_id: &str, started: Instant, into: &mut ActixMap) {
-    let skipped =
-        |name: &[u8]| OURS.contains(&name) || SPENT.contains(&name) || replaces(&response.added, name);
-    match &response.fields {
+pub fn response_headers(
+    fields: &Fields,
+    added: &[(HeaderName, HeaderValue)],
+    served: &Served,
+    request_id: &str,
+    started: Instant,
+    into: &mut ActixMap,
+) {
+    let skipped = |name: &[u8]| OURS.contains(&name) || SPENT.contains(&name) || replaces(added, name);
+    match fields {
         Fields::Stored(head) => {
             // How long the making took is told to those who waited for it.
-            let made_now = response.served.outcome == Outcome::Miss;
+            let made_now = served.outcome == Outcome::Miss;
             for (name, value) in head.fields.iter() {
                 if !skipped(&name) && (made_now || name != "server-timing") {
                     append(into, &name, value);
@@ -62,16 +68,15 @@ pub fn response_headers(response: &Response, request_id: &str, started: Instant,
             }
         }
     }
-    for (name, value) in &response.added {
+    for (name, value) in added {
         append(into, name.as_str().as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
     }
-    let served = &response.served;
     append(into, b"x-cache", Bytes::from_static(served.outcome.x_cache().as_bytes()));
     append(into, b"cache-status", served.cache_status().into());
     append(into, b"via", Bytes::from_static(b"1.1 millrace"));
     append(into, b"x-request-id", Bytes::copy_from_slice(request_id.as_bytes()));
-    let took = started.elapsed().as_secs_f64() * 1000.0;
-    let timing = format!("cache;desc={};dur={took:.3}", served.outcome.as_str());
+    let micros = started.elapsed().as_micros();
+    let timing = format!("cache;desc={};dur={}.{:03}", served.outcome.as_str(), micros / 1000, micros % 1000);
     append(into, b"server-timing", timing.into());
 }
 

@@ -247,7 +247,7 @@ impl Transfer {
             if end.is_some_and(|end| position >= end) {
                 return Ok(());
             }
-            if position % block_size == 0 {
+            if position.is_multiple_of(block_size) {
                 if !self.wanted(&context.limits, position, &mut opened).await {
                     return Ok(());
                 }
@@ -389,13 +389,13 @@ impl Transfer {
                 }
                 let piece = bytes.split_to(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
                 let start = shared.position;
-                if start % block_size == 0 {
+                if start.is_multiple_of(block_size) {
                     // The block before is stored; readers that still want it find it there.
                     shared.held.clear();
                 }
                 shared.position += piece.len() as u64;
                 shared.held.push_back((start, piece));
-                let boundary = shared.position % block_size == 0 || shared.position == end;
+                let boundary = shared.position.is_multiple_of(block_size) || shared.position == end;
                 boundary.then(|| shared.complete_block(block_size))
             };
             let _ = self.progress.send(());
@@ -411,7 +411,7 @@ impl Transfer {
         let last = {
             let mut shared = self.shared.lock();
             shared.end = Some(position);
-            (position % u64::from(self.subject.block_size) != 0)
+            (!position.is_multiple_of(u64::from(self.subject.block_size)))
                 .then(|| shared.complete_block(u64::from(self.subject.block_size)))
         };
         if let Some((index, block)) = last {
