@@ -99,7 +99,9 @@ fn encode(raster: Raster, params: &Params, mut steps: Steps) -> Result<Encoded, 
     Ok(finished(bytes, raster.size, params, steps))
 }
 
-fn finished(bytes: Vec<u8>, size: Size, params: &Params, steps: Steps) -> Encoded {
+fn finished(mut bytes: Vec<u8>, size: Size, params: &Params, steps: Steps) -> Encoded {
+    // Variants are cached; what the encoder reserved in advance is not.
+    bytes.shrink_to_fit();
     Encoded {
         bytes: bytes.into(),
         content_type: params.format().content_type(),

@@ -1,5 +1,5 @@
 //! WebP in and out, and the only unsafe code of the image part: calls of libwebp. The safe `webp` crate pins
-//! an older libwebp built with SSE2 only, and cannot encode planes.
+//! an older libwebp, cannot encode planes, and cannot shrink while decoding.
 //!
 //! Why the calls are sound: each struct is initialised by libwebp's own initialiser, whose result is checked;
 //! each pointer comes from a live slice or `Vec` whose length is checked here against the dimensions and
