@@ -6,7 +6,10 @@
 mod client;
 mod server;
 
+
 mod freshness;
+
+mod vary;
 
 use client::{Broken, Open, Reply};
 use server::{BLOCK, Edge, eventually, http_origin};
