@@ -57,13 +57,7 @@ pub async fn respond(
             Verdict::NotModified => {
                 return Ok(finish(Response::new(StatusCode::NOT_MODIFIED, fields, Body::Empty, served)));
             }
-            Verdict::Failed => {
-                return Ok(Response::problem(
-                    StatusCode::PRECONDITION_FAILED,
-                    "a precondition does not hold",
-                    served,
-                ));
-            }
+            Verdict::Failed => return Ok(precondition_failed(served)),
             Verdict::Proceed { range_applies } => {
                 let asked = (*request.headers)
                     .first("range")
@@ -122,6 +116,10 @@ pub async fn respond(
     };
     response.added.push(accept_ranges);
     Ok(finish(response))
+}
+
+pub fn precondition_failed(served: Served) -> Response {
+    Response::problem(StatusCode::PRECONDITION_FAILED, "a precondition does not hold", served)
 }
 
 /// A hit on a head whose bytes are not all there is a miss of those bytes.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::{oneshot, watch};
 
 use super::{Ask, Attachment, Error, Extent, Fills, FlightKey, Opened, Pace, Subject, Transfer, Upstream};
@@ -183,13 +183,14 @@ impl Fills {
             method: wanted.method.clone(),
             headers: (*wanted.headers).clone(),
             range,
-            if_range: None,
+            if_range: wanted.range.and_then(|_| wanted.headers.get(header::IF_RANGE).cloned()),
             validate: wanted.stale.clone(),
         }
     }
 
     fn judge(&self, wanted: &Wanted, response: &origin::Response) -> Result<Landing, Refusal> {
-        let extent = Extent::of(response);
+        let head_only = wanted.method == Method::HEAD;
+        let extent = if head_only { Extent::of_head(response) } else { Extent::of(response) };
         let validator = validator::strong(&response.headers).is_some();
         // A part stands for the whole object when the whole can be completed later.
         let status = match &extent {
@@ -202,14 +203,13 @@ impl Fills {
         let asked = Asked {
             method: &wanted.method,
             control: &wanted.control,
-            authorization: wanted.headers.contains_key(http::header::AUTHORIZATION),
+            authorization: wanted.headers.contains_key(header::AUTHORIZATION),
         };
         storable::check(&asked, status, &response.headers, &control, &freshness)?;
         let vary = VarySpec::of(&response.headers);
         if vary.is_too_wide() {
             return Err(Refusal::VaryStar);
         }
-        let head_only = wanted.method == Method::HEAD;
         match extent {
             // Without its bytes a head is of use only if they can be fetched later.
             Extent::Whole { length }

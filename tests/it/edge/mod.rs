@@ -6,8 +6,9 @@
 mod client;
 mod server;
 
-
+mod conditions;
 mod freshness;
+mod methods;
 
 mod vary;
 
