@@ -157,8 +157,11 @@ impl Fills {
         let landing = match self.judge(wanted, &response) {
             Ok(landing) => landing,
             Err(refusal) => {
-                leaving.now();
                 let status = response.status;
+                if wanted.stale.is_some() && takes_back(status, refusal) {
+                    self.store().remove_head(&wanted.key).await;
+                }
+                leaving.now();
                 // First the answer, so that a leader who sees the landing finds it.
                 let _ = leader.send(Leader::Answer(response, refusal));
                 return land(Landed::Uncacheable { refusal, status });
@@ -318,6 +321,16 @@ impl Fills {
             self.store().put_head(key, head.with_content(length, head.content.clone()).into()).await;
         }
     }
+}
+
+/// Whether an answer that is not stored says that what is stored is not to be had any more. A request that forbids
+/// storing does not speak for others, and a server in trouble does not speak for the resource.
+fn takes_back(status: StatusCode, refusal: Refusal) -> bool {
+    let of_the_request =
+        matches!(refusal, Refusal::Method | Refusal::RequestNoStore | Refusal::Authorization);
+    let in_trouble = status.is_server_error()
+        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    !of_the_request && !in_trouble
 }
 
 /// What a storable answer is.

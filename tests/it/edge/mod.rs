@@ -7,9 +7,11 @@ mod client;
 mod server;
 
 mod conditions;
+mod fields;
 mod freshness;
 mod methods;
 
+mod stale;
 mod vary;
 
 use client::{Broken, Open, Reply};
