@@ -86,14 +86,13 @@ const UNTRUSTED: [&str; 10] = [
 /// The name by which we appear in `Via`.
 pub const VIA: &str = "1.1 millrace";
 
-/// What of a client's end-to-end fields an origin gets to see.
+/// What of a client's end-to-end fields an origin gets to see, in the client's order.
 pub fn forwarded_fields(client: &HeaderMap) -> HeaderMap {
-    let mut fields = client.clone();
-    for name in WITHHELD {
-        fields.remove(name);
-    }
-    for name in UNTRUSTED {
-        fields.remove(name);
+    let mut fields = HeaderMap::with_capacity(client.len() + 1);
+    for (name, value) in client {
+        if !WITHHELD.contains(name) && !UNTRUSTED.contains(&name.as_str()) {
+            fields.append(name, value.clone());
+        }
     }
     fields.append(header::VIA, HeaderValue::from_static(VIA));
     fields

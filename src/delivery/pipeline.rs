@@ -17,7 +17,7 @@ use super::{
     range::{self, Spec},
     request::Request,
     resolve::{Query, Resolved},
-    respond::{respond, respond_inline},
+    respond::{precondition_failed, respond, respond_inline},
     response::{Body, BodyError, Fields, Response},
     route::{Plan, Route, Work},
 };
@@ -221,16 +221,24 @@ fn first_range(request: &Request) -> Option<Spec> {
 /// An answer that is not stored, on its way to one client.
 fn passed(request: &Request, query: &Query, response: origin::Response, served: Served) -> Response {
     let (status, mut headers) = (response.status, response.headers.clone());
+    if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        match conditional::evaluate(&request.method, &request.headers, &headers) {
+            Verdict::NotModified => {
+                return Response::new(StatusCode::NOT_MODIFIED, Fields::Own(headers), Body::Empty, served);
+            }
+            Verdict::Failed => return precondition_failed(served),
+            // The origin has been told of `If-Range` and has judged it.
+            Verdict::Proceed { .. } => {}
+        }
+    }
     if request.method == Method::HEAD {
-        let length = response.content_length;
+        let length = match query.upstream.answers_head() {
+            true => fill::declared_length(&headers),
+            false => response.content_length,
+        };
         let mut answer = Response::new(status, Fields::Own(headers), Body::Empty, served);
         answer.head_length = length;
         return answer;
-    }
-    if status == StatusCode::OK
-        && conditional::evaluate(&request.method, &request.headers, &headers) == Verdict::NotModified
-    {
-        return Response::new(StatusCode::NOT_MODIFIED, Fields::Own(headers), Body::Empty, served);
     }
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if bodiless {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
@@ -233,8 +233,12 @@ impl Core {
 
     /// Asks for this client alone, with exactly its range.
     async fn pass(&self, query: &Query, refusal: Refusal) -> Resolved {
-        let ask =
-            Ask { method: query.method.clone(), range: query.range, ..Ask::get((*query.headers).clone()) };
+        let ask = Ask {
+            method: query.method.clone(),
+            range: query.range,
+            if_range: query.range.and_then(|_| query.headers.get(header::IF_RANGE).cloned()),
+            ..Ask::get((*query.headers).clone())
+        };
         match query.upstream.open(ask).await {
             Ok(response) => Resolved::Answer { served: forwarded(&response, refusal), response },
             Err(error) => {

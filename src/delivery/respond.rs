@@ -81,7 +81,13 @@ pub async fn respond(
 ) -> Result<Response, fill::Error> {
     let head = available.object.head.clone();
     let Some(length) = available.length() else {
-        return Ok(with_age(open_ended(fills, request, &available, served), &head, now));
+        // Ranges cannot be resolved yet and are not heeded; conditions are.
+        return Ok(match decide(request, &head, u64::MAX) {
+            decision @ (Decision::NotModified | Decision::PreconditionFailed) => {
+                bodiless(&decision, &head, 0, served, now)
+            }
+            _ => with_age(open_ended(fills, request, &available, served), &head, now),
+        });
     };
     let (body, part, served) = match decide(request, &head, length) {
         Decision::Whole => {
@@ -129,9 +135,7 @@ pub fn respond_inline(
 fn bodiless(decision: &Decision, head: &Arc<Head>, length: u64, served: Served, now: UnixMillis) -> Response {
     let stored = |status| Response::new(status, Fields::Stored(head.clone()), Body::Empty, served);
     match decision {
-        Decision::PreconditionFailed => {
-            Response::problem(StatusCode::PRECONDITION_FAILED, "a precondition does not hold", served)
-        }
+        Decision::PreconditionFailed => precondition_failed(served),
         Decision::Unsatisfiable => {
             Response::problem(StatusCode::RANGE_NOT_SATISFIABLE, "no such range", served)
                 .with(header::CONTENT_RANGE, format!("bytes */{length}"))
@@ -176,6 +180,10 @@ fn with_age(mut response: Response, head: &Head, now: UnixMillis) -> Response {
     response
 }
 
+pub fn precondition_failed(served: Served) -> Response {
+    Response::problem(StatusCode::PRECONDITION_FAILED, "a precondition does not hold", served)
+}
+
 /// A hit on a head whose bytes are not all there is a miss of those bytes.
 fn as_found(fills: &Fills, available: &Available, part: Range<u64>, served: Served) -> Served {
     /// Looking at more blocks than this would cost more than the answer is worth.
@@ -197,7 +205,7 @@ fn as_found(fills: &Fills, available: &Available, part: Range<u64>, served: Serv
     }
 }
 
-/// Everything from a transfer that does not know its length yet. Ranges cannot be resolved, so they are not heeded.
+/// Everything from a transfer that does not know its length yet.
 fn open_ended(fills: &Arc<Fills>, request: &Request, available: &Available, served: Served) -> Response {
     let head = &available.object.head;
     let body = match (&request.method, &available.following) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::{oneshot, watch};
 
 use super::{Ask, Attachment, Error, Extent, Fills, FlightKey, Opened, Pace, Subject, Transfer, Upstream};
@@ -157,8 +157,11 @@ impl Fills {
         let landing = match self.judge(wanted, &response) {
             Ok(landing) => landing,
             Err(refusal) => {
-                leaving.now();
                 let status = response.status;
+                if wanted.stale.is_some() && takes_back(status, refusal) {
+                    self.store().remove_head(&wanted.key).await;
+                }
+                leaving.now();
                 // First the answer, so that a leader who sees the landing finds it.
                 let _ = leader.send(Leader::Answer(response, refusal));
                 return land(Landed::Uncacheable { refusal, status });
@@ -183,13 +186,14 @@ impl Fills {
             method: wanted.method.clone(),
             headers: (*wanted.headers).clone(),
             range,
-            if_range: None,
+            if_range: wanted.range.and_then(|_| wanted.headers.get(header::IF_RANGE).cloned()),
             validate: wanted.stale.clone(),
         }
     }
 
     fn judge(&self, wanted: &Wanted, response: &origin::Response) -> Result<Landing, Refusal> {
-        let extent = Extent::of(response);
+        let head_only = wanted.method == Method::HEAD;
+        let extent = if head_only { Extent::of_head(response) } else { Extent::of(response) };
         let validator = validator::strong(&response.headers).is_some();
         // A part stands for the whole object when the whole can be completed later.
         let status = match &extent {
@@ -202,14 +206,13 @@ impl Fills {
         let asked = Asked {
             method: &wanted.method,
             control: &wanted.control,
-            authorization: wanted.headers.contains_key(http::header::AUTHORIZATION),
+            authorization: wanted.headers.contains_key(header::AUTHORIZATION),
         };
         storable::check(&asked, status, &response.headers, &control, &freshness)?;
         let vary = VarySpec::of(&response.headers);
         if vary.is_too_wide() {
             return Err(Refusal::VaryStar);
         }
-        let head_only = wanted.method == Method::HEAD;
         match extent {
             // Without its bytes a head is of use only if they can be fetched later.
             Extent::Whole { length }
@@ -318,6 +321,16 @@ impl Fills {
             self.store().put_head(key, head.with_content(length, head.content.clone()).into()).await;
         }
     }
+}
+
+/// Whether an answer that is not stored says that what is stored is not to be had any more. A request that forbids
+/// storing does not speak for others, and a server in trouble does not speak for the resource.
+fn takes_back(status: StatusCode, refusal: Refusal) -> bool {
+    let of_the_request =
+        matches!(refusal, Refusal::Method | Refusal::RequestNoStore | Refusal::Authorization);
+    let in_trouble = status.is_server_error()
+        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+    !of_the_request && !in_trouble
 }
 
 /// What a storable answer is.

@@ -25,7 +25,7 @@ mod upstream;
 
 pub use flight::{Boarding, Landed, LandedObject, Leader, Wanted};
 pub use transfer::{Attachment, Limits, Pace, Taken, Transfer, aligned};
-pub use upstream::{Ask, Extent, Upstream};
+pub use upstream::{Ask, Extent, Upstream, declared_length};
 
 use transfer::{Context, Opened, Subject};
 

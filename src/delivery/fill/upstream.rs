@@ -84,6 +84,11 @@ pub enum Extent {
 }
 
 impl Extent {
+    /// Of an answer to HEAD: what GET would have carried.
+    pub fn of_head(response: &origin::Response) -> Self {
+        Self::Whole { length: declared_length(&response.headers) }
+    }
+
     pub fn of(response: &origin::Response) -> Self {
         if response.status != StatusCode::PARTIAL_CONTENT {
             return Self::Whole { length: response.content_length };
@@ -99,6 +104,14 @@ impl Extent {
             _ => Self::Unclear,
         }
     }
+}
+
+/// What `Content-Length` says, which in an answer to HEAD speaks of a body that does not come.
+pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (only, None) = (lines.next()?, lines.next()) else { return None };
+    let digits = only.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok()
 }
 
 /// Whether an answer is of the version that `expected` names.
@@ -128,6 +141,18 @@ mod tests {
             content_length: length,
             body: stream::empty().boxed(),
             origin: "o".into(),
+        }
+    }
+
+    #[test]
+    fn heads_speak_of_a_body_that_does_not_come() {
+        for (lines, length) in [
+            (&[("content-length", "7")][..], Some(7)),
+            (&[], None),
+            (&[("content-length", "+7")], None),
+            (&[("content-length", "")], None),
+        ] {
+            assert_eq!(Extent::of_head(&response(200, lines, Some(0))), Extent::Whole { length });
         }
     }
 

@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client that sees the bytes on the wire: one request per connection, nothing repaired, nothing retried.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::{
@@ -8,6 +8,8 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+
+use crate::origin_double::first_mismatch;
 
 /// Longest wait for anything; a test that needs it all has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -219,6 +221,11 @@ impl Reply {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
 
+    /// Whether the body is this part of the pattern of `seed`.
+    pub(crate) fn is_pattern(&self, seed: u64, range: Range<u64>) -> bool {
+        is_pattern(&self.body, seed, range)
+    }
+
     pub(crate) fn cache(&self) -> &str {
         self.field("x-cache")
     }
@@ -231,6 +238,18 @@ impl Reply {
     pub(crate) fn told(&self) -> (u16, &str, String) {
         (self.status, self.cache(), self.text())
     }
+}
+
+impl Broken {
+    /// Whether what came is the beginning of this part of the pattern of `seed`, and not all of it.
+    pub(crate) fn begins(&self, seed: u64, range: Range<u64>) -> bool {
+        let came = self.body.len() as u64;
+        came < range.end - range.start && is_pattern(&self.body, seed, range.start..range.start + came)
+    }
+}
+
+pub(crate) fn is_pattern(bytes: &[u8], seed: u64, range: Range<u64>) -> bool {
+    bytes.len() as u64 == range.end - range.start && first_mismatch(seed, range.start, bytes).is_none()
 }
 
 fn field<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

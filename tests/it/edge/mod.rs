@@ -6,7 +6,13 @@
 mod client;
 mod server;
 
+mod conditions;
+mod fields;
 mod freshness;
+mod methods;
+
+mod stale;
+mod vary;
 
 use client::{Broken, Open, Reply};
 use server::{BLOCK, Edge, eventually, http_origin};
