@@ -1,1 +1,7 @@
-//! Skeleton.
+//! The observability sidecar of Millrace: scrapes metrics, keeps a day of them, evaluates Prometheus rules, notifies,
+//! and shows it all. Modules know only those below them:
+//! `app › http › notify › rules › promql › series › scrape › discovery › model`.
+
+pub mod model;
+pub mod scrape;
+pub mod series;
