@@ -3,5 +3,6 @@
 //! `app › http › notify › rules › promql › series › scrape › discovery › model`.
 
 pub mod model;
+pub mod promql;
 pub mod scrape;
 pub mod series;

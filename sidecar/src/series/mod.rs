@@ -1,7 +1,7 @@
 //! A day of samples in memory, found by labels. Knows nothing of queries beyond matchers and time ranges.
 //!
 //! Bounds and what happens at them: a new series beyond `max_series` is refused; above `max_bytes` the oldest chunks of
-//! all series go first, down to [`store::KEEP_AT_LEAST`] of history, then new samples are refused. Both are counted.
+//! all series go first, down to [`KEEP_AT_LEAST`] of history, then new samples are refused. Both are counted.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ mod snapshot;
 mod store;
 
 pub use matcher::{Matcher, anchored};
-pub use store::{Bounds, Selected, Stats, Store};
+pub use store::{Bounds, KEEP_AT_LEAST, Selected, Stats, Store};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
