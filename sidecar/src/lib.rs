@@ -2,6 +2,7 @@
 //! and shows it all. Modules know only those below them:
 //! `app › http › notify › rules › promql › series › scrape › discovery › model`.
 
+pub mod discovery;
 pub mod model;
 pub mod promql;
 pub mod scrape;

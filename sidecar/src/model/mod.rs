@@ -1,7 +1,8 @@
-//! The data model of Prometheus, known to every module: label sets and samples. Holds no state.
+//! The data model of Prometheus, known to every module: label sets, samples, times. Holds no state.
 
 mod labels;
 mod sample;
+pub mod time;
 
 pub use labels::{
     ALERT_NAME, ALERTS, ALERTS_FOR_STATE, Builder, INSTANCE, JOB, Label, Labels, METRIC_NAME, is_label_name,

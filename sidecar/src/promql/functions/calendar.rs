@@ -1,22 +1,16 @@
 //! Parts of a UTC date, of values that are Unix seconds.
 
-const DAY: i64 = 86_400;
-
-struct Date {
-    year: i64,
-    month: i64,
-    day: i64,
-}
+use crate::model::time::{DAY_SECONDS, Date, date_of_day, day_of_date};
 
 pub(super) fn find(name: &str) -> Option<fn(f64) -> f64> {
     Some(match name {
         "minute" => |at| of(at, |seconds| seconds.rem_euclid(3600) / 60),
-        "hour" => |at| of(at, |seconds| seconds.rem_euclid(DAY) / 3600),
+        "hour" => |at| of(at, |seconds| seconds.rem_euclid(DAY_SECONDS) / 3600),
         // 1970-01-01 was a Thursday.
-        "day_of_week" => |at| of(at, |seconds| (seconds.div_euclid(DAY) + 4).rem_euclid(7)),
+        "day_of_week" => |at| of(at, |seconds| (seconds.div_euclid(DAY_SECONDS) + 4).rem_euclid(7)),
         "day_of_month" => |at| of(at, |seconds| date(seconds).day),
         "day_of_year" => |at| {
-            of(at, |seconds| seconds.div_euclid(DAY) - days_before(date(seconds).year, 1) + 1)
+            of(at, |seconds| seconds.div_euclid(DAY_SECONDS) - days_before(date(seconds).year, 1) + 1)
         },
         "days_in_month" => |at| {
             of(at, |seconds| {
@@ -36,28 +30,13 @@ fn of(at: f64, part: fn(i64) -> i64) -> f64 {
     if at.abs() < 1e12 { part(at.floor() as i64) as f64 } else { f64::NAN }
 }
 
-/// Civil date from days since the epoch; years begin in March and eras last 400 years
-/// (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn date(seconds: i64) -> Date {
-    let days = seconds.div_euclid(DAY) + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    Date { year, month, day: day_of_year - (153 * shifted + 2) / 5 + 1 }
+    date_of_day(seconds.div_euclid(DAY_SECONDS))
 }
 
 /// Days from the epoch to the first of a month.
 fn days_before(year: i64, month: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let shifted = (month + 9) % 12;
-    let day_of_year = (153 * shifted + 2) / 5;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    day_of_date(Date { year, month, day: 1 })
 }
 
 #[cfg(test)]
