@@ -4,6 +4,8 @@
 
 pub mod discovery;
 pub mod model;
+pub mod notify;
 pub mod promql;
+pub mod rules;
 pub mod scrape;
 pub mod series;
