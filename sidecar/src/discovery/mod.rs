@@ -26,7 +26,11 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { url: "http://127.0.0.1:8081/metrics".to_owned(), job: "millrace".to_owned(), labels: BTreeMap::new() }
+        Self {
+            url: "http://127.0.0.1:8081/metrics".to_owned(),
+            job: "millrace".to_owned(),
+            labels: BTreeMap::new(),
+        }
     }
 }
 
@@ -75,8 +79,7 @@ impl Target {
 
 /// `127.0.0.1:8081` is taken for `http://127.0.0.1:8081`.
 fn parse(text: &str) -> Result<Url, Error> {
-    let with_scheme =
-        if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&with_scheme)
         .map_err(|reason| Error::Url { url: text.to_owned(), reason: reason.to_string() })?;
     match matches!(url.scheme(), "http" | "https") && url.has_host() {

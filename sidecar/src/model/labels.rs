@@ -185,9 +185,13 @@ mod tests {
 
     #[test]
     fn names() {
-        for (name, label, metric) in
-            [("a_1", true, true), ("a:b", false, true), ("1a", false, false), ("", false, false), ("é", false, false)]
-        {
+        for (name, label, metric) in [
+            ("a_1", true, true),
+            ("a:b", false, true),
+            ("1a", false, false),
+            ("", false, false),
+            ("é", false, false),
+        ] {
             assert_eq!((is_label_name(name), is_metric_name(name)), (label, metric), "{name}");
         }
     }

@@ -53,7 +53,10 @@ pub fn parse_rfc3339(text: &str) -> Option<UnixMillis> {
     };
     let bytes = text.as_bytes();
     let separators = [(4, b"-"), (7, b"-"), (10, b"T"), (13, b":"), (16, b":")];
-    if separators.iter().any(|(at, wanted)| !bytes.get(*at).is_some_and(|byte| wanted.contains(&byte.to_ascii_uppercase()))) {
+    if separators
+        .iter()
+        .any(|(at, wanted)| !bytes.get(*at).is_some_and(|byte| wanted.contains(&byte.to_ascii_uppercase())))
+    {
         return None;
     }
     let date = Date { year: number(0..4)?, month: number(5..7)?, day: number(8..10)? };
@@ -105,8 +108,16 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused() {
         for text in [
-            "", "2024", "2023-02-29T00:00:00Z", "2024-13-01T00:00:00Z", "2024-01-01T24:00:00Z", "2024-01-01T00:00:00",
-            "2024-01-01 00:00:00Z", "2024-01-01T00:00:00.Z", "2024-01-01T00:00:00+2:00", "2024-01-01T00:00:00é",
+            "",
+            "2024",
+            "2023-02-29T00:00:00Z",
+            "2024-13-01T00:00:00Z",
+            "2024-01-01T24:00:00Z",
+            "2024-01-01T00:00:00",
+            "2024-01-01 00:00:00Z",
+            "2024-01-01T00:00:00.Z",
+            "2024-01-01T00:00:00+2:00",
+            "2024-01-01T00:00:00é",
         ] {
             assert_eq!(parse_rfc3339(text), None, "{text}");
         }

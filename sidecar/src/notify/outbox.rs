@@ -59,7 +59,15 @@ impl Outbox {
             (Labels::from_pairs(pairs), told)
         });
         let told = told.collect();
-        Self { settings, journal, alerts: HashMap::new(), told, failures: 0, not_before: UnixMillis::MIN, refused: 0 }
+        Self {
+            settings,
+            journal,
+            alerts: HashMap::new(),
+            told,
+            failures: 0,
+            not_before: UnixMillis::MIN,
+            refused: 0,
+        }
     }
 
     pub fn receiver(&self) -> &str {
@@ -112,9 +120,9 @@ impl Outbox {
         }
         let due = |view: &&AlertView| self.is_news(view) || self.is_repeat(view, now);
         let (_, group) = by_name.into_iter().find(|(_, group)| group.iter().any(due))?;
-        let tells = group.iter().map(|view| {
-            (view.alert.labels.clone(), view.alert.state == AlertState::Firing, starts_at(view))
-        });
+        let tells = group
+            .iter()
+            .map(|view| (view.alert.labels.clone(), view.alert.state == AlertState::Firing, starts_at(view)));
         Some(Delivery {
             payload: Payload::new(&self.settings.receiver, &self.settings.external_url, &group),
             tells: tells.collect(),
@@ -126,8 +134,7 @@ impl Outbox {
         self.not_before = UnixMillis::MIN;
         for (labels, firing, starts_at) in &delivery.tells {
             let map = labels.iter().map(|label| (label.name.to_string(), label.value.to_string()));
-            let told =
-                Told { labels: map.collect(), firing: *firing, starts_at: *starts_at, at: now };
+            let told = Told { labels: map.collect(), firing: *firing, starts_at: *starts_at, at: now };
             if *firing {
                 self.told.insert(labels.clone(), told);
                 continue;

@@ -54,7 +54,8 @@ pub(super) fn eval(
             fold(evaluator, &groups, &columns, steps, &|values, step| quantile(phis[step], values.to_vec()))
         }
         id => {
-            let function = simple(id).ok_or_else(|| Error::Unsupported(format!("aggregation {}", node.op)))?;
+            let function =
+                simple(id).ok_or_else(|| Error::Unsupported(format!("aggregation {}", node.op)))?;
             fold(evaluator, &groups, &columns, steps, &|values, _| function(values))
         }
     }
@@ -90,9 +91,9 @@ fn groups(modifier: Option<&LabelModifier>, columns: &[Column]) -> Vec<Group> {
             Some(LabelModifier::Include(by)) => {
                 column.labels.filter(|name| by.labels.iter().any(|listed| listed == name))
             }
-            Some(LabelModifier::Exclude(without)) => column.labels.filter(|name| {
-                name != METRIC_NAME && !without.labels.iter().any(|listed| listed == name)
-            }),
+            Some(LabelModifier::Exclude(without)) => column
+                .labels
+                .filter(|name| name != METRIC_NAME && !without.labels.iter().any(|listed| listed == name)),
         };
         let place = *places.entry(labels.clone()).or_insert_with(|| {
             groups.push(Group { labels, members: Vec::new() });
@@ -184,7 +185,9 @@ fn count_values(
         let mut places: HashMap<u64, usize> = HashMap::new();
         for member in &group.members {
             evaluator.check_expired_sometimes()?;
-            for (step, value) in columns[*member].values.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
+            for (step, value) in
+                columns[*member].values.iter().enumerate().filter(|(_, value)| !is_absent(**value))
+            {
                 let place = match places.get(&value.to_bits()) {
                     Some(place) => *place,
                     None => {

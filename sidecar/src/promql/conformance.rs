@@ -25,7 +25,8 @@ struct Script<'a> {
 
 /// Panics at the first line that does not hold; returns the number of evaluations.
 fn run(name: &str, text: &str) -> usize {
-    let mut script = Script { name, lines: text.lines().enumerate().peekable(), store: store(), evaluated: 0 };
+    let mut script =
+        Script { name, lines: text.lines().enumerate().peekable(), store: store(), evaluated: 0 };
     while let Some((index, line)) = script.lines.next() {
         let line = line.trim();
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -84,13 +85,15 @@ impl<'a> Script<'a> {
                 let query = Query::parse(expr);
                 let (start, end, step) = (duration_ms(start), duration_ms(end), duration_ms(step));
                 let series = query.and_then(|query| query.range(&self.store, start, end, step, &options));
-                let rows = series.map(|series| series.into_iter().map(|series| {
-                    let mut values = vec![None; ((end - start) / step + 1) as usize];
-                    for sample in &series.samples {
-                        values[((sample.at - start) / step) as usize] = Some(sample.value);
-                    }
-                    (series.labels, values)
-                }));
+                let rows = series.map(|series| {
+                    series.into_iter().map(|series| {
+                        let mut values = vec![None; ((end - start) / step + 1) as usize];
+                        for sample in &series.samples {
+                            values[((sample.at - start) / step) as usize] = Some(sample.value);
+                        }
+                        (series.labels, values)
+                    })
+                });
                 return compare(&place, rows.map(Iterator::collect), &expected, fails, false);
             }
         };
@@ -103,7 +106,9 @@ impl<'a> Script<'a> {
             }
             Value::Matrix(series) => series
                 .into_iter()
-                .map(|series| (series.labels, series.samples.iter().map(|sample| Some(sample.value)).collect()))
+                .map(|series| {
+                    (series.labels, series.samples.iter().map(|sample| Some(sample.value)).collect())
+                })
                 .collect(),
             Value::Text(..) => panic!("{place}: a string"),
         });
@@ -168,7 +173,8 @@ fn series(line: &str) -> Series {
             // The parser wants a name; series of results may have none.
             let named = if text.starts_with('{') { format!("noname{text}") } else { text.to_owned() };
             let line = format!("{named} 0");
-            let mut parser = parse::Parser::new(line.as_bytes(), parse::Format::Text, parse::Limits::default()).unwrap();
+            let mut parser =
+                parse::Parser::new(line.as_bytes(), parse::Format::Text, parse::Limits::default()).unwrap();
             let labels = parser.next().unwrap().unwrap().series.labels();
             if labels.get(METRIC_NAME) == "noname" { labels.without_metric_name() } else { labels }
         }
@@ -188,9 +194,8 @@ fn expand(word: &str) -> Vec<Option<f64>> {
     if start == "_" {
         return vec![None; times];
     }
-    let sign = start.char_indices().skip(1).find(|(at, c)| {
-        matches!(c, '+' | '-') && !start[..*at].ends_with('e')
-    });
+    let sign =
+        start.char_indices().skip(1).find(|(at, c)| matches!(c, '+' | '-') && !start[..*at].ends_with('e'));
     let (first, step) = match sign {
         Some((at, _)) => (number(&start[..at]), number(&start[at..])),
         None => (number(start), 0.0),

@@ -1,5 +1,7 @@
 //! From text to an expression that is known to be evaluable, and from there to an answer.
 
+use std::time::Duration;
+
 use millrace_kit::clock::UnixMillis;
 use promql_parser::{
     label::Matchers,
@@ -13,7 +15,7 @@ use super::{
     steps::Steps,
     value::{Column, Evaluated, is_absent},
 };
-use crate::model::Sample;
+use crate::{model::Sample, series::Matcher};
 
 /// Longer texts are refused before they are parsed.
 pub const MAX_QUERY_BYTES: usize = 16 * 1024;
@@ -53,7 +55,12 @@ impl Query {
         self.expr.to_string()
     }
 
-    pub fn instant(&self, source: &dyn Source, at: UnixMillis, options: &Options<'_>) -> Result<Value, Error> {
+    pub fn instant(
+        &self,
+        source: &dyn Source,
+        at: UnixMillis,
+        options: &Options<'_>,
+    ) -> Result<Value, Error> {
         let steps = Steps::instant(at);
         let evaluator = Evaluator::new(source, options, steps);
         if matches!(unwrapped(&self.expr), Expr::MatrixSelector(_) | Expr::Subquery(_)) {
@@ -92,7 +99,8 @@ impl Query {
                 columns.into_iter().map(|column| column.into_series(steps)).collect()
             }
             Evaluated::Text(_) => {
-                let message = "invalid expression type \"string\" for range query, must be Scalar or instant Vector";
+                let message =
+                    "invalid expression type \"string\" for range query, must be Scalar or instant Vector";
                 return Err(Error::Parse(message.to_owned()));
             }
         };
@@ -115,6 +123,21 @@ impl Query {
         names.dedup();
         names
     }
+}
+
+/// The matchers of an instant selector without modifiers.
+pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, Error> {
+    match Query::parse(text)?.expr {
+        Expr::VectorSelector(selector) if selector.offset.is_none() && selector.at.is_none() => {
+            select::matchers(&selector)
+        }
+        _ => Err(Error::Parse(format!("{text:?} is not a series selector"))),
+    }
+}
+
+/// `5m`, `1h30m`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    promql_parser::util::parse_duration(text).ok()
 }
 
 pub(super) fn unwrapped(expr: &Expr) -> &Expr {

@@ -136,7 +136,7 @@ fn system_millis(time: SystemTime) -> UnixMillis {
     }
 }
 
-fn matchers(selector: &VectorSelector) -> Result<Vec<Matcher>, Error> {
+pub(super) fn matchers(selector: &VectorSelector) -> Result<Vec<Matcher>, Error> {
     let name = selector.name.iter().map(|name| Ok(Matcher::equal(METRIC_NAME, name)));
     name.chain(selector.matchers.matchers.iter().map(matcher)).collect()
 }

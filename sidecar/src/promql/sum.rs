@@ -125,9 +125,14 @@ mod tests {
 
     #[test]
     fn quantiles_interpolate() {
-        for (phi, expected) in
-            [(0.0, 1.0), (0.5, 2.5), (0.75, 3.25), (1.0, 4.0), (-0.1, f64::NEG_INFINITY), (1.1, f64::INFINITY)]
-        {
+        for (phi, expected) in [
+            (0.0, 1.0),
+            (0.5, 2.5),
+            (0.75, 3.25),
+            (1.0, 4.0),
+            (-0.1, f64::NEG_INFINITY),
+            (1.1, f64::INFINITY),
+        ] {
             assert_eq!(quantile(phi, vec![4.0, 2.0, 1.0, 3.0]), expected, "{phi}");
         }
     }

@@ -71,7 +71,10 @@ impl Column {
 
     pub(super) fn into_series(self, steps: Steps) -> RangeSeries {
         let samples = steps.iter().zip(self.values).filter(|(_, value)| !is_absent(*value));
-        RangeSeries { labels: self.labels, samples: samples.map(|(at, value)| Sample { at, value }).collect() }
+        RangeSeries {
+            labels: self.labels,
+            samples: samples.map(|(at, value)| Sample { at, value }).collect(),
+        }
     }
 }
 

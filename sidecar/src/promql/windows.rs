@@ -52,11 +52,7 @@ impl Windows {
         }
     }
 
-    fn of_subquery(
-        evaluator: &Evaluator<'_>,
-        subquery: &SubqueryExpr,
-        steps: Steps,
-    ) -> Result<Self, Error> {
+    fn of_subquery(evaluator: &Evaluator<'_>, subquery: &SubqueryExpr, steps: Steps) -> Result<Self, Error> {
         let references = select::references(evaluator, subquery.at.as_ref(), subquery.offset.as_ref(), steps);
         let range_ms = duration_ms(subquery.range);
         let step = subquery.step.map_or(evaluator.options.subquery_step_ms, duration_ms);

@@ -100,7 +100,9 @@ pub(super) fn step(
             restored: false,
         };
         if seen.insert(labels, alert).is_some() {
-            return Err("vector contains metrics with the same labelset after applying alert labels".to_owned());
+            return Err(
+                "vector contains metrics with the same labelset after applying alert labels".to_owned()
+            );
         }
     }
     let mut stepped = Stepped::default();
@@ -167,7 +169,8 @@ fn keep_without_result(
             true
         }
         AlertState::Resolved => {
-            let keep = alert.resolved_at.is_some_and(|since| elapsed(since, at) <= millis(RESOLVED_RETENTION));
+            let keep =
+                alert.resolved_at.is_some_and(|since| elapsed(since, at) <= millis(RESOLVED_RETENTION));
             *changed |= !keep;
             keep
         }
@@ -214,7 +217,10 @@ mod tests {
             let results = if present == '1' { vec![result(minute as f64)] } else { vec![] };
             let stepped = step(rule, active, &results, minute as i64 * MINUTE, context).unwrap();
             let state = active.values().next().map(|alert| alert.state);
-            assert_eq!(stepped.series.is_empty(), !matches!(state, Some(AlertState::Pending | AlertState::Firing)));
+            assert_eq!(
+                stepped.series.is_empty(),
+                !matches!(state, Some(AlertState::Pending | AlertState::Firing))
+            );
             shown.push(match state {
                 None => '-',
                 Some(AlertState::Pending) => 'p',
@@ -256,7 +262,8 @@ mod tests {
         assert_eq!(alert.labels, Labels::from_pairs([("alertname", "A"), ("i", "1"), ("severity", "page")]));
         assert_eq!(alert.annotations, Labels::from_pairs([("summary", "2.5")]));
         assert_eq!((alert.active_at, alert.fired_at), (5_000, Some(65_000)));
-        let series: Vec<_> = stepped.series.iter().map(|(labels, value)| format!("{labels} {value}")).collect();
+        let series: Vec<_> =
+            stepped.series.iter().map(|(labels, value)| format!("{labels} {value}")).collect();
         assert_eq!(
             series,
             [

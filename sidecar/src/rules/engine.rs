@@ -83,7 +83,9 @@ impl Engine {
         let mut leavers: HashMap<RuleKey, (String, RuleState)> = HashMap::new();
         for handle in old.into_values() {
             let states = std::mem::take(&mut *handle.states.lock());
-            for (key, (rule, state)) in keys(&handle.group).into_iter().zip(handle.group.rules.iter().zip(states)) {
+            for (key, (rule, state)) in
+                keys(&handle.group).into_iter().zip(handle.group.rules.iter().zip(states))
+            {
                 leavers.insert(key, (rule.query.text().to_owned(), state));
             }
         }

@@ -125,11 +125,7 @@ fn results(
     }
 }
 
-fn recorded(
-    rule: &Rule,
-    results: &[VectorSample],
-    context: &Context,
-) -> Result<Vec<(Labels, f64)>, String> {
+fn recorded(rule: &Rule, results: &[VectorSample], context: &Context) -> Result<Vec<(Labels, f64)>, String> {
     let mut seen = HashSet::with_capacity(results.len());
     let mut series = Vec::with_capacity(results.len());
     for result in results {
@@ -145,7 +141,9 @@ fn recorded(
         }
         let labels = labels.build();
         if !seen.insert(labels.clone()) {
-            return Err("vector contains metrics with the same labelset after applying rule labels".to_owned());
+            return Err(
+                "vector contains metrics with the same labelset after applying rule labels".to_owned()
+            );
         }
         series.push((labels, result.sample.value));
     }

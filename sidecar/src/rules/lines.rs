@@ -18,7 +18,8 @@ impl<'a> Lines<'a> {
         };
         let found: Vec<(usize, String)> =
             lines.iter().enumerate().filter_map(|(index, line)| Some((index, named(line)?))).collect();
-        let agree = found.len() == names.len() && found.iter().zip(names).all(|((_, found), name)| found == name);
+        let agree =
+            found.len() == names.len() && found.iter().zip(names).all(|((_, found), name)| found == name);
         let rules = if agree { found.into_iter().map(|(index, _)| index).collect() } else { Vec::new() };
         Self { lines, rules }
     }

@@ -46,10 +46,14 @@ pub fn load(file: &str, text: &str, default_interval: Duration) -> Result<Vec<Gr
     let parsed: Option<RuleFile> = serde_yaml_ng::from_str(text)
         .map_err(|error| vec![fault(error.location().map(|at| at.line()), error.to_string())])?;
     let parsed = parsed.unwrap_or_default();
-    let names: Vec<&str> =
-        parsed.groups.iter().flat_map(|group| &group.rules).map(RawRule::name).collect();
-    let mut loader =
-        Loader { file, lines: Lines::new(text, &names), faults: Vec::new(), rule: 0, rule_name: String::new() };
+    let names: Vec<&str> = parsed.groups.iter().flat_map(|group| &group.rules).map(RawRule::name).collect();
+    let mut loader = Loader {
+        file,
+        lines: Lines::new(text, &names),
+        faults: Vec::new(),
+        rule: 0,
+        rule_name: String::new(),
+    };
     let mut group_names = HashSet::new();
     let mut groups = Vec::new();
     for raw in &parsed.groups {
@@ -197,7 +201,8 @@ groups:
         assert_eq!(groups[0].interval, Duration::from_secs(60));
         assert_eq!(groups[1].interval, Duration::from_secs(15));
         let rule = &groups[0].rules[0];
-        let labels: Vec<_> = rule.labels.iter().map(|(name, template)| (name.as_str(), template.text())).collect();
+        let labels: Vec<_> =
+            rule.labels.iter().map(|(name, template)| (name.as_str(), template.text())).collect();
         assert_eq!(labels, [("level", "3"), ("severity", "page"), ("team", "edge")]);
         let Kind::Alerting { hold, keep_firing, .. } = rule.kind else { panic!() };
         assert_eq!((hold, keep_firing), (Duration::from_secs(300), Duration::from_secs(60)));

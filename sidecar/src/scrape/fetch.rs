@@ -43,11 +43,8 @@ impl Client {
         let failed = |reason: reqwest::Error| Error::Connection(chain(&reason));
         let seconds = self.timeout.as_secs_f64().to_string();
         let request = self.http.get(url.clone()).header("accept", ACCEPT);
-        let mut answer = request
-            .header("x-prometheus-scrape-timeout-seconds", seconds)
-            .send()
-            .await
-            .map_err(failed)?;
+        let mut answer =
+            request.header("x-prometheus-scrape-timeout-seconds", seconds).send().await.map_err(failed)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(Error::Status(answer.status().as_u16()));
         }

@@ -62,11 +62,6 @@ pub enum Error {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            interval_secs: 15,
-            timeout_secs: 10,
-            max_body_bytes: "32MiB".to_owned(),
-            max_samples: 200_000,
-        }
+        Self { interval_secs: 15, timeout_secs: 10, max_body_bytes: "32MiB".to_owned(), max_samples: 200_000 }
     }
 }

@@ -40,6 +40,11 @@ impl Roster {
         }
     }
 
+    /// Of the last scrape.
+    pub fn error_of(&self, target: &Target) -> Option<String> {
+        self.targets.read().get(target.url.as_str())?.last.as_ref()?.error.clone()
+    }
+
     /// By URL.
     pub fn all(&self) -> Vec<TargetStatus> {
         self.targets.read().values().cloned().collect()

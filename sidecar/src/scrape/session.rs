@@ -76,14 +76,8 @@ impl Session {
     ) -> Report {
         self.round += 1;
         let scraped = fetched.and_then(|fetched| self.read(sink, at, &fetched));
-        let mut report = Report {
-            at,
-            duration,
-            error: None,
-            samples: 0,
-            series_added: 0,
-            appended: Appended::default(),
-        };
+        let mut report =
+            Report { at, duration, error: None, samples: 0, series_added: 0, appended: Appended::default() };
         let mut batch = match scraped {
             Ok(scraped) => {
                 report.samples = scraped.samples;
@@ -200,7 +194,8 @@ impl Session {
     }
 }
 
-const SYNTHETIC: [&str; 4] = ["up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_series_added"];
+const SYNTHETIC: [&str; 4] =
+    ["up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_series_added"];
 
 impl Fetched {
     /// An exposition that did not come over HTTP.
@@ -282,10 +277,7 @@ mod tests {
         scrape(&mut session, &sink, 1, "a{job=\"mine\",x=\"1\"} 2\n");
         assert_eq!(
             sink.take(),
-            [
-                r#"a{exported_job="mine", instance="h:1", job="j", x="1"} 2 1"#.to_owned(),
-                format!("{UP} 1 1"),
-            ]
+            [r#"a{exported_job="mine", instance="h:1", job="j", x="1"} 2 1"#.to_owned(), format!("{UP} 1 1"),]
         );
     }
 

@@ -100,8 +100,7 @@ impl Chunk {
         if count == 0 || usize::from(count) > MAX_SAMPLES {
             return None;
         }
-        let mut chunk =
-            Self { first_at, count, bits: Writer::resume(bytes, free), tail: Tail::default() };
+        let mut chunk = Self { first_at, count, bits: Writer::resume(bytes, free), tail: Tail::default() };
         let mut samples = chunk.iter();
         let mut before: Option<i64> = None;
         let mut decoded = 0;
@@ -245,8 +244,7 @@ mod tests {
         let chunk = filled(&samples);
         let per_sample = chunk.bits.bytes().len() as f64 / samples.len() as f64;
         assert!(per_sample < 3.2, "{per_sample} bytes");
-        let constant: Vec<_> =
-            samples.iter().map(|sample| Sample { value: 7.0, ..*sample }).collect();
+        let constant: Vec<_> = samples.iter().map(|sample| Sample { value: 7.0, ..*sample }).collect();
         assert!(filled(&constant).bits.bytes().len() < 75);
     }
 

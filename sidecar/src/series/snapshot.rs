@@ -208,7 +208,8 @@ mod tests {
         for job in ["a", "b"] {
             let labels = Labels::from_pairs([(METRIC_NAME, "up"), ("job", job)]);
             let id = store.intern(&labels).unwrap();
-            let samples: Vec<_> = (0..700).map(|n| (id, Sample { at: n * 15_000, value: n as f64 })).collect();
+            let samples: Vec<_> =
+                (0..700).map(|n| (id, Sample { at: n * 15_000, value: n as f64 })).collect();
             store.append(&samples);
             store.append(&[(id, Sample { at: 700 * 15_000, value: STALE_NAN })]);
         }

@@ -173,7 +173,9 @@ impl Store {
         let mut start = 0;
         loop {
             let table = self.table.read();
-            let Some(batch) = table.slots.get(start..table.slots.len().min(start + BATCH)) else { return Ok(()) };
+            let Some(batch) = table.slots.get(start..table.slots.len().min(start + BATCH)) else {
+                return Ok(());
+            };
             if batch.is_empty() {
                 return Ok(());
             }
@@ -243,9 +245,9 @@ impl Table {
 
     fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Series> {
         let slots = self.index.candidates(matchers).into_iter();
-        slots.filter_map(|slot| self.slots.get(slot as usize)?.series.as_ref()).filter(|series| {
-            matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name)))
-        })
+        slots
+            .filter_map(|slot| self.slots.get(slot as usize)?.series.as_ref())
+            .filter(|series| matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name))))
     }
 
     fn find(&self, labels: &Labels) -> Option<SeriesId> {

@@ -9,9 +9,9 @@ pub(super) fn find(name: &str) -> Option<fn(f64) -> f64> {
         // 1970-01-01 was a Thursday.
         "day_of_week" => |at| of(at, |seconds| (seconds.div_euclid(DAY_SECONDS) + 4).rem_euclid(7)),
         "day_of_month" => |at| of(at, |seconds| date(seconds).day),
-        "day_of_year" => |at| {
-            of(at, |seconds| seconds.div_euclid(DAY_SECONDS) - days_before(date(seconds).year, 1) + 1)
-        },
+        "day_of_year" => {
+            |at| of(at, |seconds| seconds.div_euclid(DAY_SECONDS) - days_before(date(seconds).year, 1) + 1)
+        }
         "days_in_month" => |at| {
             of(at, |seconds| {
                 let Date { year, month, .. } = date(seconds);
@@ -52,7 +52,14 @@ mod tests {
             (1_795_230_000.0, [0.0, 3.0, 6.0, 21.0, 325.0, 30.0, 11.0, 2026.0]),
         ] {
             let names = [
-                "minute", "hour", "day_of_week", "day_of_month", "day_of_year", "days_in_month", "month", "year",
+                "minute",
+                "hour",
+                "day_of_week",
+                "day_of_month",
+                "day_of_year",
+                "days_in_month",
+                "month",
+                "year",
             ];
             assert_eq!(names.map(|name| find(name).unwrap()(at)), expected, "{at}");
         }

@@ -126,7 +126,13 @@ mod tests {
     use super::*;
 
     fn of(phi: f64, buckets: &[(f64, f64)]) -> f64 {
-        quantile(phi, buckets.iter().map(|(upper_bound, count)| Bucket { upper_bound: *upper_bound, count: *count }).collect())
+        quantile(
+            phi,
+            buckets
+                .iter()
+                .map(|(upper_bound, count)| Bucket { upper_bound: *upper_bound, count: *count })
+                .collect(),
+        )
     }
 
     #[test]

@@ -15,7 +15,11 @@ use crate::{
 };
 
 /// `label_replace(v, target, replacement, source, pattern)`; `texts` are the first three.
-pub(super) fn replace(columns: Vec<Column>, texts: &[String; 3], pattern: &str) -> Result<Vec<Column>, Error> {
+pub(super) fn replace(
+    columns: Vec<Column>,
+    texts: &[String; 3],
+    pattern: &str,
+) -> Result<Vec<Column>, Error> {
     let [target, replacement, source] = texts;
     let regex = anchored(pattern)?;
     check_label(target)?;

@@ -24,8 +24,20 @@ mod regression;
 
 /// Functions that are dispatched here, beside those that the other files know.
 const SPECIAL: &[&str] = &[
-    "absent", "absent_over_time", "histogram_quantile", "label_join", "label_replace", "pi", "scalar", "sort",
-    "sort_desc", "time", "timestamp", "vector", "quantile_over_time", "predict_linear",
+    "absent",
+    "absent_over_time",
+    "histogram_quantile",
+    "label_join",
+    "label_replace",
+    "pi",
+    "scalar",
+    "sort",
+    "sort_desc",
+    "time",
+    "timestamp",
+    "vector",
+    "quantile_over_time",
+    "predict_linear",
 ];
 
 pub(super) fn is_known(name: &str) -> bool {

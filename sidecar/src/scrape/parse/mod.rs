@@ -104,10 +104,8 @@ pub struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     pub fn new(body: &'a [u8], format: Format, limits: Limits) -> Result<Self, Error> {
-        let text = std::str::from_utf8(body).map_err(|bad| Error {
-            line: line_of(body, bad.valid_up_to()),
-            problem: Problem::Encoding,
-        })?;
+        let text = std::str::from_utf8(body)
+            .map_err(|bad| Error { line: line_of(body, bad.valid_up_to()), problem: Problem::Encoding })?;
         Ok(Self { cursor: Cursor::new(text), format, limits, finished: false })
     }
 
