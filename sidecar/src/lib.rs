@@ -1,1 +1,14 @@
-//! Skeleton.
+//! The observability sidecar of Millrace: scrapes metrics, keeps a day of them, evaluates Prometheus rules, notifies,
+//! and shows it all. Modules know only those below them:
+//! `app › config › http › notify › rules › promql › series › scrape › discovery › model`.
+
+pub mod app;
+pub mod config;
+pub mod discovery;
+pub mod http;
+pub mod model;
+pub mod notify;
+pub mod promql;
+pub mod rules;
+pub mod scrape;
+pub mod series;

@@ -1,2 +1,10 @@
-//! Skeleton.
-fn main() {}
+//! The `millrace-sidecar` binary.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    millrace_sidecar::app::cli::main()
+}

@@ -27,16 +27,17 @@ const SERVER: &[(&str, &[&str])] = &[
 
 /// A straight line: each may name all below it. `scaling` and `notify` do not know each other.
 const SIDECAR: &[(&str, &[&str])] = &[
-    ("app", &["config", "http", "scaling", "notify", "rules", "promql", "series", "scrape", "discovery"]),
-    ("config", &["http", "scaling", "notify", "rules", "promql", "series", "scrape", "discovery"]),
-    ("http", &["scaling", "notify", "rules", "promql", "series", "scrape", "discovery"]),
-    ("scaling", &["rules", "promql", "series", "scrape", "discovery"]),
-    ("notify", &["rules", "promql", "series", "scrape", "discovery"]),
-    ("rules", &["promql", "series", "scrape", "discovery"]),
-    ("promql", &["series", "scrape", "discovery"]),
-    ("series", &["scrape", "discovery"]),
-    ("scrape", &["discovery"]),
-    ("discovery", &[]),
+    ("app", &["config", "http", "scaling", "notify", "rules", "promql", "series", "scrape", "discovery", "model"]),
+    ("config", &["http", "scaling", "notify", "rules", "promql", "series", "scrape", "discovery", "model"]),
+    ("http", &["scaling", "notify", "rules", "promql", "series", "scrape", "discovery", "model"]),
+    ("scaling", &["rules", "promql", "series", "scrape", "discovery", "model"]),
+    ("notify", &["rules", "promql", "series", "scrape", "discovery", "model"]),
+    ("rules", &["promql", "series", "scrape", "discovery", "model"]),
+    ("promql", &["series", "scrape", "discovery", "model"]),
+    ("series", &["scrape", "discovery", "model"]),
+    ("scrape", &["discovery", "model"]),
+    ("discovery", &["model"]),
+    ("model", &[]),
 ];
 
 #[test]

@@ -81,4 +81,37 @@ catalogue! {
         "Run time of image and video operations.";
     MEDIA_ERRORS = "millrace_media_errors_total" Kind::Counter, ["operation", "reason"],
         "Image and video operations that failed.";
+
+    // Sidecar.
+    SIDECAR_HTTP_DURATION = "millrace_sidecar_http_request_duration_seconds" Kind::Histogram(REQUEST_SECONDS),
+        ["http_request_method", "http_route", "http_response_status_code"],
+        "Time the sidecar took to answer a request.";
+    SIDECAR_SCRAPES = "millrace_sidecar_scrapes_total" Kind::Counter, ["target_job", "result"],
+        "Scrapes by result.";
+    SIDECAR_SCRAPE_DURATION = "millrace_sidecar_scrape_duration_seconds" Kind::Histogram(REQUEST_SECONDS),
+        ["target_job"],
+        "Time from asking a target for its metrics to the end of its answer.";
+    SIDECAR_SAMPLES = "millrace_sidecar_samples_total" Kind::Counter, ["result"],
+        "Scraped samples by what became of them.";
+    SIDECAR_SERIES = "millrace_sidecar_series" Kind::Gauge, [],
+        "Series held.";
+    SIDECAR_HELD_SAMPLES = "millrace_sidecar_held_samples" Kind::Gauge, [],
+        "Samples held.";
+    SIDECAR_HELD_BYTES = "millrace_sidecar_held_bytes" Kind::Gauge, [],
+        "Bytes of compressed samples and labels held.";
+    SIDECAR_REFUSED_SERIES = "millrace_sidecar_refused_series_total" Kind::Counter, [],
+        "Series refused because as many as allowed are held.";
+    SIDECAR_RULE_EVALUATIONS = "millrace_sidecar_rule_evaluations_total" Kind::Counter, ["group", "result"],
+        "Rule evaluations by result.";
+    SIDECAR_GROUP_DURATION = "millrace_sidecar_rule_group_duration_seconds" Kind::Histogram(REQUEST_SECONDS),
+        ["group"],
+        "Time to evaluate all rules of a group.";
+    SIDECAR_GROUP_MISSED = "millrace_sidecar_rule_group_missed_total" Kind::Counter, ["group"],
+        "Evaluations left out because the one before took too long.";
+    SIDECAR_ALERTS = "millrace_sidecar_alerts" Kind::Gauge, ["state"],
+        "Alerts by state.";
+    SIDECAR_NOTIFICATIONS = "millrace_sidecar_notifications_total" Kind::Counter, ["receiver", "result"],
+        "Attempts to notify a receiver by result.";
+    SIDECAR_NOTIFICATIONS_PENDING = "millrace_sidecar_notifications_pending" Kind::Gauge, ["receiver"],
+        "Alerts that a receiver has not been told of yet.";
 }

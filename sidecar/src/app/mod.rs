@@ -1,0 +1,268 @@
+//! Builds the sidecar from settings, runs it, and stops it in order. The only module that knows all others.
+
+use std::{
+    fs::File,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use millrace_kit::{
+    clock::Clock,
+    metrics::{self, Registry, catalogue},
+    signals::{Signal, Signals},
+    tasks::Tasks,
+};
+
+pub mod cli;
+mod evaluation;
+mod instruments;
+mod notification;
+mod scraping;
+mod snapshots;
+
+use evaluation::Evaluation;
+use instruments::Instruments;
+use notification::Notification;
+use scraping::Scraping;
+use snapshots::Snapshots;
+
+use crate::{
+    config::Settings,
+    discovery::{self, Target},
+    http::{self, Listening, Phase},
+    notify,
+    rules::{Context, Engine, StateFile},
+    scrape::{self, Roster},
+    series::Store,
+};
+
+/// Job of the sidecar's own metrics.
+const OWN_JOB: &str = "millrace-sidecar";
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("data directory {path}: {source}")]
+    DataDir { path: PathBuf, source: std::io::Error },
+    #[error("data directory {0} is in use by another sidecar")]
+    DataDirInUse(PathBuf),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
+    #[error("HTTP client: {0}")]
+    Client(#[from] scrape::Error),
+    #[error("HTTP client: {0}")]
+    Webhook(#[from] notify::Error),
+    #[error(transparent)]
+    Target(#[from] discovery::Error),
+    #[error("serving failed: {0}")]
+    Serve(#[from] std::io::Error),
+}
+
+/// A sidecar that listens. Nothing is scraped or evaluated until it runs; tests do these by hand.
+pub struct Sidecar {
+    listening: Listening,
+    state: Arc<http::State>,
+    pub scraping: Arc<Scraping>,
+    pub evaluation: Arc<Evaluation>,
+    pub notification: Arc<Notification>,
+    pub snapshots: Arc<Snapshots>,
+    pub store: Arc<Store>,
+    tasks: Tasks,
+    drain_timeout: Duration,
+    /// Locked for as long as this process uses the directory.
+    _lock: File,
+}
+
+impl Sidecar {
+    /// Restores what the last run left and binds the port.
+    pub fn start(settings: Settings, clock: Clock) -> Result<Self, Error> {
+        let lock = lock(&settings.data_dir)?;
+        let registry = Registry::new();
+        let tasks = Tasks::new();
+        let listener = TcpListener::bind(settings.listen)
+            .map_err(|source| Error::Listen { address: settings.listen, source })?;
+        let address = listener.local_addr()?;
+        let now = clock.unix_millis();
+        let instruments = Arc::new(Instruments::new(&registry)?);
+        registry
+            .gauge(&catalogue::BUILD_INFO)?
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), "sidecar"])
+            .set(1);
+
+        let store = Arc::new(Store::new(settings.series));
+        let snapshots = Arc::new(Snapshots::new(
+            store.clone(),
+            settings.data_dir.join("series.snapshot"),
+            settings.snapshot_interval,
+        ));
+        snapshots.restore(now);
+
+        let context = Context {
+            external_labels: settings.external_labels.clone(),
+            settled_at: now + 3 * i64::try_from(settings.scrape.interval.as_millis()).unwrap_or(0),
+        };
+        let state_file = StateFile::new(Some(settings.data_dir.join("alerts.json")));
+        let (engine, problem) = Engine::new(context, state_file, now);
+        if let Some(problem) = problem {
+            tracing::warn!("alerts of the last run are lost: {problem}");
+        }
+        let engine = Arc::new(engine);
+
+        let external_url = external_url(&settings.external_url, settings.listen, address);
+        let notification = Arc::new(Notification::new(
+            &settings.webhooks,
+            &external_url,
+            &settings.data_dir,
+            clock.clone(),
+            instruments.clone(),
+        )?);
+        let mut targets = settings.targets;
+        if settings.scrape_itself {
+            targets.push(own_target(address)?);
+        }
+        let roster = Arc::new(Roster::default());
+        let scraping = Arc::new(Scraping::new(
+            targets,
+            settings.scrape,
+            store.clone(),
+            roster.clone(),
+            clock.clone(),
+            instruments.clone(),
+        )?);
+        let evaluation = Arc::new(Evaluation::new(
+            engine.clone(),
+            store.clone(),
+            settings.rules.clone(),
+            notification.clone(),
+            clock.clone(),
+            instruments.clone(),
+        ));
+        evaluation.install(settings.groups, now);
+
+        let state = Arc::new(http::State::new(http::Parts {
+            store: store.clone(),
+            engine: engine.clone(),
+            roster,
+            scrape: settings.scrape,
+            clock,
+            bounds: settings.query,
+            subquery_step: settings.rules.interval,
+            instruments: http::Instruments::new(&registry)?,
+            exposition: exposition(registry, instruments, store.clone(), engine, notification.clone()),
+            receivers: {
+                let notification = notification.clone();
+                Box::new(move || notification.status())
+            },
+        }));
+        let listening = http::listen(listener, state.clone(), settings.drain_timeout)?;
+        Ok(Self {
+            listening,
+            state,
+            scraping,
+            evaluation,
+            notification,
+            snapshots,
+            store,
+            tasks,
+            drain_timeout: settings.drain_timeout,
+            _lock: lock,
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.listening.address
+    }
+
+    /// Works until a signal says stop; HUP reads the rule files anew.
+    pub async fn run(self, mut signals: Signals) -> Result<(), Error> {
+        let evaluation = self.evaluation.clone();
+        let tasks = self.tasks.clone();
+        self.run_until(async move {
+            while signals.next().await == Signal::Reload {
+                evaluation.reload(&tasks);
+            }
+        })
+        .await
+    }
+
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        self.scraping.spawn(&self.tasks);
+        self.evaluation.spawn(&self.tasks);
+        self.notification.spawn(&self.tasks);
+        self.snapshots.spawn(&self.tasks);
+        self.serve_until(stop).await
+    }
+
+    /// Only answers requests, then stops: not ready at once, requests in flight finish, tasks end, samples are saved.
+    pub async fn serve_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self { listening, state, tasks, snapshots, drain_timeout, _lock, .. } = self;
+        let handle = listening.handle.clone();
+        let orderly = async {
+            state.enter(Phase::Ready);
+            tracing::info!("ready");
+            stop.await;
+            state.enter(Phase::Draining);
+            tracing::info!("draining");
+            handle.stop(true).await;
+            if !tasks.drain(drain_timeout).await {
+                tracing::warn!(running = tasks.running(), "some tasks did not finish in time");
+            }
+            snapshots.save().await;
+        };
+        let (served, ()) = tokio::join!(listening.serve(), orderly);
+        served?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Two sidecars on one directory would overwrite each other's state.
+fn lock(data_dir: &Path) -> Result<File, Error> {
+    let failed = |source| Error::DataDir { path: data_dir.to_owned(), source };
+    std::fs::create_dir_all(data_dir).map_err(failed)?;
+    let file = File::create(data_dir.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::DataDirInUse(data_dir.to_owned())),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// With port 0 the address is known only now.
+fn external_url(configured: &str, listen: SocketAddr, bound: SocketAddr) -> String {
+    if configured == format!("http://{listen}") { format!("http://{bound}") } else { configured.to_owned() }
+}
+
+/// A wildcard address is reached through the loopback.
+fn own_target(bound: SocketAddr) -> Result<Target, discovery::Error> {
+    let mut address = bound;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    Target::new(&discovery::Config {
+        url: format!("http://{address}"),
+        job: OWN_JOB.to_owned(),
+        ..discovery::Config::default()
+    })
+}
+
+fn exposition(
+    registry: Registry,
+    instruments: Arc<Instruments>,
+    store: Arc<Store>,
+    engine: Arc<Engine>,
+    notification: Arc<Notification>,
+) -> Box<dyn Fn() -> String + Send + Sync> {
+    Box::new(move || {
+        instruments.observe_held(&store.stats());
+        instruments.observe_alerts(&engine.views());
+        instruments.observe_receivers(&notification.status());
+        registry.encode()
+    })
+}

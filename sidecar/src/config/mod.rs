@@ -1,0 +1,140 @@
+//! Settings: what a user writes ([`Raw`]) and what the parts are built from ([`Settings`]). All faults are reported at
+//! once, before a port is bound.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use millrace_kit::{
+    config::{Faults, Layer},
+    telemetry,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    discovery::{self, Target},
+    http, notify,
+    rules::{self, Fault, Group},
+    scrape, series,
+};
+
+mod resolve;
+mod rule_files;
+
+pub use resolve::resolve;
+pub use rule_files::{RuleSource, check_files};
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Raw {
+    /// Where samples, alert states and delivery records survive a restart; empty: `millrace-sidecar` in the user's
+    /// state directory.
+    pub data_dir: String,
+    pub http: http::Config,
+    pub scrape: Scrape,
+    /// What is scraped.
+    pub targets: Vec<discovery::Config>,
+    pub series: Series,
+    pub rules: rules::Config,
+    /// Who is told about alerts.
+    pub webhooks: Vec<notify::Config>,
+    /// Attached to what leaves this sidecar, and known to templates as `$externalLabels`.
+    pub external_labels: BTreeMap<String, String>,
+    pub log: telemetry::Config,
+}
+
+/// How targets are scraped.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Scrape {
+    #[serde(flatten)]
+    pub targets: scrape::Config,
+    /// Scrape the sidecar's own metrics, as job `millrace-sidecar`.
+    pub itself: bool,
+}
+
+/// What is kept in memory.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Series {
+    #[serde(flatten)]
+    pub bounds: series::Config,
+    /// Seconds between snapshots to disk, so that a crash loses no more; 0: only at the end.
+    pub snapshot_interval_secs: u64,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            data_dir: String::new(),
+            http: http::Config::default(),
+            scrape: Scrape { targets: scrape::Config::default(), itself: true },
+            targets: vec![discovery::Config::default()],
+            series: Series { bounds: series::Config::default(), snapshot_interval_secs: 300 },
+            rules: rules::Config::default(),
+            webhooks: Vec::new(),
+            external_labels: BTreeMap::new(),
+            log: telemetry::Config::default(),
+        }
+    }
+}
+
+impl Default for Scrape {
+    fn default() -> Self {
+        Raw::default().scrape
+    }
+}
+
+impl Default for Series {
+    fn default() -> Self {
+        Raw::default().series
+    }
+}
+
+/// [`Raw`], checked and resolved.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub external_url: String,
+    pub query: http::QueryBounds,
+    pub drain_timeout: Duration,
+    pub scrape: scrape::Settings,
+    pub scrape_itself: bool,
+    pub targets: Vec<Target>,
+    pub series: series::Bounds,
+    pub snapshot_interval: Option<Duration>,
+    pub rules: RuleSource,
+    /// Those of `rules` when the settings were resolved.
+    pub groups: Vec<Group>,
+    pub external_labels: crate::model::Labels,
+    pub webhooks: Vec<Receiver>,
+    pub log: telemetry::Config,
+}
+
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    pub url: url::Url,
+    pub timeout: Duration,
+    pub send_resolved: bool,
+    pub repeat_interval: Duration,
+    pub name: String,
+}
+
+/// What `serve` uses when no file is given: quick enough to watch.
+pub fn quick_start() -> Layer {
+    Layer::file(
+        "quick start",
+        "[scrape]\ninterval_secs = 5\ntimeout_secs = 4\n[rules]\nevaluation_interval_secs = 5\n",
+    )
+}
+
+/// Faults of rule files among those of the settings.
+fn rule_faults(found: Vec<Fault>, faults: &mut Faults) {
+    for fault in found {
+        let place = match fault.line {
+            Some(line) => format!("{}:{line}", fault.file),
+            None => fault.file.clone(),
+        };
+        faults.0.push(millrace_kit::config::Fault { place, key: String::new(), message: fault.message });
+    }
+}

@@ -1,0 +1,261 @@
+//! From what was written to what is meant; every fault, not only the first.
+
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use millrace_kit::config::Faults;
+
+use super::{Raw, Receiver, RuleSource, Settings, rule_faults};
+use crate::{
+    discovery::Target,
+    http,
+    model::{Labels, is_label_name},
+    notify,
+    scrape::{self, parse},
+    series,
+};
+
+/// Less memory holds no useful history.
+const LEAST_SERIES_BYTES: usize = 1 << 20;
+
+pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
+    let mut faults = Faults::default();
+    let listen = address(&raw.http.listen, &mut faults);
+    let scrape = scrape_settings(&raw.scrape.targets, &mut faults);
+    let series = series_bounds(&raw.series.bounds, &mut faults);
+    let targets = targets(raw, &mut faults);
+    let webhooks = webhooks(&raw.webhooks, &mut faults);
+    let interval =
+        positive(raw.rules.evaluation_interval_secs, "rules.evaluation_interval_secs", &mut faults);
+    let rules = RuleSource { patterns: raw.rules.files.clone(), interval };
+    let groups = rules.load().unwrap_or_else(|found| {
+        rule_faults(found, &mut faults);
+        Vec::new()
+    });
+    for name in raw.external_labels.keys().filter(|name| !is_label_name(name)) {
+        faults.push(format!("external_labels.{name}"), "is not a label name");
+    }
+    if let Err(error) = raw.log.parse_filter() {
+        faults.push("log.filter", error.to_string());
+    }
+    let external_url = match raw.http.external_url.as_str() {
+        "" => format!("http://{listen}"),
+        text => {
+            if !text.starts_with("http://") && !text.starts_with("https://") {
+                faults.push("http.external_url", "must begin with http:// or https://");
+            }
+            text.trim_end_matches('/').to_owned()
+        }
+    };
+    let labels = raw.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    faults.into_result(Settings {
+        data_dir: data_dir(&raw.data_dir),
+        listen,
+        external_url,
+        query: http::QueryBounds {
+            timeout: Duration::from_secs(raw.http.query_timeout_secs.max(1)),
+            max_samples: raw.http.max_query_samples,
+        },
+        drain_timeout: Duration::from_secs(raw.http.drain_timeout_secs),
+        scrape,
+        scrape_itself: raw.scrape.itself,
+        targets,
+        series,
+        snapshot_interval: match raw.series.snapshot_interval_secs {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds)),
+        },
+        rules,
+        groups,
+        external_labels: Labels::from_pairs(labels),
+        webhooks,
+        log: raw.log.clone(),
+    })
+}
+
+fn address(text: &str, faults: &mut Faults) -> SocketAddr {
+    text.parse().unwrap_or_else(|_| {
+        faults.push("http.listen", format!("{text:?} is not an address and port, such as 127.0.0.1:8090"));
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    })
+}
+
+fn positive(seconds: u64, key: &str, faults: &mut Faults) -> Duration {
+    if seconds == 0 {
+        faults.push(key, "must be at least 1");
+    }
+    Duration::from_secs(seconds.max(1))
+}
+
+fn size(text: &str, key: &str, faults: &mut Faults) -> usize {
+    match text.parse::<ByteSize>() {
+        Ok(size) => usize::try_from(size.as_u64()).unwrap_or(usize::MAX),
+        Err(_) => {
+            faults.push(key, format!("{text:?} is not a size, such as 512MiB"));
+            0
+        }
+    }
+}
+
+fn scrape_settings(raw: &scrape::Config, faults: &mut Faults) -> scrape::Settings {
+    let interval = positive(raw.interval_secs, "scrape.interval_secs", faults);
+    let timeout = positive(raw.timeout_secs, "scrape.timeout_secs", faults);
+    if timeout > interval {
+        faults.push("scrape.timeout_secs", "must not be longer than interval_secs");
+    }
+    scrape::Settings {
+        interval,
+        timeout,
+        max_body_bytes: size(&raw.max_body_bytes, "scrape.max_body_bytes", faults),
+        max_samples: raw.max_samples,
+        limits: parse::Limits::default(),
+    }
+}
+
+fn series_bounds(raw: &series::Config, faults: &mut Faults) -> series::Bounds {
+    if raw.retention_hours == 0 {
+        faults.push("series.retention_hours", "must be at least 1");
+    }
+    let max_bytes = size(&raw.max_bytes, "series.max_bytes", faults);
+    if max_bytes < LEAST_SERIES_BYTES {
+        faults.push("series.max_bytes", "must be at least 1MiB");
+    }
+    series::Bounds::new(raw, max_bytes)
+}
+
+fn targets(raw: &Raw, faults: &mut Faults) -> Vec<Target> {
+    let mut seen = HashSet::new();
+    let mut targets = Vec::new();
+    for (index, config) in raw.targets.iter().enumerate() {
+        match Target::new(config) {
+            Ok(target) if !seen.insert(target.url.clone()) => {
+                faults.push(format!("targets[{index}]"), format!("{} is there twice", target.url));
+            }
+            Ok(target) => targets.push(target),
+            Err(error) => faults.push(format!("targets[{index}]"), error.to_string()),
+        }
+    }
+    targets
+}
+
+fn webhooks(raw: &[notify::Config], faults: &mut Faults) -> Vec<Receiver> {
+    let mut names = HashSet::new();
+    let mut receivers = Vec::new();
+    for (index, config) in raw.iter().enumerate() {
+        // The name becomes part of a file name.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if config.name.is_empty() || !config.name.bytes().all(plain) {
+            faults.push(format!("webhooks[{index}].name"), "must consist of letters, digits, - and _");
+        }
+        if !names.insert(&config.name) {
+            faults.push(format!("webhooks[{index}].name"), format!("{:?} is there twice", config.name));
+        }
+        let timeout = positive(config.timeout_secs, &format!("webhooks[{index}].timeout_secs"), faults);
+        match url::Url::parse(&config.url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                receivers.push(Receiver {
+                    url,
+                    timeout,
+                    send_resolved: config.send_resolved,
+                    repeat_interval: Duration::from_secs(config.repeat_interval_secs.max(60)),
+                    name: config.name.clone(),
+                })
+            }
+            _ => faults.push(format!("webhooks[{index}].url"), "must be an http:// or https:// URL"),
+        }
+    }
+    receivers
+}
+
+fn data_dir(text: &str) -> PathBuf {
+    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    match text {
+        "" => var("XDG_STATE_HOME")
+            .or_else(|| var("HOME").map(|home| home.join(".local/state")))
+            .unwrap_or_else(std::env::temp_dir)
+            .join("millrace-sidecar"),
+        text => PathBuf::from(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_kit::config::{self, Layer};
+
+    use super::*;
+    use crate::config::quick_start;
+
+    fn faults(text: &str) -> Vec<String> {
+        let raw: Raw = config::load(&[Layer::file("s.toml", text)]).unwrap();
+        resolve(&raw).unwrap_err().0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn defaults_and_quick_start_are_good() {
+        let settings = resolve(&config::load(&[]).unwrap()).unwrap();
+        assert_eq!(settings.scrape.interval, Duration::from_secs(15));
+        assert_eq!(settings.targets[0].url.as_str(), "http://127.0.0.1:8081/metrics");
+        assert!(settings.groups.iter().any(|group| group.rules.iter().any(|rule| rule.name == "TargetDown")));
+        let quick = resolve(&config::load(&[quick_start()]).unwrap()).unwrap();
+        assert_eq!(quick.scrape.interval, Duration::from_secs(5));
+    }
+
+    /// The file is the reference: it must say what the defaults are.
+    #[test]
+    fn the_shipped_file_states_the_defaults() {
+        let text = include_str!("../../../config/sidecar.toml");
+        let from_file: Raw = config::load(&[Layer::file("sidecar.toml", text)]).unwrap();
+        let mut defaults = Raw::default();
+        defaults.targets[0].url = "http://127.0.0.1:8081".to_owned();
+        assert_eq!(serde_json::to_value(&from_file).unwrap(), serde_json::to_value(&defaults).unwrap());
+        assert!(resolve(&from_file).is_ok());
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let text = "
+[http]
+listen = 'nowhere'
+external_url = 'ftp://x'
+[scrape]
+interval_secs = 5
+timeout_secs = 9
+max_body_bytes = 'much'
+[[targets]]
+url = 'http://a:1'
+[[targets]]
+url = 'http://a:1/metrics'
+[[targets]]
+url = 'file:///etc/passwd'
+[series]
+max_bytes = '1KiB'
+[rules]
+files = ['nothing/here.yml']
+[[webhooks]]
+name = '../x'
+url = 'mailto:ops@example.org'
+[log]
+filter = 'a=b=c'
+[external_labels]
+'0' = 'x'
+";
+        let found = faults(text).join("\n");
+        for part in [
+            "http.listen: \"nowhere\"",
+            "scrape.timeout_secs: must not be longer",
+            "scrape.max_body_bytes: \"much\"",
+            "series.max_bytes: must be at least",
+            "targets[1]: http://a:1/metrics is there twice",
+            "targets[2]: \"file:///etc/passwd\"",
+            "webhooks[0].name: must consist",
+            "webhooks[0].url: must be",
+            "nothing/here.yml: ",
+            "external_labels.0: is not",
+            "log.filter: ",
+            "http.external_url: must begin",
+        ] {
+            assert!(found.contains(part), "{part}\n{found}");
+        }
+        assert_eq!(found.lines().count(), 12, "{found}");
+    }
+}

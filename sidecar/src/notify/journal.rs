@@ -1,0 +1,50 @@
+//! What each receiver was told, on disk: a restart neither repeats a delivered "firing" nor swallows the "resolved"
+//! that must follow it.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use millrace_kit::clock::UnixMillis;
+use serde::{Deserialize, Serialize};
+
+/// None keeps nothing.
+#[derive(Debug, Clone)]
+pub struct Journal(Option<PathBuf>);
+
+/// What was delivered about one alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) firing: bool,
+    pub(super) starts_at: UnixMillis,
+    pub(super) at: UnixMillis,
+}
+
+impl Journal {
+    pub fn new(path: Option<PathBuf>) -> Self {
+        Self(path)
+    }
+
+    /// Unreadable journals count as empty: better told twice than not at all.
+    pub(super) fn load(&self) -> Vec<Told> {
+        let Some(path) = &self.0 else { return Vec::new() };
+        let Ok(text) = std::fs::read(path) else { return Vec::new() };
+        serde_json::from_slice(&text).unwrap_or_else(|reason| {
+            tracing::warn!(path = %path.display(), "notification journal is unreadable: {reason}");
+            Vec::new()
+        })
+    }
+
+    pub(super) fn save(&self, told: &[Told]) -> io::Result<()> {
+        let Some(path) = &self.0 else { return Ok(()) };
+        let partial = path.with_extension("partial");
+        let mut file = File::create(&partial)?;
+        file.write_all(&serde_json::to_vec(told)?)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, path)
+    }
+}

@@ -1,0 +1,100 @@
+//! The JSON of Alertmanager's webhook, version 4.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    model::{ALERT_NAME, Labels, time::rfc3339},
+    rules::{AlertState, AlertView},
+};
+
+/// What Go prints for a time that is not set; receivers look for it.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Payload {
+    version: &'static str,
+    group_key: String,
+    truncated_alerts: u64,
+    status: &'static str,
+    receiver: String,
+    group_labels: Map,
+    common_labels: Map,
+    common_annotations: Map,
+    #[serde(rename = "externalURL")]
+    external_url: String,
+    alerts: Vec<Item>,
+}
+
+type Map = BTreeMap<String, String>;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    status: &'static str,
+    labels: Map,
+    annotations: Map,
+    starts_at: String,
+    ends_at: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: String,
+    fingerprint: String,
+}
+
+impl Payload {
+    /// Of alerts with one `alertname`, in a stable order.
+    pub(super) fn new(receiver: &str, external_url: &str, alerts: &[&AlertView]) -> Self {
+        let mut items: Vec<Item> = alerts.iter().map(|view| Item::new(external_url, view)).collect();
+        items.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let firing = alerts.iter().any(|view| view.alert.state == AlertState::Firing);
+        let name = alerts.first().map_or("", |view| view.alert.labels.get(ALERT_NAME));
+        Self {
+            version: "4",
+            group_key: format!("{{}}:{{{ALERT_NAME}={name:?}}}"),
+            truncated_alerts: 0,
+            status: if firing { "firing" } else { "resolved" },
+            receiver: receiver.to_owned(),
+            group_labels: Map::from([(ALERT_NAME.to_owned(), name.to_owned())]),
+            common_labels: common(items.iter().map(|item| &item.labels)),
+            common_annotations: common(items.iter().map(|item| &item.annotations)),
+            external_url: external_url.to_owned(),
+            alerts: items,
+        }
+    }
+}
+
+impl Item {
+    fn new(external_url: &str, view: &AlertView) -> Self {
+        let alert = &view.alert;
+        let resolved = alert.state == AlertState::Resolved;
+        Self {
+            status: if resolved { "resolved" } else { "firing" },
+            labels: map(&alert.labels),
+            annotations: map(&alert.annotations),
+            starts_at: rfc3339(alert.fired_at.unwrap_or(alert.active_at)),
+            ends_at: alert.resolved_at.filter(|_| resolved).map_or_else(|| NO_TIME.to_owned(), rfc3339),
+            generator_url: format!("{}/#query={}", external_url.trim_end_matches('/'), encoded(&view.query)),
+            fingerprint: format!("{:016x}", xxh3_64(alert.labels.to_string().as_bytes())),
+        }
+    }
+}
+
+fn map(labels: &Labels) -> Map {
+    labels.iter().map(|label| (label.name.to_string(), label.value.to_string())).collect()
+}
+
+fn common<'a>(maps: impl Iterator<Item = &'a Map>) -> Map {
+    let both = |mut common: Map, map: &Map| {
+        common.retain(|name, value| map.get(name) == Some(value));
+        common
+    };
+    let mut maps = maps;
+    maps.next().map_or_else(Map::new, |first| maps.fold(first.clone(), both))
+}
+
+fn encoded(query: &str) -> String {
+    url::form_urlencoded::byte_serialize(query.as_bytes()).collect()
+}

@@ -1,0 +1,300 @@
+//! The alert state machine of Prometheus: inactive → pending → firing → resolved. A function of the rule, the result of
+//! its expression, the time, and the alerts so far; no clock, no storage.
+
+use std::{collections::HashMap, time::Duration};
+
+use millrace_kit::clock::UnixMillis;
+
+use super::{
+    group::{Context, Kind, Rule},
+    template::Data,
+};
+use crate::{
+    model::{ALERT_NAME, ALERTS, ALERTS_FOR_STATE, Labels, METRIC_NAME},
+    promql::VectorSample,
+};
+
+/// How long a resolved alert is remembered, so that whoever missed the news can still be told.
+pub(super) const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertState {
+    Pending,
+    Firing,
+    /// Was firing, is no more.
+    Resolved,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    /// With the rule's labels and `alertname`. Identifies the alert within its rule.
+    pub labels: Labels,
+    pub annotations: Labels,
+    pub state: AlertState,
+    pub value: f64,
+    pub active_at: UnixMillis,
+    pub fired_at: Option<UnixMillis>,
+    pub resolved_at: Option<UnixMillis>,
+    pub keep_firing_since: Option<UnixMillis>,
+    /// Came from the state file and has not been confirmed since.
+    pub restored: bool,
+}
+
+pub(super) type Active = HashMap<Labels, Alert>;
+
+impl AlertState {
+    /// As in the label `alertstate` and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "inactive",
+        }
+    }
+}
+
+/// What an evaluation did.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Stepped {
+    /// `ALERTS` and `ALERTS_FOR_STATE`.
+    pub(super) series: Vec<(Labels, f64)>,
+    /// Some alert began, fired, resolved or was forgotten: worth writing down.
+    pub(super) changed: bool,
+}
+
+/// Moves the alerts of one rule to the time `at`. An error leaves them as they were.
+pub(super) fn step(
+    rule: &Rule,
+    active: &mut Active,
+    results: &[VectorSample],
+    at: UnixMillis,
+    context: &Context,
+) -> Result<Stepped, String> {
+    let Kind::Alerting { hold, keep_firing, annotations } = &rule.kind else {
+        return Err("is no alerting rule".to_owned());
+    };
+    let mut seen: HashMap<Labels, Alert> = HashMap::with_capacity(results.len());
+    for result in results {
+        let data = Data {
+            labels: &result.labels,
+            external_labels: &context.external_labels,
+            value: result.sample.value,
+        };
+        let mut labels = result.labels.without_metric_name().to_builder();
+        for (name, template) in &rule.labels {
+            labels.set(name, &template.expand(data));
+        }
+        labels.set(ALERT_NAME, &rule.name);
+        let labels = labels.build();
+        let texts = annotations.iter().map(|(name, template)| (name.as_str(), template.expand(data)));
+        let texts: Vec<_> = texts.collect();
+        let alert = Alert {
+            labels: labels.clone(),
+            annotations: Labels::from_pairs(texts.iter().map(|(name, text)| (*name, text.as_str()))),
+            state: AlertState::Pending,
+            value: result.sample.value,
+            active_at: at,
+            fired_at: None,
+            resolved_at: None,
+            keep_firing_since: None,
+            restored: false,
+        };
+        if seen.insert(labels, alert).is_some() {
+            return Err(
+                "vector contains metrics with the same labelset after applying alert labels".to_owned()
+            );
+        }
+    }
+    let mut stepped = Stepped::default();
+    active.retain(|labels, alert| match seen.remove(labels) {
+        Some(now) if alert.state == AlertState::Resolved => {
+            *alert = now;
+            stepped.changed = true;
+            true
+        }
+        Some(now) => {
+            alert.value = now.value;
+            alert.annotations = now.annotations;
+            alert.keep_firing_since = None;
+            alert.restored = false;
+            true
+        }
+        None => keep_without_result(alert, *keep_firing, at, context, &mut stepped.changed),
+    });
+    stepped.changed |= !seen.is_empty();
+    active.extend(seen);
+    for alert in active.values_mut() {
+        if alert.state == AlertState::Pending && elapsed(alert.active_at, at) >= millis(*hold) {
+            alert.state = AlertState::Firing;
+            alert.fired_at = Some(at);
+            stepped.changed = true;
+        }
+        if alert.state != AlertState::Resolved {
+            let states = alert.labels.with("alertstate", alert.state.as_str());
+            stepped.series.push((states.with(METRIC_NAME, ALERTS), 1.0));
+            let since = alert.active_at.div_euclid(1000) as f64;
+            stepped.series.push((alert.labels.with(METRIC_NAME, ALERTS_FOR_STATE), since));
+        }
+    }
+    Ok(stepped)
+}
+
+/// The expression yields nothing for this alert any more. False: forget it.
+fn keep_without_result(
+    alert: &mut Alert,
+    keep_firing: Duration,
+    at: UnixMillis,
+    context: &Context,
+    changed: &mut bool,
+) -> bool {
+    if alert.restored && at < context.settled_at && alert.state != AlertState::Resolved {
+        // After a start there may not be data enough yet to know.
+        return true;
+    }
+    match alert.state {
+        AlertState::Pending => {
+            *changed = true;
+            false
+        }
+        AlertState::Firing => {
+            if !keep_firing.is_zero() {
+                let since = *alert.keep_firing_since.get_or_insert(at);
+                if elapsed(since, at) < millis(keep_firing) {
+                    return true;
+                }
+            }
+            alert.state = AlertState::Resolved;
+            alert.resolved_at = Some(at);
+            *changed = true;
+            true
+        }
+        AlertState::Resolved => {
+            let keep =
+                alert.resolved_at.is_some_and(|since| elapsed(since, at) <= millis(RESOLVED_RETENTION));
+            *changed |= !keep;
+            keep
+        }
+    }
+}
+
+fn elapsed(since: UnixMillis, at: UnixMillis) -> i64 {
+    at.saturating_sub(since)
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::Sample, promql::Query, rules::Template};
+
+    const MINUTE: i64 = 60_000;
+
+    fn rule(hold: i64, keep_firing: i64) -> Rule {
+        Rule {
+            name: "A".to_owned(),
+            query: Query::parse("x").unwrap(),
+            labels: vec![("severity".to_owned(), Template::parse("page").unwrap())],
+            kind: Kind::Alerting {
+                hold: Duration::from_millis(hold as u64),
+                keep_firing: Duration::from_millis(keep_firing as u64),
+                annotations: vec![("summary".to_owned(), Template::parse("{{ $value }}").unwrap())],
+            },
+        }
+    }
+
+    fn result(value: f64) -> VectorSample {
+        let labels = Labels::from_pairs([(METRIC_NAME, "x"), ("i", "1")]);
+        VectorSample { labels, sample: Sample { at: 0, value } }
+    }
+
+    /// Steps once a minute; `1` is a result, `0` none. Shows the state after each step.
+    fn walk(rule: &Rule, active: &mut Active, results: &str, context: &Context) -> String {
+        let mut shown = String::new();
+        for (minute, present) in results.chars().enumerate() {
+            let results = if present == '1' { vec![result(minute as f64)] } else { vec![] };
+            let stepped = step(rule, active, &results, minute as i64 * MINUTE, context).unwrap();
+            let state = active.values().next().map(|alert| alert.state);
+            assert_eq!(
+                stepped.series.is_empty(),
+                !matches!(state, Some(AlertState::Pending | AlertState::Firing))
+            );
+            shown.push(match state {
+                None => '-',
+                Some(AlertState::Pending) => 'p',
+                Some(AlertState::Firing) => 'F',
+                Some(AlertState::Resolved) => 'r',
+            });
+        }
+        shown
+    }
+
+    #[test]
+    fn states_over_time() {
+        for (hold, keep, results, states) in [
+            // Fires when it has been active for as long as `for`, not before.
+            (0, 0, "0110", "-FFr"),
+            (2, 0, "1111", "ppFF"),
+            // A pending alert that disappears is dropped and starts over.
+            (2, 0, "110111", "pp-ppF"),
+            // Resolved is remembered for 15 minutes.
+            (0, 0, "10000000000000000000", "Frrrrrrrrrrrrrrrr---"),
+            // A resolved alert that comes back starts over.
+            (1, 0, "110011", "pFrrpF"),
+            // keep_firing_for bridges gaps shorter than itself, from the first miss on.
+            (0, 2, "100100011", "FFFFFFrFF"),
+        ] {
+            let mut active = Active::new();
+            let shown = walk(&rule(hold * MINUTE, keep * MINUTE), &mut active, results, &Context::default());
+            assert_eq!(shown, states, "for {hold} keep {keep} {results}");
+        }
+    }
+
+    #[test]
+    fn labels_annotations_and_series() {
+        let mut active = Active::new();
+        let context = Context::default();
+        step(&rule(MINUTE, 0), &mut active, &[result(1.0)], 5_000, &context).unwrap();
+        let stepped = step(&rule(MINUTE, 0), &mut active, &[result(2.5)], 65_000, &context).unwrap();
+        let alert = active.values().next().unwrap();
+        assert_eq!(alert.labels, Labels::from_pairs([("alertname", "A"), ("i", "1"), ("severity", "page")]));
+        assert_eq!(alert.annotations, Labels::from_pairs([("summary", "2.5")]));
+        assert_eq!((alert.active_at, alert.fired_at), (5_000, Some(65_000)));
+        let series: Vec<_> =
+            stepped.series.iter().map(|(labels, value)| format!("{labels} {value}")).collect();
+        assert_eq!(
+            series,
+            [
+                r#"ALERTS{alertname="A", alertstate="firing", i="1", severity="page"} 1"#,
+                r#"ALERTS_FOR_STATE{alertname="A", i="1", severity="page"} 5"#,
+            ]
+        );
+        assert!(stepped.changed);
+        assert!(!step(&rule(MINUTE, 0), &mut active, &[result(2.5)], 66_000, &context).unwrap().changed);
+    }
+
+    #[test]
+    fn alerts_that_become_equal_are_an_error_and_change_nothing() {
+        let mut rule = rule(0, 0);
+        rule.labels.push(("i".to_owned(), Template::parse("same").unwrap()));
+        let other = VectorSample { labels: Labels::from_pairs([("i", "2")]), ..result(1.0) };
+        let mut active = Active::new();
+        assert!(step(&rule, &mut active, &[result(1.0), other], 0, &Context::default()).is_err());
+        assert!(active.is_empty());
+    }
+
+    #[test]
+    fn restored_alerts_wait_for_data_until_settled() {
+        let context = Context { settled_at: 2 * MINUTE, ..Context::default() };
+        let mut active = Active::new();
+        walk(&rule(0, 0), &mut active, "1", &Context::default());
+        for alert in active.values_mut() {
+            alert.restored = true;
+        }
+        assert_eq!(walk(&rule(0, 0), &mut active.clone(), "0000", &context), "FFrr");
+        // Once confirmed, it resolves at once.
+        assert_eq!(walk(&rule(0, 0), &mut active, "10", &context), "Fr");
+    }
+}

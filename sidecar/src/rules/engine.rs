@@ -1,0 +1,319 @@
+//! Holds the groups and their state between evaluations; saves what a restart must not forget; survives reloads.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use millrace_kit::clock::UnixMillis;
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    Alert, AlertState, AlertView, Context, Group, GroupView, StateFile,
+    group::{self, RuleState},
+    state::RuleKey,
+};
+use crate::{promql::Options, series::Store};
+
+/// File and name.
+type GroupKey = (String, String);
+
+/// A group that can be evaluated. Evaluations of one group follow each other.
+#[derive(Clone)]
+pub struct GroupHandle {
+    pub group: Arc<Group>,
+    states: Arc<Mutex<Vec<RuleState>>>,
+}
+
+/// What one evaluation of a group yielded.
+#[derive(Debug)]
+pub struct Evaluation {
+    pub duration: Duration,
+    pub rules: usize,
+    /// (rule, error)
+    pub failures: Vec<(String, String)>,
+    /// All firing and lately resolved alerts of the group.
+    pub alerts: Vec<AlertView>,
+    /// The state file could not be written.
+    pub save_error: Option<String>,
+}
+
+pub struct Engine {
+    context: Context,
+    file: StateFile,
+    groups: RwLock<BTreeMap<GroupKey, GroupHandle>>,
+    /// What was published last, by group.
+    views: RwLock<BTreeMap<GroupKey, GroupView>>,
+    /// Alerts of the last run, until a rule claims them.
+    unclaimed: Mutex<HashMap<RuleKey, Vec<Alert>>>,
+    saved_at: Mutex<UnixMillis>,
+}
+
+/// While alerts are active the file is written this often even without change: its age tells how long a sidecar that
+/// crashed was away.
+const SAVE_AT_LEAST_EVERY_MS: i64 = 15_000;
+
+impl Engine {
+    /// Also returns why the alerts of the last run could not be read, if so.
+    pub fn new(context: Context, file: StateFile, now: UnixMillis) -> (Self, Option<String>) {
+        let (saved, problem) = match file.load(now) {
+            Ok(saved) => (saved, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        let mut unclaimed: HashMap<RuleKey, Vec<Alert>> = HashMap::new();
+        for (key, alert) in saved {
+            unclaimed.entry(key).or_default().push(alert);
+        }
+        let engine = Self {
+            context,
+            file,
+            groups: RwLock::default(),
+            views: RwLock::default(),
+            unclaimed: Mutex::new(unclaimed),
+            saved_at: Mutex::new(UnixMillis::MIN),
+        };
+        (engine, problem)
+    }
+
+    /// Takes over new rules. Rules that stay keep their alerts; those of rules that go are returned as resolved.
+    pub fn replace(&self, groups: Vec<Group>, store: &Store, at: UnixMillis) -> Vec<AlertView> {
+        let mut unclaimed = self.unclaimed.lock();
+        let old = std::mem::take(&mut *self.groups.write());
+        let mut leavers: HashMap<RuleKey, (String, RuleState)> = HashMap::new();
+        for handle in old.into_values() {
+            let states = std::mem::take(&mut *handle.states.lock());
+            for (key, (rule, state)) in
+                keys(&handle.group).into_iter().zip(handle.group.rules.iter().zip(states))
+            {
+                leavers.insert(key, (rule.query.text().to_owned(), state));
+            }
+        }
+        let mut handles = BTreeMap::new();
+        for group in groups {
+            let states = keys(&group).into_iter().map(|key| match leavers.remove(&key) {
+                Some((_, state)) => state,
+                None => {
+                    let alerts = unclaimed.remove(&key).unwrap_or_default();
+                    let active = alerts.into_iter().map(|alert| (alert.labels.clone(), alert)).collect();
+                    RuleState { active, ..RuleState::default() }
+                }
+            });
+            let states: Vec<_> = states.collect();
+            let key = (group.file.clone(), group.name.clone());
+            let handle = GroupHandle { group: Arc::new(group), states: Arc::new(Mutex::new(states)) };
+            handles.insert(key, handle);
+        }
+        let mut views = self.views.write();
+        views.clear();
+        for (key, handle) in &handles {
+            views.insert(key.clone(), GroupView::new(&handle.group, &handle.states.lock()));
+        }
+        *self.groups.write() = handles;
+        let mut gone = Vec::new();
+        for ((group, _, _), (query, mut state)) in leavers {
+            group::end(&mut state, store, at);
+            gone.extend(state.active.into_values().filter_map(|alert| resolved(&group, &query, alert, at)));
+        }
+        // Alerts of the last run whose rule is no more.
+        for ((group, _, _), alerts) in unclaimed.drain() {
+            gone.extend(alerts.into_iter().filter_map(|alert| resolved(&group, "", alert, at)));
+        }
+        gone
+    }
+
+    pub fn groups(&self) -> Vec<GroupHandle> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    pub fn views(&self) -> Vec<GroupView> {
+        self.views.read().values().cloned().collect()
+    }
+
+    /// Blocks for as long as the queries take.
+    pub fn evaluate(
+        &self,
+        handle: &GroupHandle,
+        store: &Store,
+        at: UnixMillis,
+        options: &Options<'_>,
+    ) -> Evaluation {
+        let started = Instant::now();
+        let mut states = handle.states.lock();
+        let group = &handle.group;
+        let mut changed = false;
+        let mut failures = Vec::new();
+        for (rule, state) in group.rules.iter().zip(states.iter_mut()) {
+            changed |= group::evaluate(rule, group.limit, state, store, at, options, &self.context);
+            if let Some(error) = state.last.as_ref().and_then(|last| last.error.clone()) {
+                failures.push((rule.name.clone(), error));
+            }
+        }
+        let view = GroupView::new(group, &states);
+        drop(states);
+        let alerts = view.alerts().filter(|view| view.alert.state != AlertState::Pending).collect();
+        let active = view.alerts().next().is_some();
+        let key = (group.file.clone(), group.name.clone());
+        // A group that a reload has dropped meanwhile is not published again.
+        if let Some(published) = self.views.write().get_mut(&key) {
+            *published = view;
+        }
+        let save_error = self.save(at, changed, active);
+        Evaluation { duration: started.elapsed(), rules: group.rules.len(), failures, alerts, save_error }
+    }
+
+    fn save(&self, at: UnixMillis, changed: bool, active: bool) -> Option<String> {
+        let mut saved_at = self.saved_at.lock();
+        let due = active && at.saturating_sub(*saved_at) >= SAVE_AT_LEAST_EVERY_MS;
+        if !changed && !due {
+            return None;
+        }
+        let views = self.views.read();
+        let mut alerts: Vec<(RuleKey, &Alert)> = Vec::new();
+        for view in views.values() {
+            let mut seen: HashMap<&str, usize> = HashMap::new();
+            for rule in &view.rules {
+                let nth = seen.entry(&rule.name).or_default();
+                let key = (view.name.clone(), rule.name.clone(), *nth);
+                *nth += 1;
+                let active = rule.alerting.iter().flat_map(|alerting| &alerting.alerts);
+                alerts.extend(active.map(|alert| (key.clone(), alert)));
+            }
+        }
+        *saved_at = at;
+        let saved = self.file.save(at, alerts.iter().map(|(key, alert)| (key, *alert)));
+        saved.err().map(|error| error.to_string())
+    }
+}
+
+/// None unless it was firing.
+fn resolved(group: &str, query: &str, alert: Alert, at: UnixMillis) -> Option<AlertView> {
+    (alert.state == AlertState::Firing).then(|| AlertView {
+        group: group.to_owned(),
+        query: query.to_owned(),
+        alert: Alert { state: AlertState::Resolved, resolved_at: Some(at), ..alert },
+    })
+}
+
+fn keys(group: &Group) -> Vec<RuleKey> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut keys = Vec::with_capacity(group.rules.len());
+    for rule in &group.rules {
+        let nth = seen.entry(&rule.name).or_default();
+        keys.push((group.name.clone(), rule.name.clone(), *nth));
+        *nth += 1;
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Labels, METRIC_NAME, Sample},
+        rules::load,
+        scrape::Sink,
+        series::{Bounds, Matcher},
+    };
+
+    const RULES: &str = "
+groups:
+- name: g
+  rules:
+  - record: doubled
+    expr: x * 2
+  - alert: High
+    expr: doubled > 10
+    for: 1m
+";
+
+    fn groups(text: &str) -> Vec<Group> {
+        load("r.yml", text, Duration::from_secs(15)).unwrap()
+    }
+
+    fn store() -> Store {
+        Store::new(Bounds { retention: Duration::from_secs(86_400), max_series: 100, max_bytes: 1 << 20 })
+    }
+
+    fn put(store: &Store, at: i64, value: f64) {
+        let id = store.intern(&Labels::from_pairs([(METRIC_NAME, "x")])).unwrap();
+        store.append(&[(id, Sample { at, value })]);
+    }
+
+    fn evaluate(engine: &Engine, store: &Store, at: i64) -> Vec<String> {
+        let handle = &engine.groups()[0];
+        engine.evaluate(handle, store, at, &Options::default());
+        let views = engine.views();
+        views[0].alerts().map(|view| format!("{} {}", view.alert.state.as_str(), view.alert.value)).collect()
+    }
+
+    fn engine(file: StateFile, now: i64) -> Engine {
+        let context = Context { settled_at: now + 60_000, ..Context::default() };
+        let (engine, problem) = Engine::new(context, file, now);
+        assert_eq!(problem, None);
+        engine
+    }
+
+    #[test]
+    fn rules_see_the_results_of_those_before_them() {
+        let (engine, store) = (engine(StateFile::new(None), 0), store());
+        engine.replace(groups(RULES), &store, 0);
+        put(&store, 0, 6.0);
+        assert_eq!(evaluate(&engine, &store, 0), ["pending 12"]);
+        assert_eq!(evaluate(&engine, &store, 60_000), ["firing 12"]);
+        put(&store, 70_000, 1.0);
+        assert_eq!(evaluate(&engine, &store, 75_000), ["inactive 12"]);
+        // Both series of the alert end with it.
+        let all = store.select(&[Matcher::equal("alertname", "High")], 0, i64::MAX, 100).unwrap();
+        for series in all {
+            assert!(crate::model::is_stale(series.samples.last().unwrap().value), "{}", series.labels);
+        }
+    }
+
+    #[test]
+    fn a_restart_neither_forgets_nor_waits_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = || StateFile::new(Some(folder.path().join("alerts.json")));
+        let (first, data) = (engine(file(), 0), store());
+        first.replace(groups(RULES), &data, 0);
+        put(&data, 0, 6.0);
+        evaluate(&first, &data, 0);
+        assert_eq!(evaluate(&first, &data, 60_000), ["firing 12"]);
+        // Killed; all samples are lost.
+        let (second, empty) = (engine(file(), 70_000), store());
+        assert!(second.replace(groups(RULES), &empty, 70_000).is_empty());
+        assert_eq!(evaluate(&second, &empty, 75_000), ["firing 12"]);
+        put(&empty, 80_000, 7.0);
+        assert_eq!(evaluate(&second, &empty, 90_000), ["firing 14"]);
+        put(&empty, 100_000, 1.0);
+        assert_eq!(evaluate(&second, &empty, 105_000), ["inactive 14"]);
+    }
+
+    #[test]
+    fn reload_keeps_alerts_and_resolves_those_of_removed_rules() {
+        let (engine, store) = (engine(StateFile::new(None), 0), store());
+        engine.replace(groups(RULES), &store, 0);
+        put(&store, 0, 6.0);
+        evaluate(&engine, &store, 0);
+        assert!(engine.replace(groups(&RULES.replace("> 10", "> 11")), &store, 30_000).is_empty());
+        assert_eq!(evaluate(&engine, &store, 60_000), ["firing 12"]);
+        let gone = engine.replace(groups("groups: []"), &store, 61_000);
+        assert_eq!(gone.len(), 1);
+        assert_eq!((gone[0].alert.state, gone[0].alert.resolved_at), (AlertState::Resolved, Some(61_000)));
+        assert!(engine.views().is_empty());
+    }
+
+    #[test]
+    fn a_failing_rule_keeps_its_alerts_and_says_why() {
+        let text = "groups:\n- {name: g, rules: [{alert: A, expr: 'x > 0'}, {alert: B, expr: 'x + on() {__name__=~\"x|y\"}'}]}";
+        let (engine, store) = (engine(StateFile::new(None), 0), store());
+        engine.replace(groups(text), &store, 0);
+        put(&store, 0, 6.0);
+        let id = store.intern(&Labels::from_pairs([(METRIC_NAME, "y")])).unwrap();
+        store.append(&[(id, Sample { at: 0, value: 1.0 })]);
+        let evaluation = engine.evaluate(&engine.groups()[0], &store, 0, &Options::default());
+        assert_eq!(evaluation.failures.len(), 1);
+        assert!(evaluation.failures[0].1.contains("duplicate series"), "{:?}", evaluation.failures);
+        assert_eq!(evaluation.alerts.len(), 1);
+    }
+}

@@ -1,0 +1,152 @@
+//! The shape of a rule file, as YAML gives it. What it means is checked in `load`.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuleFile {
+    #[serde(default)]
+    pub(super) groups: Vec<RawGroup>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGroup {
+    pub(super) name: Text,
+    #[serde(default)]
+    pub(super) interval: Option<Text>,
+    #[serde(default)]
+    pub(super) query_offset: Option<Text>,
+    #[serde(default)]
+    pub(super) limit: usize,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, Text>,
+    #[serde(default)]
+    pub(super) rules: Vec<RawRule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRule {
+    #[serde(default)]
+    pub(super) record: Option<Text>,
+    #[serde(default)]
+    pub(super) alert: Option<Text>,
+    #[serde(default)]
+    pub(super) expr: Text,
+    #[serde(default, rename = "for")]
+    pub(super) hold: Option<Text>,
+    #[serde(default)]
+    pub(super) keep_firing_for: Option<Text>,
+    #[serde(default)]
+    pub(super) labels: BTreeMap<String, Text>,
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, Text>,
+}
+
+impl RawRule {
+    pub(super) fn name(&self) -> &str {
+        self.alert.as_ref().or(self.record.as_ref()).map_or("", |name| &name.0)
+    }
+}
+
+/// A scalar of any kind, as text: `expr: 1` and `severity: true` are as good as quoted ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Text(pub(super) String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(text.to_owned()))
+    }
+
+    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Text, E> {
+        Ok(Text(flag.to_string()))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Text, E> {
+        Ok(Text(number.to_string()))
+    }
+}
+
+/// `1h30m`, `15s`, `500ms`, `0`: units descending, each at most once.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, u64); 7] = [
+        ("y", 365 * 86_400_000),
+        ("w", 7 * 86_400_000),
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut units = UNITS.iter();
+    let mut millis = 0u64;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (_, factor) = units.find(|(unit, _)| *unit == &rest[..letters])?;
+        millis = millis.checked_add(number.checked_mul(*factor)?)?;
+        rest = &rest[letters..];
+    }
+    (!text.is_empty()).then_some(Duration::from_millis(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("0", Some(0)),
+            ("5m", Some(300_000)),
+            ("1h30m", Some(5_400_000)),
+            ("1d", Some(86_400_000)),
+            ("500ms", Some(500)),
+            ("1s500ms", Some(1500)),
+            ("", None),
+            ("5", None),
+            ("m5", None),
+            ("5m1h", None),
+            ("5m5m", None),
+            ("-5m", None),
+            ("99999999999999999y", None),
+            ("5é", None),
+        ] {
+            assert_eq!(duration(text), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+}

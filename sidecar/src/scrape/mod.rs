@@ -1,0 +1,67 @@
+//! Gets metrics from targets and hands them on as samples. Knows nothing of how they are stored: [`Sink`] is
+//! implemented above.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+mod fetch;
+pub mod parse;
+mod roster;
+mod schedule;
+mod session;
+mod sink;
+
+pub use fetch::{Client, Fetched};
+pub use roster::{Roster, TargetStatus};
+pub use schedule::Schedule;
+pub use session::{Report, Session};
+pub use sink::{Appended, SeriesId, Sink};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Config {
+    /// Seconds between two scrapes of a target.
+    pub interval_secs: u64,
+    /// Seconds a scrape may take; at most the interval.
+    pub timeout_secs: u64,
+    /// Bytes a target may answer with.
+    pub max_body_bytes: String,
+    /// Samples a target may expose; beyond it the whole scrape fails.
+    pub max_samples: usize,
+}
+
+/// [`Config`], checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub max_body_bytes: usize,
+    pub max_samples: usize,
+    pub limits: parse::Limits,
+}
+
+/// Why a scrape failed. Shown to operators as the target's last error.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("{0}")]
+    Connection(String),
+    #[error("answered {0}")]
+    Status(u16),
+    #[error("answered with more than {0} bytes")]
+    BodyTooLarge(usize),
+    #[error("exposes more than {0} samples")]
+    TooManySamples(usize),
+    #[error("exposition, {0}")]
+    Malformed(#[from] parse::Error),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { interval_secs: 15, timeout_secs: 10, max_body_bytes: "32MiB".to_owned(), max_samples: 200_000 }
+    }
+}

@@ -1,0 +1,305 @@
+//! Reads a metrics exposition: Prometheus text 0.0.4 and what most exporters use of OpenMetrics 1.0.
+//!
+//! A sample's series stays the raw text (`name{labels}`), so that a caller who has seen the text before need not look
+//! into it again; [`Series::labels`] takes it apart. Metadata, exemplars and native histograms are passed over.
+
+use thiserror::Error;
+
+mod cursor;
+mod number;
+mod series;
+
+use cursor::Cursor;
+pub use series::Series;
+
+/// What one exposition may hold. The size of the whole is bounded by whoever fetched it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub labels: usize,
+    pub name_bytes: usize,
+    pub value_bytes: usize,
+    /// Bytes of one sample line.
+    pub line_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { labels: 64, name_bytes: 256, value_bytes: 4096, line_bytes: 64 * 1024 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    #[default]
+    Text,
+    /// Timestamps are in seconds; `# EOF` ends it.
+    OpenMetrics,
+}
+
+impl Format {
+    /// By media type; anything unknown is read as Prometheus text.
+    pub fn of(content_type: &str) -> Self {
+        let media_type = content_type.split(';').next().unwrap_or("").trim();
+        match media_type.eq_ignore_ascii_case("application/openmetrics-text") {
+            true => Self::OpenMetrics,
+            false => Self::Text,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("line {line}: {problem}")]
+pub struct Error {
+    pub line: usize,
+    pub problem: Problem,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Problem {
+    #[error("not UTF-8")]
+    Encoding,
+    #[error("expected a metric name")]
+    Name,
+    #[error("expected a label name")]
+    LabelName,
+    #[error("expected `=` and a quoted label value")]
+    LabelValue,
+    #[error("expected `,` or `}}` after a label")]
+    LabelSeparator,
+    #[error("label given twice")]
+    LabelTwice,
+    #[error("metric name given twice")]
+    NameTwice,
+    #[error("expected a value")]
+    Value,
+    #[error("expected a timestamp")]
+    Timestamp,
+    #[error("unexpected text after the sample")]
+    Trailing,
+    #[error("more labels than allowed")]
+    TooManyLabels,
+    #[error("name longer than allowed")]
+    NameTooLong,
+    #[error("label value longer than allowed")]
+    ValueTooLong,
+    #[error("line longer than allowed")]
+    LineTooLong,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Exposed<'a> {
+    pub series: Series<'a>,
+    pub value: f64,
+    /// Milliseconds, when the target states a time of its own.
+    pub at: Option<i64>,
+}
+
+/// Iterates over the samples. After an error it is finished: a scrape is taken whole or not at all.
+pub struct Parser<'a> {
+    cursor: Cursor<'a>,
+    format: Format,
+    limits: Limits,
+    finished: bool,
+}
+
+impl<'a> Parser<'a> {
+    pub fn new(body: &'a [u8], format: Format, limits: Limits) -> Result<Self, Error> {
+        let text = std::str::from_utf8(body)
+            .map_err(|bad| Error { line: line_of(body, bad.valid_up_to()), problem: Problem::Encoding })?;
+        Ok(Self { cursor: Cursor::new(text), format, limits, finished: false })
+    }
+
+    fn sample(&mut self) -> Result<Option<Exposed<'a>>, Problem> {
+        let cursor = &mut self.cursor;
+        loop {
+            cursor.skip_blanks();
+            match cursor.peek() {
+                None => return Ok(None),
+                Some(b'\n' | b'\r') => cursor.advance(),
+                Some(b'#') => {
+                    let comment = cursor.rest_of_line();
+                    if self.format == Format::OpenMetrics && comment.trim_end() == "# EOF" {
+                        return Ok(None);
+                    }
+                }
+                Some(_) => break,
+            }
+        }
+        let start = cursor.position();
+        let series = series::scan(cursor, &self.limits)?;
+        cursor.skip_blanks();
+        let value = number::value(cursor.token()).ok_or(Problem::Value)?;
+        cursor.skip_blanks();
+        let at = match cursor.peek() {
+            None | Some(b'\n' | b'\r' | b'#') => None,
+            Some(_) => {
+                let stamp = number::timestamp(cursor.token(), self.format);
+                Some(stamp.ok_or(Problem::Timestamp)?)
+            }
+        };
+        cursor.skip_blanks();
+        if self.format == Format::OpenMetrics && cursor.peek() == Some(b'#') {
+            cursor.rest_of_line();
+        }
+        if cursor.position() - start > self.limits.line_bytes {
+            return Err(Problem::LineTooLong);
+        }
+        match cursor.end_line() {
+            true => Ok(Some(Exposed { series, value, at })),
+            false => Err(Problem::Trailing),
+        }
+    }
+}
+
+impl<'a> Iterator for Parser<'a> {
+    type Item = Result<Exposed<'a>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.finished {
+            return None;
+        }
+        match self.sample() {
+            Ok(Some(sample)) => Some(Ok(sample)),
+            Ok(None) => {
+                self.finished = true;
+                None
+            }
+            Err(problem) => {
+                self.finished = true;
+                let line = line_of(self.cursor.text().as_bytes(), self.cursor.position());
+                Some(Err(Error { line, problem }))
+            }
+        }
+    }
+}
+
+fn line_of(text: &[u8], position: usize) -> usize {
+    let before = text.get(..position).unwrap_or(text);
+    1 + before.iter().filter(|byte| **byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{METRIC_NAME, NORMAL_NAN};
+
+    fn parse(text: &str, format: Format) -> Result<Vec<(String, u64, Option<i64>)>, Error> {
+        Parser::new(text.as_bytes(), format, Limits::default())?
+            .map(|sample| {
+                let sample = sample?;
+                Ok((sample.series.labels().to_string(), sample.value.to_bits(), sample.at))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn legal_lines() {
+        let nan = NORMAL_NAN;
+        for (text, series, value, at) in [
+            ("up 1\n", "up", 1.0, None),
+            ("up 1", "up", 1.0, None),
+            ("up 1\r\n", "up", 1.0, None),
+            ("  up\t1  \n", "up", 1.0, None),
+            ("# HELP up x\n# TYPE up gauge\n# anything\n#\n\nup 1\n", "up", 1.0, None),
+            ("a:b:c{} 2.5e-3\n", "a:b:c", 0.0025, None),
+            ("a {x=\"1\"} 3 1700000000123\n", "a{x=\"1\"}", 3.0, Some(1_700_000_000_123)),
+            ("a{ x = \"1\" , y=\"2\" , } -3\n", "a{x=\"1\", y=\"2\"}", -3.0, None),
+            ("a{x=\"com,ma}{=\"} 1\n", "a{x=\"com,ma}{=\"}", 1.0, None),
+            ("a{x=\"q\\\"b\\\\n\\nl\\t\"} 1\n", "a{x=\"q\\\"b\\\\n\\nl\\\\t\"}", 1.0, None),
+            ("a{x=\"\"} 1\n", "a", 1.0, None),
+            ("a{le=\"+Inf\"} NaN\n", "a{le=\"+Inf\"}", nan, None),
+            ("a +Inf\n", "a", f64::INFINITY, None),
+            ("a -inf\n", "a", f64::NEG_INFINITY, None),
+            ("{\"dotted.name\",\"label.x\"=\"1\"} 1\n", "dotted.name{label.x=\"1\"}", 1.0, None),
+            ("a{x=\"grün\"} 1 -5\n", "a{x=\"grün\"}", 1.0, Some(-5)),
+        ] {
+            let found = parse(text, Format::Text);
+            assert_eq!(found, Ok(vec![(series.to_owned(), value.to_bits(), at)]), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn illegal_lines_name_their_place() {
+        for (text, line, problem) in [
+            ("up 1\n9up 1\n", 2, Problem::Name),
+            ("up\n", 1, Problem::Value),
+            ("up one\n", 1, Problem::Value),
+            ("up 1_000\n", 1, Problem::Value),
+            ("up 1e999\n", 1, Problem::Value),
+            ("up 1 2 3\n", 1, Problem::Trailing),
+            ("up 1 2.5\n", 1, Problem::Timestamp),
+            ("\n\nup 1 #\n", 3, Problem::Trailing),
+            ("a{x=\"1\" 1\n", 1, Problem::LabelSeparator),
+            ("a{x=\"1\n", 2, Problem::LabelValue),
+            ("a{x=1} 1\n", 1, Problem::LabelValue),
+            ("a{=\"1\"} 1\n", 1, Problem::LabelName),
+            ("a{x=\"1\",,} 1\n", 1, Problem::LabelName),
+            ("a{x=\"1\",x=\"2\"} 1\n", 1, Problem::LabelTwice),
+            ("a{\"b\"} 1\n", 1, Problem::NameTwice),
+            ("{x=\"1\"} 1\n", 1, Problem::Name),
+        ] {
+            assert_eq!(parse(text, Format::Text), Err(Error { line, problem }), "{text:?}");
+        }
+        let latin = Parser::new(b"ok 1\na{x=\"\xff\"} 1\n", Format::Text, Limits::default());
+        assert_eq!(latin.err(), Some(Error { line: 2, problem: Problem::Encoding }));
+    }
+
+    #[test]
+    fn open_metrics_seconds_exemplars_and_end() {
+        let text = "# TYPE a counter\na_total{x=\"1\"} 5 1700000000.5 # {trace_id=\"ab\"} 0.5 1700000000\n# EOF\nnot read";
+        let found = parse(text, Format::of("application/openmetrics-text; version=1.0.0")).unwrap();
+        assert_eq!(found, [("a_total{x=\"1\"}".to_owned(), 5f64.to_bits(), Some(1_700_000_000_500))]);
+    }
+
+    #[test]
+    fn limits_hold() {
+        let limits = Limits { labels: 1, name_bytes: 3, value_bytes: 3, line_bytes: 20 };
+        for (text, problem) in [
+            ("a{b=\"1\",c=\"2\"} 1\n", Problem::TooManyLabels),
+            ("abcd 1\n", Problem::NameTooLong),
+            ("a{b=\"1234\"} 1\n", Problem::ValueTooLong),
+            ("a                    1\n", Problem::LineTooLong),
+        ] {
+            let mut parser = Parser::new(text.as_bytes(), Format::Text, limits).unwrap();
+            assert_eq!(parser.next(), Some(Err(Error { line: 1, problem })), "{text:?}");
+            assert_eq!(parser.next(), None);
+        }
+    }
+
+    fn escaped(value: &str) -> String {
+        value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_is_read_back(
+            name in "[a-z_:][a-z0-9_:]{0,8}",
+            labels in proptest::collection::btree_map("[a-z_][a-z0-9]{0,5}", "\\PC{1,12}|[\\\\\"\n,}{=]{1,5}", 0..5),
+            value in any::<f64>(),
+            at in proptest::option::of(any::<i64>()),
+        ) {
+            let pairs: Vec<String> =
+                labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+            let stamp = at.map_or(String::new(), |at| format!(" {at}"));
+            let line = format!("{name}{{{}}} {value:?}{stamp}", pairs.join(","));
+            let mut parser = Parser::new(line.as_bytes(), Format::Text, Limits::default()).unwrap();
+            let sample = parser.next().unwrap().unwrap();
+            let read = sample.series.labels();
+            prop_assert_eq!(read.get(METRIC_NAME), name);
+            for (name, value) in &labels {
+                prop_assert_eq!(read.get(name), value);
+            }
+            prop_assert_eq!(read.len(), labels.len() + 1);
+            prop_assert!(sample.value == value || value.is_nan() && sample.value.is_nan());
+            prop_assert_eq!(sample.at, at);
+        }
+
+        #[test]
+        fn garbage_never_panics_and_always_ends(text in "[a-z{}\"\\\\=, 0-9#\n\r\t+.\\PC]{0,80}") {
+            let samples = Parser::new(text.as_bytes(), Format::Text, Limits::default()).unwrap();
+            prop_assert!(samples.count() <= text.len());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A stream of bits, most significant first. Reading past the end gives `None`.
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Writer {
+    bytes: Vec<u8>,
+    /// Bits still free in the last byte.
+    free: u8,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Writer {
+    /// Continues after `bytes`, of which the last has `free` unused bits.
+    pub(super) fn resume(bytes: Vec<u8>, free: u8) -> Self {
+        Self { bytes, free: free.min(7) }
+    }
+
+    /// The lowest `count` (at most 64) bits of `value`.
+    pub(super) fn push(&mut self, value: u64, count: u8) {
+        let mut left = count;
+        while left > 0 {
+            if self.free == 0 {
+                self.bytes.push(0);
+                self.free = 8;
+            }
+            let take = left.min(self.free);
+            let chunk = (value >> (left - take)) & ((1 << take) - 1);
+            if let Some(last) = self.bytes.last_mut() {
+                *last |= (chunk << (self.free - take)) as u8;
+            }
+            self.free -= take;
+            left -= take;
+        }
+    }
+
+    pub(super) fn push_bit(&mut self, bit: bool) {
+        self.push(u64::from(bit), 1);
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn free(&self) -> u8 {
+        self.free
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    pub(super) fn pull(&mut self, count: u8) -> Option<u64> {
+        let mut value = 0u64;
+        let mut left = usize::from(count);
+        while left > 0 {
+            let byte = *self.bytes.get(self.at / 8)?;
+            let available = 8 - self.at % 8;
+            let take = left.min(available);
+            let chunk = (u64::from(byte) >> (available - take)) & ((1 << take) - 1);
+            value = (value << take) | chunk;
+            self.at += take;
+            left -= take;
+        }
+        Some(value)
+    }
+
+    pub(super) fn pull_bit(&mut self) -> Option<bool> {
+        self.pull(1).map(|bit| bit == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_come_back_in_order_and_then_end() {
+        let mut writer = Writer::default();
+        let written = [(1, 1), (0, 1), (0x5a5, 11), (u64::MAX, 64), (3, 2), (0, 7)];
+        for (value, count) in written {
+            writer.push(value, count);
+        }
+        let mut reader = Reader::new(writer.bytes());
+        for (value, count) in written {
+            assert_eq!(reader.pull(count), Some(value));
+        }
+        assert_eq!(reader.pull(8), None);
+    }
+}

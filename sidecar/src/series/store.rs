@@ -1,0 +1,507 @@
+//! The table of series behind one lock: interning, appending, selecting, forgetting.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use millrace_kit::clock::UnixMillis;
+use parking_lot::RwLock;
+
+use super::{
+    Error, Matcher,
+    chunk::Chunk,
+    index::{Index, Slot},
+};
+use crate::{
+    model::{Label, Labels, Sample},
+    scrape::{Appended, SeriesId, Sink},
+};
+
+/// History that the byte bound never takes: alert rules look back this far.
+pub const KEEP_AT_LEAST: Duration = Duration::from_secs(15 * 60);
+
+/// When the byte bound is met, this share of the retention is given up at a time.
+const TRIM_STEPS: i64 = 48;
+
+/// Estimate of what a label costs beside its text: index entries, pointers.
+const LABEL_OVERHEAD: usize = 48;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub retention: Duration,
+    pub max_series: usize,
+    pub max_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub series: usize,
+    pub samples: usize,
+    pub bytes: usize,
+    pub refused_series: u64,
+    pub refused_samples: u64,
+    /// Start of the oldest chunk.
+    pub oldest: Option<UnixMillis>,
+}
+
+/// One series with its samples in a range, ascending.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    pub labels: Labels,
+    pub samples: Vec<Sample>,
+}
+
+pub struct Store {
+    bounds: Bounds,
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    slots: Vec<Entry>,
+    free: Vec<Slot>,
+    by_labels: HashMap<Labels, Slot>,
+    index: Index,
+    /// Every label name and value once.
+    symbols: HashSet<Arc<str>>,
+    samples: usize,
+    bytes: usize,
+    refused_series: u64,
+    refused_samples: u64,
+}
+
+/// A place in the table. Its generation changes when the series goes, so that an old [`SeriesId`] finds nothing.
+#[derive(Default)]
+struct Entry {
+    generation: u32,
+    series: Option<Series>,
+}
+
+pub(super) struct Series {
+    pub(super) labels: Labels,
+    /// Ascending; the last is still written to.
+    pub(super) chunks: VecDeque<Chunk>,
+    /// Was empty at the last clean-up: interned, but nothing came.
+    idle: bool,
+}
+
+impl Store {
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, table: RwLock::new(Table::default()) }
+    }
+
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
+    pub fn stats(&self) -> Stats {
+        let table = self.table.read();
+        let oldest = table.series().filter_map(|series| series.chunks.front()).map(Chunk::first_at).min();
+        Stats {
+            series: table.by_labels.len(),
+            samples: table.samples,
+            bytes: table.bytes,
+            refused_series: table.refused_series,
+            refused_samples: table.refused_samples,
+            oldest,
+        }
+    }
+
+    /// Samples with `from <= at <= to` of the series that satisfy all matchers; series without any are left out.
+    pub fn select(
+        &self,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<Selected>, Error> {
+        let table = self.table.read();
+        let mut selected = Vec::new();
+        let mut total = 0;
+        for series in table.matching(matchers) {
+            let samples = series.samples(from, to);
+            total += samples.len();
+            if total > limit {
+                return Err(Error::TooManySamples { limit });
+            }
+            if !samples.is_empty() {
+                selected.push(Selected { labels: series.labels.clone(), samples });
+            }
+        }
+        Ok(selected)
+    }
+
+    /// Label sets with samples between `from` and `to`, judged by chunks.
+    pub fn label_sets(&self, matchers: &[Matcher], from: UnixMillis, to: UnixMillis) -> Vec<Labels> {
+        let table = self.table.read();
+        let alive = table.matching(matchers).filter(|series| series.overlaps(from, to));
+        alive.map(|series| series.labels.clone()).collect()
+    }
+
+    pub fn label_names(&self, matchers: &[Matcher], from: UnixMillis, to: UnixMillis) -> BTreeSet<Arc<str>> {
+        let sets = self.label_sets(matchers, from, to);
+        sets.iter().flat_map(Labels::iter).map(|label| label.name.clone()).collect()
+    }
+
+    pub fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        from: UnixMillis,
+        to: UnixMillis,
+    ) -> BTreeSet<Arc<str>> {
+        let sets = self.label_sets(matchers, from, to);
+        sets.iter().filter_map(|labels| labels.find(name)).map(|label| label.value.clone()).collect()
+    }
+
+    /// Forgets what is older than the retention. To be called about once a minute.
+    pub fn forget(&self, now: UnixMillis) {
+        let mut table = self.table.write();
+        table.drop_before(now.saturating_sub(millis(self.bounds.retention)));
+        table.drop_idle();
+        table.symbols.retain(|symbol| Arc::strong_count(symbol) > 1);
+    }
+
+    /// Calls `each` for every series, holding the lock for a batch at a time.
+    pub(super) fn for_each_series(
+        &self,
+        each: &mut dyn FnMut(&Series) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        const BATCH: usize = 256;
+        let mut start = 0;
+        loop {
+            let table = self.table.read();
+            let Some(batch) = table.slots.get(start..table.slots.len().min(start + BATCH)) else {
+                return Ok(());
+            };
+            if batch.is_empty() {
+                return Ok(());
+            }
+            for series in batch.iter().filter_map(|entry| entry.series.as_ref()) {
+                each(series)?;
+            }
+            start += BATCH;
+        }
+    }
+
+    /// Puts back a series from a snapshot, unless it exists already.
+    pub(super) fn restore(&self, labels: Labels, chunks: VecDeque<Chunk>) {
+        let mut table = self.table.write();
+        if table.by_labels.contains_key(&labels) || table.by_labels.len() >= self.bounds.max_series {
+            return;
+        }
+        let slot = table.add(labels);
+        table.samples += chunks.iter().map(Chunk::len).sum::<usize>();
+        table.bytes += chunks.iter().map(Chunk::memory).sum::<usize>();
+        if let Some(series) = table.slots[slot as usize].series.as_mut() {
+            series.chunks = chunks;
+        }
+    }
+}
+
+impl Sink for Store {
+    fn intern(&self, labels: &Labels) -> Option<SeriesId> {
+        if let Some(id) = self.table.read().find(labels) {
+            return Some(id);
+        }
+        let mut table = self.table.write();
+        if let Some(id) = table.find(labels) {
+            return Some(id);
+        }
+        if table.by_labels.len() >= self.bounds.max_series {
+            table.refused_series += 1;
+            return None;
+        }
+        let labels = table.shared(labels);
+        let slot = table.add(labels);
+        Some(table.id(slot))
+    }
+
+    fn append(&self, samples: &[(SeriesId, Sample)]) -> Appended {
+        let mut appended = Appended::default();
+        let mut table = self.table.write();
+        let full = table.bytes > self.bounds.max_bytes && {
+            let newest = samples.iter().map(|(_, sample)| sample.at).max().unwrap_or(i64::MIN);
+            !table.make_room(&self.bounds, newest)
+        };
+        if full {
+            table.refused_samples += samples.len() as u64;
+            appended.refused = samples.len();
+            return appended;
+        }
+        for (id, sample) in samples {
+            table.append(*id, *sample, &mut appended);
+        }
+        appended
+    }
+}
+
+impl Table {
+    fn series(&self) -> impl Iterator<Item = &Series> {
+        self.slots.iter().filter_map(|entry| entry.series.as_ref())
+    }
+
+    fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Series> {
+        let slots = self.index.candidates(matchers).into_iter();
+        slots
+            .filter_map(|slot| self.slots.get(slot as usize)?.series.as_ref())
+            .filter(|series| matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name))))
+    }
+
+    fn find(&self, labels: &Labels) -> Option<SeriesId> {
+        self.by_labels.get(labels).map(|slot| self.id(*slot))
+    }
+
+    fn id(&self, slot: Slot) -> SeriesId {
+        SeriesId(u64::from(self.slots[slot as usize].generation) << 32 | u64::from(slot))
+    }
+
+    /// The same labels with strings shared between series.
+    fn shared(&mut self, labels: &Labels) -> Labels {
+        let mut share = |text: &Arc<str>| match self.symbols.get(text) {
+            Some(known) => known.clone(),
+            None => {
+                self.symbols.insert(text.clone());
+                text.clone()
+            }
+        };
+        labels.iter().map(|label| Label { name: share(&label.name), value: share(&label.value) }).collect()
+    }
+
+    fn add(&mut self, labels: Labels) -> Slot {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Entry::default());
+            (self.slots.len() - 1) as Slot
+        });
+        self.bytes += label_bytes(&labels);
+        self.index.insert(&labels, slot);
+        self.by_labels.insert(labels.clone(), slot);
+        self.slots[slot as usize].series = Some(Series { labels, chunks: VecDeque::new(), idle: false });
+        slot
+    }
+
+    fn append(&mut self, id: SeriesId, sample: Sample, appended: &mut Appended) {
+        let entry = self.slots.get_mut((id.0 & u64::from(Slot::MAX)) as usize);
+        let entry = entry.filter(|entry| u64::from(entry.generation) == id.0 >> 32);
+        let Some(series) = entry.and_then(|entry| entry.series.as_mut()) else {
+            appended.unknown += 1;
+            return;
+        };
+        match series.chunks.back_mut() {
+            Some(head) if head.last_at() == sample.at && head.last() == sample => appended.duplicate += 1,
+            Some(head) if head.last_at() >= sample.at => appended.out_of_order += 1,
+            Some(head) if !head.is_full() => {
+                let before = head.memory();
+                head.push(sample);
+                self.bytes = self.bytes + head.memory() - before;
+                self.samples += 1;
+                appended.accepted += 1;
+            }
+            _ => {
+                let chunk = Chunk::new(sample);
+                self.bytes += chunk.memory();
+                self.samples += 1;
+                series.chunks.push_back(chunk);
+                appended.accepted += 1;
+            }
+        }
+    }
+
+    /// False when even the least history is too much.
+    fn make_room(&mut self, bounds: &Bounds, now: UnixMillis) -> bool {
+        let retention = millis(bounds.retention);
+        let last = now.saturating_sub(millis(KEEP_AT_LEAST));
+        let mut cutoff = now.saturating_sub(retention);
+        // A tenth of slack, so that the next append does not come here again.
+        while self.bytes > bounds.max_bytes / 10 * 9 && cutoff < last {
+            cutoff = cutoff.saturating_add((retention / TRIM_STEPS).max(1000)).min(last);
+            self.drop_before(cutoff);
+        }
+        self.bytes <= bounds.max_bytes
+    }
+
+    /// Drops chunks that end before `cutoff`, and series that lose their last.
+    fn drop_before(&mut self, cutoff: UnixMillis) {
+        for slot in 0..self.slots.len() {
+            let Some(series) = self.slots[slot].series.as_mut() else { continue };
+            let had = !series.chunks.is_empty();
+            while series.chunks.front().is_some_and(|chunk| chunk.last_at() < cutoff) {
+                if let Some(chunk) = series.chunks.pop_front() {
+                    self.samples -= chunk.len();
+                    self.bytes -= chunk.memory();
+                }
+            }
+            let emptied = had && series.chunks.is_empty();
+            if emptied {
+                self.remove(slot as Slot);
+            }
+        }
+    }
+
+    /// Between being interned and written a series has no chunks; it gets one clean-up's grace.
+    fn drop_idle(&mut self) {
+        for slot in 0..self.slots.len() {
+            let Some(series) = self.slots[slot].series.as_mut() else { continue };
+            let empty = series.chunks.is_empty();
+            if empty && series.idle {
+                self.remove(slot as Slot);
+            } else {
+                series.idle = empty;
+            }
+        }
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        let entry = &mut self.slots[slot as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        if let Some(series) = entry.series.take() {
+            self.bytes -= label_bytes(&series.labels);
+            self.index.remove(&series.labels, slot);
+            self.by_labels.remove(&series.labels);
+            self.free.push(slot);
+        }
+    }
+}
+
+impl Series {
+    fn overlaps(&self, from: UnixMillis, to: UnixMillis) -> bool {
+        self.chunks.iter().any(|chunk| chunk.last_at() >= from && chunk.first_at() <= to)
+    }
+
+    fn samples(&self, from: UnixMillis, to: UnixMillis) -> Vec<Sample> {
+        let first = self.chunks.partition_point(|chunk| chunk.last_at() < from);
+        let chunks = self.chunks.iter().skip(first).take_while(|chunk| chunk.first_at() <= to);
+        chunks.flat_map(Chunk::iter).filter(|sample| (from..=to).contains(&sample.at)).collect()
+    }
+}
+
+fn label_bytes(labels: &Labels) -> usize {
+    labels.iter().map(|label| label.name.len() + label.value.len() + LABEL_OVERHEAD).sum()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::METRIC_NAME;
+
+    fn store(max_series: usize, max_bytes: usize) -> Store {
+        Store::new(Bounds { retention: Duration::from_secs(3600), max_series, max_bytes })
+    }
+
+    fn labels(name: &str, job: &str) -> Labels {
+        Labels::from_pairs([(METRIC_NAME, name), ("job", job)])
+    }
+
+    fn put(store: &Store, labels: &Labels, at: i64, value: f64) -> Appended {
+        store.append(&[(store.intern(labels).unwrap(), Sample { at, value })])
+    }
+
+    fn found(store: &Store, matchers: &[Matcher]) -> Vec<String> {
+        let mut sets: Vec<_> =
+            store.label_sets(matchers, 0, i64::MAX).iter().map(Labels::to_string).collect();
+        sets.sort();
+        sets
+    }
+
+    #[test]
+    fn matchers_find_present_and_absent_labels() {
+        let store = store(100, 1 << 20);
+        for (name, job) in [("up", "a"), ("up", "b"), ("down", "a"), ("up", "")] {
+            put(&store, &labels(name, job), 1, 1.0);
+        }
+        let up = Matcher::equal(METRIC_NAME, "up");
+        for (extra, expected) in [
+            (Matcher::equal("job", "a"), vec!["up{job=\"a\"}"]),
+            (Matcher::not_equal("job", "a"), vec!["up", "up{job=\"b\"}"]),
+            (Matcher::regex("job", "a|b").unwrap(), vec!["up{job=\"a\"}", "up{job=\"b\"}"]),
+            (Matcher::regex("job", "a|").unwrap(), vec!["up", "up{job=\"a\"}"]),
+            (Matcher::not_regex("job", "a.*").unwrap(), vec!["up", "up{job=\"b\"}"]),
+            (Matcher::equal("job", ""), vec!["up"]),
+            (Matcher::equal("nothing", "x"), vec![]),
+        ] {
+            assert_eq!(found(&store, &[up.clone(), extra.clone()]), expected, "{extra}");
+        }
+        assert_eq!(found(&store, &[Matcher::not_equal("job", "zzz")]).len(), 4);
+    }
+
+    #[test]
+    fn ranges_span_chunks() {
+        let store = store(10, 1 << 20);
+        for at in 0..1000 {
+            put(&store, &labels("up", "a"), at, at as f64);
+        }
+        let selected = store.select(&[Matcher::equal("job", "a")], 235, 245, 100).unwrap();
+        let times: Vec<_> = selected[0].samples.iter().map(|sample| sample.at).collect();
+        assert_eq!(times, (235..=245).collect::<Vec<_>>());
+        assert!(store.select(&[Matcher::equal("job", "a")], 0, 1000, 100).is_err());
+    }
+
+    #[test]
+    fn time_only_moves_forward() {
+        let store = store(10, 1 << 20);
+        let up = labels("up", "a");
+        assert_eq!(put(&store, &up, 10, 1.0).accepted, 1);
+        assert_eq!(put(&store, &up, 10, 1.0).duplicate, 1);
+        assert_eq!(put(&store, &up, 10, 2.0).out_of_order, 1);
+        assert_eq!(put(&store, &up, 9, 2.0).out_of_order, 1);
+    }
+
+    #[test]
+    fn series_bound_refuses_and_counts() {
+        let store = store(1, 1 << 20);
+        put(&store, &labels("up", "a"), 1, 1.0);
+        assert_eq!(store.intern(&labels("up", "b")), None);
+        assert_eq!(store.stats().refused_series, 1);
+    }
+
+    #[test]
+    fn retention_forgets_series_and_their_ids() {
+        let store = store(10, 1 << 20);
+        let (old, new) = (labels("up", "old"), labels("up", "new"));
+        let old_id = store.intern(&old).unwrap();
+        put(&store, &old, 1_000, 1.0);
+        put(&store, &new, 3_700_000, 1.0);
+        store.forget(3_700_000);
+        assert_eq!(found(&store, &[]), ["up{job=\"new\"}"]);
+        put(&store, &labels("up", "third"), 3_700_000, 1.0);
+        let late = store.append(&[(old_id, Sample { at: 3_800_000, value: 1.0 })]);
+        assert_eq!((late.unknown, late.accepted), (1, 0));
+        store.forget(i64::MAX);
+        let stats = store.stats();
+        assert_eq!((stats.series, stats.samples, stats.bytes), (0, 0, 0));
+    }
+
+    #[test]
+    fn byte_bound_drops_the_oldest_first() {
+        let store = store(10, 24 * 1024);
+        let up = labels("up", "a");
+        for at in 0..20_000i64 {
+            // Random-looking values do not compress.
+            let value = f64::from_bits((at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
+            put(&store, &up, at * 1000, value);
+        }
+        let stats = store.stats();
+        assert!(stats.bytes <= 25 * 1024, "{stats:?}");
+        assert_eq!(stats.refused_samples, 0);
+        let kept = store.select(&[], 0, i64::MAX, 100_000).unwrap();
+        assert_eq!(kept[0].samples.last().map(|sample| sample.at), Some(19_999_000));
+        assert!(kept[0].samples[0].at > 17_000_000);
+    }
+
+    #[test]
+    fn when_nothing_old_is_left_new_samples_are_refused() {
+        let store = store(1000, 10 * 1024);
+        for job in 0..500 {
+            put(&store, &labels("up", &job.to_string()), 1000, 1.0);
+        }
+        let stats = store.stats();
+        assert!(stats.refused_samples > 400, "{stats:?}");
+        assert!(stats.bytes < 100 * 1024, "{stats:?}");
+    }
+}
