@@ -102,9 +102,9 @@ struct Counters {
 /// foyer's unit of disk space and eviction. At least several objects' blocks, at most 1/64 of the tier.
 const SEGMENT: u64 = 32 << 20;
 /// Entries waiting for the disk, in bytes.
-const WRITE_WINDOW: usize = 8 << 20;
+const WRITE_WINDOW: usize = 4 << 20;
 /// foyer collects one such buffer while it writes another. Larger than the window, because entries are padded.
-const WRITE_BUFFER: usize = 12 << 20;
+const WRITE_BUFFER: usize = 6 << 20;
 
 impl Store {
     pub async fn open(config: &Config, registry: &Registry, tasks: &Tasks) -> Result<Arc<Self>, Error> {

@@ -122,6 +122,11 @@ impl Reader {
             }
         };
         let skip = usize::try_from(self.offset % block_size).unwrap_or(usize::MAX);
-        (skip < bytes.len()).then(|| bytes.slice(skip..))
+        let rest = (skip < bytes.len()).then(|| bytes.slice(skip..))?;
+        if rest.len() <= FRAME {
+            // The last frame of this block: waiting for the next one must not keep this one in memory.
+            self.block = None;
+        }
+        Some(rest)
     }
 }

@@ -27,7 +27,10 @@ const SERVER: &[(&str, &[&str])] = &[
 
 /// A straight line: each may name all below it. `scaling` and `notify` do not know each other.
 const SIDECAR: &[(&str, &[&str])] = &[
-    ("app", &["config", "http", "scaling", "notify", "rules", "promql", "series", "scrape", "discovery", "model"]),
+    (
+        "app",
+        &["config", "http", "scaling", "notify", "rules", "promql", "series", "scrape", "discovery", "model"],
+    ),
     ("config", &["http", "scaling", "notify", "rules", "promql", "series", "scrape", "discovery", "model"]),
     ("http", &["scaling", "notify", "rules", "promql", "series", "scrape", "discovery", "model"]),
     ("scaling", &["rules", "promql", "series", "scrape", "discovery", "model"]),
