@@ -205,9 +205,7 @@ impl Transfer {
         }
         match &shared.state {
             State::Failed(error) => Taken::Failed(error.clone()),
-            State::Done if self.subject.length.or(shared.end).is_some_and(|length| offset >= length) => {
-                Taken::End
-            }
+            _ if self.subject.length.or(shared.end).is_some_and(|length| offset >= length) => Taken::End,
             State::Done => Taken::NotCovered,
             State::Running if shared.end.is_some_and(|end| offset >= end) => Taken::NotCovered,
             State::Running => Taken::Pending,
