@@ -294,7 +294,7 @@ impl Fills {
             leaving.now();
         }
         land(object(Some(transfer.clone())));
-        let opened = Opened { body: response.body, offset };
+        let opened = Opened { body: response.body, offset, end: None };
         let result = transfer.run(&self.context, Some(opened)).await;
         match result {
             Ok(()) => self.complete(&key, &head, &transfer, early).await,

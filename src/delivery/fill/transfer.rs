@@ -122,10 +122,15 @@ pub enum Taken {
 /// A stretch of stored blocks at least this long is skipped rather than transferred again.
 const SKIP_BLOCKS: u64 = 4;
 
+/// How far ahead stored blocks are looked for before an upstream is asked.
+const LOOK_BLOCKS: u64 = 256;
+
 /// An upstream body, and the offset of its next byte.
 pub struct Opened {
     pub body: origin::Body,
     pub offset: u64,
+    /// Where it ends, when no more was asked for.
+    pub end: Option<u64>,
 }
 
 impl Transfer {
@@ -205,9 +210,7 @@ impl Transfer {
         }
         match &shared.state {
             State::Failed(error) => Taken::Failed(error.clone()),
-            State::Done if self.subject.length.or(shared.end).is_some_and(|length| offset >= length) => {
-                Taken::End
-            }
+            _ if self.subject.length.or(shared.end).is_some_and(|length| offset >= length) => Taken::End,
             State::Done => Taken::NotCovered,
             State::Running if shared.end.is_some_and(|end| offset >= end) => Taken::NotCovered,
             State::Running => Taken::Pending,
@@ -263,7 +266,10 @@ impl Transfer {
             }
             let mut source = match opened.take() {
                 Some(source) => source,
-                None => self.open(position, end).await?,
+                None => {
+                    let stop = end.map(|end| self.last_missing(&context.store, position, end));
+                    self.open(position, stop).await?
+                }
             };
             let broken = match source.body.next().await {
                 Some(Ok(chunk)) => {
@@ -274,6 +280,7 @@ impl Transfer {
                     opened = Some(source);
                     continue;
                 }
+                None if source.end == Some(position) => continue,
                 None if end.is_none() => {
                     self.finish_at(&context.store, position).await;
                     return Ok(());
@@ -311,7 +318,7 @@ impl Transfer {
             Extent::Part { range, length }
                 if ours && range.start == position && self.subject.length == Some(length) =>
             {
-                Ok(Opened { body: response.body, offset: position })
+                Ok(Opened { body: response.body, offset: position, end })
             }
             // The upstream does not do ranges: what we have is skipped.
             Extent::Whole { length }
@@ -319,7 +326,7 @@ impl Transfer {
                     && response.status == StatusCode::OK
                     && length.is_none_or(|length| self.subject.length == Some(length)) =>
             {
-                Ok(Opened { body: response.body, offset: 0 })
+                Ok(Opened { body: response.body, offset: 0, end: None })
             }
             _ => Err(Error::Changed),
         }
@@ -361,6 +368,29 @@ impl Transfer {
             next += block_size;
         }
         end.map_or(next, |end| next.min(end))
+    }
+
+    /// Where to stop asking: before a stretch of stored blocks that is worth skipping, and behind the last block
+    /// that is missing.
+    fn last_missing(&self, store: &Store, position: u64, end: u64) -> u64 {
+        let block_size = u64::from(self.subject.block_size);
+        let mut missing = position;
+        let mut next = position / block_size * block_size;
+        while next < end {
+            if next >= position + LOOK_BLOCKS * block_size {
+                return end;
+            }
+            if store.has_block(self.subject.incarnation, (next / block_size) as u32) {
+                if next >= missing + (SKIP_BLOCKS - 1) * block_size {
+                    break;
+                }
+            } else {
+                missing = next + block_size;
+            }
+            next += block_size;
+        }
+        // The block at the position is wanted in any case.
+        missing.max((position / block_size + 1) * block_size).min(end)
     }
 
     fn reach(&self) -> (u64, Option<u64>) {

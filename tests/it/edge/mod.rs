@@ -11,6 +11,7 @@ mod fields;
 mod freshness;
 mod methods;
 
+mod ranges;
 mod stale;
 mod vary;
 
