@@ -36,7 +36,7 @@ const QUERIES = {
   sent: (w) => `sum(rate(millrace_cache_response_bytes_total[${w}]))`,
   sentCached: (w) => `sum(rate(millrace_cache_response_bytes_total{${CACHED}}[${w}]))`,
   fetched: (w) => `sum(rate(millrace_origin_response_bytes_total[${w}]))`,
-  queue: () => 'sum by (queue) (millrace_queue_depth)',
+  queue: () => 'max by (queue) (millrace_queue_depth)',
 };
 
 function quantile(phi, w) {
@@ -77,7 +77,7 @@ const CHARTS = [
   {
     needs: ['queue'],
     rows: (got) => named(got.queue, 'queue'),
-    chart: new Chart({ title: 'Queue', note: 'jobs waiting; alert above 100', kind: 'count', threshold: 100, colour: (_, at) => SERIES[at % SERIES.length] }),
+    chart: new Chart({ title: 'Queue', note: 'longest of all; alert above 100', kind: 'count', threshold: 100, colour: (_, at) => SERIES[at % SERIES.length] }),
   },
 ];
 
