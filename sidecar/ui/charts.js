@@ -120,7 +120,7 @@ export class Chart {
       scales: { y: SCALES[scale] ?? SCALES.linear },
       axes: [
         { ...axis, grid: { show: false }, size: 20, gap: 3, space: 64, values: (_, splits) => splits.map((at) => clock(at, splits[1] - splits[0] < 60)) },
-        { ...axis, grid, size: 62, gap: 4, space: 38, values: (_, splits) => splits.map((value) => (scale === 'log' && !isPowerOfTen(value) ? null : tick(kind, value))) },
+        { ...axis, grid, size: 62, gap: 4, space: 38, ...(kind === 'count' && { incrs: WHOLE }), values: (_, splits) => splits.map((value) => (scale === 'log' && !isPowerOfTen(value) ? null : tick(kind, value))) },
       ],
       series: [{}, ...series],
       hooks: {
@@ -160,6 +160,9 @@ const SCALES = {
   // Whole decades.
   log: { distr: 3, range: (_, low, high) => [10 ** Math.floor(Math.log10(low > 0 ? low : 0.001)), 10 ** Math.ceil(Math.log10(high > 0 ? high * 1.01 : 1))] },
 };
+
+/** Steps between ticks of things that come in ones. */
+const WHOLE = [1, 2, 5].flatMap((digit) => Array.from({ length: 10 }, (_, power) => digit * 10 ** power)).sort((a, b) => a - b);
 
 function isPowerOfTen(value) {
   const exponent = Math.log10(value);

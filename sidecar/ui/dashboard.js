@@ -7,6 +7,8 @@ import { ago, clock, span, text, units } from './format.js';
 
 const REFRESH_MS = 5_000;
 const POINTS = 180;
+/** A sidecar that has just started shows at least this much, not a sliver at the edge of an empty plot. */
+const LEAST_RANGE = 180;
 const RANGES = [['15m', 900], ['1h', 3600], ['6h', 21_600], ['24h', 86_400]];
 const CACHED = 'outcome=~"hit|stale|revalidated"';
 const OUTCOMES = ['hit', 'revalidated', 'stale', 'miss', 'bypass', 'error'];
@@ -123,10 +125,10 @@ function drawTiles(got, targets) {
     pip.title = `${target.labels.instance ?? target.scrapeUrl}: ${target.health}`;
     pips.append(pip);
   }
-  const fleet = tile('Targets up', 'count', targets.length ? up : null, down ? `${down} down` : `of ${targets.length}`, pips, down ? 'is-bad' : '');
+  const fleet = tile('Targets up', 'count', targets.length ? up : null, down ? `${down} down` : !targets.length ? 'no targets' : up === targets.length ? 'all of them' : 'waiting for the first scrape', pips, down ? 'is-bad' : '');
   if (targets.length) fleet.querySelector('small').textContent = `/ ${targets.length}`;
   $('tiles').replaceChildren(
-    tile('Requests', 'rate', rate, rate == null ? 'no traffic measured' : `${text('share', failing)} errors`, spark(requests), failing > 0.05 ? 'is-bad' : ''),
+    tile('Requests', 'rate', rate, rate == null ? 'no traffic measured' : failing > 0 ? `${text('share', failing)} errors` : 'no errors', spark(requests), failing > 0.05 ? 'is-bad' : ''),
     tile('Hit ratio', 'share', ratio, ratio == null ? 'no cacheable traffic' : 'of cacheable requests', spark(got.ratio?.[0]?.values ?? []), ratio != null && ratio < 0.8 ? 'is-warn' : ''),
     tile('Latency p95', 'seconds', p95, p50 == null ? 'no requests' : `median ${text('seconds', p50)}`, spark(got.p95?.[0]?.values ?? []), p95 > 2 ? 'is-warn' : ''),
     tile('From cache', 'bytes', cached, sent == null ? 'nothing sent' : `${text('share', sent > 0 ? cached / sent : 0)} · origins ${text('bytes', fetched ?? 0)}`, spark(got.sentCached?.[0]?.values ?? [])),
@@ -249,10 +251,8 @@ async function refresh() {
   try {
     const [status, targets, groups] = await Promise.all([api.status(), api.targets(), api.rules()]);
     const now = Date.parse(status.now);
-    const step = Math.max(status.scrapeIntervalSeconds, Math.ceil(view.range / POINTS));
-    const end = Math.floor(now / 1000 / step) * step;
-    const times = [];
-    for (let at = end - Math.floor(view.range / step) * step; at <= end; at += step) times.push(at);
+    const times = stepsUntil(now / 1000, status);
+    const step = times[1] - times[0];
     const window = `${Math.max(4 * status.scrapeIntervalSeconds, 30, step)}s`;
     const names = Object.keys(QUERIES);
     const answers = await Promise.allSettled(names.map((name) => api.range(QUERIES[name](window), times)));
@@ -281,6 +281,17 @@ async function refresh() {
   } finally {
     view.busy = false;
   }
+}
+
+/** Multiples of the step, so that a refresh moves the plot instead of redrawing it differently. */
+function stepsUntil(now, { series, scrapeIntervalSeconds }) {
+  const history = series.oldest ? now - Date.parse(series.oldest) / 1000 : 0;
+  const range = Math.min(view.range, Math.max(history, LEAST_RANGE));
+  const step = Math.max(scrapeIntervalSeconds, Math.ceil(range / POINTS));
+  const end = Math.floor(now / step) * step;
+  const times = [];
+  for (let at = end - Math.floor(range / step) * step; at <= end; at += step) times.push(at);
+  return times;
 }
 
 function drawCharts(got, failed, times, targets) {
