@@ -22,11 +22,11 @@ mod notification;
 mod scraping;
 mod snapshots;
 
-use evaluation::Evaluation;
+pub use evaluation::Evaluation;
 use instruments::Instruments;
-use notification::Notification;
-use scraping::Scraping;
-use snapshots::Snapshots;
+pub use notification::Notification;
+pub use scraping::Scraping;
+pub use snapshots::Snapshots;
 
 use crate::{
     config::Settings,
@@ -95,6 +95,7 @@ impl Sidecar {
         let store = Arc::new(Store::new(settings.series));
         let snapshots = Arc::new(Snapshots::new(
             store.clone(),
+            clock.clone(),
             settings.data_dir.join("series.snapshot"),
             settings.snapshot_interval,
         ));

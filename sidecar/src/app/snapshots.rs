@@ -14,6 +14,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 pub struct Snapshots {
     store: Arc<Store>,
+    clock: Clock,
     path: PathBuf,
     /// None: only at the end.
     interval: Option<Duration>,
@@ -22,8 +23,8 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) fn new(store: Arc<Store>, path: PathBuf, interval: Option<Duration>) -> Self {
-        Self { store, path, interval, saving: Mutex::new(()) }
+    pub(super) fn new(store: Arc<Store>, clock: Clock, path: PathBuf, interval: Option<Duration>) -> Self {
+        Self { store, clock, path, interval, saving: Mutex::new(()) }
     }
 
     /// A snapshot that cannot be trusted is put aside, not a reason not to start.
@@ -50,7 +51,7 @@ impl Snapshots {
             loop {
                 tokio::time::sleep(FORGET_EVERY).await;
                 let store = snapshots.store.clone();
-                let now = Clock::System.unix_millis();
+                let now = snapshots.clock.unix_millis();
                 let _ = tokio::task::spawn_blocking(move || store.forget(now)).await;
             }
         });

@@ -111,13 +111,14 @@ impl Engine {
         }
         *self.groups.write() = handles;
         let mut gone = Vec::new();
-        for ((group, _, _), (query, mut state)) in leavers {
+        for (key, (query, mut state)) in leavers {
             group::end(&mut state, store, at);
-            gone.extend(state.active.into_values().filter_map(|alert| resolved(&group, &query, alert, at)));
+            let alerts = state.active.into_values();
+            gone.extend(alerts.filter_map(|alert| resolved(&key.group, &query, alert, at)));
         }
         // Alerts of the last run whose rule is no more.
-        for ((group, _, _), alerts) in unclaimed.drain() {
-            gone.extend(alerts.into_iter().filter_map(|alert| resolved(&group, "", alert, at)));
+        for (key, alerts) in unclaimed.drain() {
+            gone.extend(alerts.into_iter().filter_map(|alert| resolved(&key.group, "", alert, at)));
         }
         gone
     }
@@ -143,6 +144,16 @@ impl Engine {
         let group = &handle.group;
         let mut changed = false;
         let mut failures = Vec::new();
+        if states.len() != group.rules.len() {
+            // A reload has taken the state over while this evaluation was about to begin.
+            return Evaluation {
+                duration: Duration::ZERO,
+                rules: 0,
+                failures,
+                alerts: vec![],
+                save_error: None,
+            };
+        }
         for (rule, state) in group.rules.iter().zip(states.iter_mut()) {
             changed |= group::evaluate(rule, group.limit, state, store, at, options, &self.context);
             if let Some(error) = state.last.as_ref().and_then(|last| last.error.clone()) {
@@ -174,7 +185,12 @@ impl Engine {
             let mut seen: HashMap<&str, usize> = HashMap::new();
             for rule in &view.rules {
                 let nth = seen.entry(&rule.name).or_default();
-                let key = (view.name.clone(), rule.name.clone(), *nth);
+                let key = RuleKey {
+                    file: view.file.clone(),
+                    group: view.name.clone(),
+                    rule: rule.name.clone(),
+                    nth: *nth,
+                };
                 *nth += 1;
                 let active = rule.alerting.iter().flat_map(|alerting| &alerting.alerts);
                 alerts.extend(active.map(|alert| (key.clone(), alert)));
@@ -200,7 +216,12 @@ fn keys(group: &Group) -> Vec<RuleKey> {
     let mut keys = Vec::with_capacity(group.rules.len());
     for rule in &group.rules {
         let nth = seen.entry(&rule.name).or_default();
-        keys.push((group.name.clone(), rule.name.clone(), *nth));
+        keys.push(RuleKey {
+            file: group.file.clone(),
+            group: group.name.clone(),
+            rule: rule.name.clone(),
+            nth: *nth,
+        });
         *nth += 1;
     }
     keys

@@ -37,8 +37,15 @@ pub struct StateFile {
     writing: Mutex<()>,
 }
 
-/// Identifies a rule: group, name, and which of the rules of that name.
-pub(super) type RuleKey = (String, String, usize);
+/// Identifies a rule over reloads and restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct RuleKey {
+    pub(super) file: String,
+    pub(super) group: String,
+    pub(super) rule: String,
+    /// Which of the group's rules of that name.
+    pub(super) nth: usize,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
@@ -49,9 +56,8 @@ struct Saved {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedAlert {
-    group: String,
-    rule: String,
-    nth: usize,
+    #[serde(flatten)]
+    key: RuleKey,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     state: SavedState,
@@ -126,14 +132,12 @@ fn replace(path: &std::path::Path, text: &[u8]) -> io::Result<()> {
 }
 
 impl SavedAlert {
-    fn new((group, rule, nth): &RuleKey, alert: &Alert) -> Self {
+    fn new(key: &RuleKey, alert: &Alert) -> Self {
         let map = |labels: &Labels| {
             labels.iter().map(|label| (label.name.to_string(), label.value.to_string())).collect()
         };
         Self {
-            group: group.clone(),
-            rule: rule.clone(),
-            nth: *nth,
+            key: key.clone(),
             labels: map(&alert.labels),
             annotations: map(&alert.annotations),
             state: match alert.state {
@@ -171,7 +175,7 @@ impl SavedAlert {
             keep_firing_since: self.keep_firing_since,
             restored: true,
         };
-        Some(((self.group, self.rule, self.nth), alert))
+        Some((self.key, alert))
     }
 }
 
@@ -196,7 +200,7 @@ mod tests {
     fn round_trip(state: AlertState, down_for: i64) -> Vec<Alert> {
         let folder = tempfile::tempdir().unwrap();
         let file = StateFile::new(Some(folder.path().join("alerts.json")));
-        let key = ("g".to_owned(), "A".to_owned(), 0);
+        let key = RuleKey { file: "f".into(), group: "g".into(), rule: "A".into(), nth: 0 };
         let alert = alert(state);
         file.save(5_000, [(&key, &alert)].into_iter()).unwrap();
         file.load(5_000 + down_for).unwrap().into_iter().map(|(_, alert)| alert).collect()

@@ -1,1 +1,13 @@
-//! Skeleton.
+//! The sidecar as a whole, in process: scripted targets, a manual clock, real HTTP. Time moves only when a test says so.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod alerts;
+mod api;
+mod binary;
+mod harness;
+mod http_double;
+mod restart;
+mod scraping;
+mod shipped_rules;
+mod ui;

@@ -1,0 +1,67 @@
+//! Targets that fail, answer nonsense, or go away.
+
+use millrace_kit::clock::Clock;
+
+use crate::{
+    alerts::toml,
+    harness::{START, start},
+    http_double::Double,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_fails_is_down_and_its_series_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, receiver) = (Double::start("jobs_total 5\n").await, Double::start("").await);
+    let clock = Clock::manual(START);
+    let rig = start(&folder.path().join("data"), &toml(folder.path(), &target, &receiver), &clock).unwrap();
+    rig.step(0).await;
+    assert_eq!(rig.query("up").await, ["__name__=up 1"]);
+    assert_eq!(rig.query("scrape_samples_scraped").await, ["__name__=scrape_samples_scraped 1"]);
+
+    target.fail(500);
+    rig.step(15).await;
+    assert_eq!(rig.query("up").await, ["__name__=up 0"]);
+    assert!(rig.query("jobs_total").await.is_empty(), "stale at once, not after five minutes");
+    let targets = rig.json("/api/v1/targets").await;
+    assert_eq!(targets["data"]["activeTargets"][0]["health"], "down");
+    assert_eq!(targets["data"]["activeTargets"][0]["lastError"], "answered 500");
+
+    target.expose("jobs_total 6\n");
+    rig.step(15).await;
+    assert_eq!(rig.query("jobs_total").await, ["__name__=jobs_total 6"]);
+    let targets = rig.json("/api/v1/targets").await;
+    assert_eq!(targets["data"]["activeTargets"][0]["health"], "up");
+    assert_eq!(targets["data"]["activeTargets"][0]["lastError"], "");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_exposition_counts_as_a_failed_scrape() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, receiver) = (Double::start("good 1\nbad one\n").await, Double::start("").await);
+    let clock = Clock::manual(START);
+    let rig = start(&folder.path().join("data"), &toml(folder.path(), &target, &receiver), &clock).unwrap();
+    rig.step(0).await;
+    assert_eq!(rig.query("up").await, ["__name__=up 0"]);
+    assert!(rig.query("good").await.is_empty());
+    let targets = rig.json("/api/v1/targets").await;
+    assert_eq!(targets["data"]["activeTargets"][0]["lastError"], "exposition, line 2: expected a value");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sidecar_scrapes_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = Double::start("jobs_total 5\n").await;
+    let clock = Clock::manual(START);
+    let config = format!("[[targets]]\nurl = '{}'\n", target.url());
+    let rig = start(&folder.path().join("data"), &config, &clock).unwrap();
+    rig.step(0).await;
+    rig.step(15).await;
+    assert_eq!(rig.query("up{job=\"millrace-sidecar\"}").await, ["__name__=up 1"]);
+    assert_eq!(
+        rig.query("millrace_sidecar_scrapes_total{target_job=\"millrace\"}").await,
+        ["__name__=millrace_sidecar_scrapes_total,result=ok,target_job=millrace 2"]
+    );
+    rig.stop().await;
+}

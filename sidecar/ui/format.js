@@ -1,0 +1,69 @@
+// Numbers and times for people: at most four significant digits, always a unit.
+
+const UNSET = '–';
+
+function scaled(value, base, units) {
+  let step = 0;
+  let rest = Math.abs(value);
+  while (rest >= base * 0.9995 && step < units.length - 1) { rest /= base; step += 1; }
+  return [Math.sign(value) * rest, units[step]];
+}
+
+function digits(value) {
+  const size = Math.abs(value);
+  if (size === 0) return '0';
+  if (size >= 100) return value.toFixed(0);
+  if (size >= 10) return value.toFixed(1);
+  return value.toFixed(2);
+}
+
+/** [number, unit] so that the unit can be set smaller. */
+export const units = {
+  rate: (value) => { const [number, unit] = scaled(value, 1000, ['', 'k', 'M', 'G']); return [digits(number), `${unit}/s`]; },
+  bytes: (value) => { const [number, unit] = scaled(value, 1000, ['B', 'kB', 'MB', 'GB', 'TB']); return [digits(number), `${unit}/s`]; },
+  size: (value) => { const [number, unit] = scaled(value, 1024, ['B', 'KiB', 'MiB', 'GiB']); return [digits(number), unit]; },
+  share: (value) => [value >= 1 ? '100' : (value * 100).toFixed(value > 0.995 ? 2 : 1), '%'],
+  seconds: (value) => {
+    const size = Math.abs(value);
+    if (size >= 60) return [digits(value / 60), 'min'];
+    if (size >= 1) return [digits(value), 's'];
+    if (size >= 0.001) return [digits(value * 1e3), 'ms'];
+    return size === 0 ? ['0', 'ms'] : [digits(value * 1e6), 'µs'];
+  },
+  count: (value) => { const [number, unit] = scaled(value, 1000, ['', 'k', 'M', 'G']); return [unit || !Number.isInteger(value) ? digits(number) : String(value), unit]; },
+};
+
+export function text(kind, value) {
+  if (value == null || Number.isNaN(value)) return UNSET;
+  if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';
+  const [number, unit] = units[kind](value);
+  return unit ? `${number} ${unit}` : number;
+}
+
+/** For axes: no more digits than the step between two ticks needs. */
+export function tick(kind, value) {
+  const [number, unit] = units[kind](value);
+  const short = number.includes('.') ? number.replace(/\.?0+$/, '') : number;
+  if (value === 0) return '0';
+  return unit ? `${short} ${unit}` : short;
+}
+
+export function clock(seconds, withSeconds = true) {
+  const options = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
+  if (withSeconds) options.second = '2-digit';
+  return new Date(seconds * 1000).toLocaleTimeString('en-GB', options);
+}
+
+/** "just now", "42 s ago", "3 min ago". */
+export function ago(then, now) {
+  const seconds = Math.max(0, (now - then) / 1000);
+  if (seconds < 1.5) return 'just now';
+  return `${span(seconds)} ago`;
+}
+
+export function span(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 129600) return `${(seconds / 3600).toFixed(seconds < 36000 ? 1 : 0)} h`;
+  return `${Math.round(seconds / 86400)} days`;
+}
