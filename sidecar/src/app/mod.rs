@@ -116,6 +116,7 @@ impl Sidecar {
         let notification = Arc::new(Notification::new(
             &settings.webhooks,
             &external_url,
+            &settings.external_labels,
             &settings.data_dir,
             clock.clone(),
             instruments.clone(),

@@ -10,6 +10,7 @@ use super::{Error, Instruments};
 use crate::{
     config::Receiver,
     http::ReceiverStatus,
+    model::Labels,
     notify::{Journal, Outbox, Settings, Webhook},
     rules::AlertView,
 };
@@ -34,6 +35,7 @@ impl Notification {
     pub(super) fn new(
         receivers: &[Receiver],
         external_url: &str,
+        external_labels: &Labels,
         data_dir: &Path,
         clock: Clock,
         instruments: Arc<Instruments>,
@@ -43,6 +45,7 @@ impl Notification {
             let settings = Settings {
                 receiver: receiver.name.clone(),
                 external_url: external_url.to_owned(),
+                external_labels: external_labels.clone(),
                 send_resolved: receiver.send_resolved,
                 repeat_interval: receiver.repeat_interval,
             };

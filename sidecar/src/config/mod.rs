@@ -37,7 +37,7 @@ pub struct Raw {
     pub rules: rules::Config,
     /// Who is told about alerts.
     pub webhooks: Vec<notify::Config>,
-    /// Attached to what leaves this sidecar, and known to templates as `$externalLabels`.
+    /// Added to the labels of alerts that receivers are told of; `$externalLabels` in templates.
     pub external_labels: BTreeMap<String, String>,
     pub log: telemetry::Config,
 }

@@ -29,7 +29,10 @@ const BACK_OFF_LAST_MS: i64 = 300_000;
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub receiver: String,
+    /// Without a slash at its end.
     pub external_url: String,
+    /// Added to the labels of every alert.
+    pub external_labels: Labels,
     pub send_resolved: bool,
     pub repeat_interval: Duration,
 }
@@ -123,10 +126,7 @@ impl Outbox {
         let tells = group
             .iter()
             .map(|view| (view.alert.labels.clone(), view.alert.state == AlertState::Firing, starts_at(view)));
-        Some(Delivery {
-            payload: Payload::new(&self.settings.receiver, &self.settings.external_url, &group),
-            tells: tells.collect(),
-        })
+        Some(Delivery { payload: Payload::new(&self.settings, &group), tells: tells.collect() })
     }
 
     pub fn delivered(&mut self, delivery: &Delivery, now: UnixMillis) -> std::io::Result<()> {
@@ -186,6 +186,7 @@ mod tests {
         let settings = Settings {
             receiver: "ops".to_owned(),
             external_url: "http://sidecar:8090".to_owned(),
+            external_labels: Labels::from_pairs([("dc", "eu"), ("severity", "none")]),
             send_resolved: true,
             repeat_interval: Duration::from_secs(3600),
         };
@@ -238,12 +239,12 @@ mod tests {
                 "status": "firing",
                 "receiver": "ops",
                 "groupLabels": {"alertname": "Down"},
-                "commonLabels": {"alertname": "Down", "severity": "page"},
+                "commonLabels": {"alertname": "Down", "dc": "eu", "severity": "page"},
                 "commonAnnotations": {"summary": "gone"},
                 "externalURL": "http://sidecar:8090",
                 "alerts": [{
                     "status": "firing",
-                    "labels": {"alertname": "Down", "instance": "a", "severity": "page"},
+                    "labels": {"alertname": "Down", "dc": "eu", "instance": "a", "severity": "page"},
                     "annotations": {"summary": "gone"},
                     "startsAt": "1970-01-01T00:01:00Z",
                     "endsAt": "0001-01-01T00:00:00Z",
@@ -269,7 +270,7 @@ mod tests {
         outbox.failed(4_000);
         outbox.update(&[alert("b", AlertState::Resolved, 1)]);
         assert_eq!(deliver(&mut outbox, 100_000), None);
-        assert_eq!(outbox.pending(), 0);
+        assert!(outbox.alerts.is_empty() && outbox.told.is_empty(), "nothing is kept for it");
     }
 
     #[test]

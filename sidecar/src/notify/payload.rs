@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::Settings;
 use crate::{
     model::{ALERT_NAME, Labels, time::rfc3339},
     rules::{AlertState, AlertView},
@@ -46,8 +47,8 @@ struct Item {
 
 impl Payload {
     /// Of alerts with one `alertname`, in a stable order.
-    pub(super) fn new(receiver: &str, external_url: &str, alerts: &[&AlertView]) -> Self {
-        let mut items: Vec<Item> = alerts.iter().map(|view| Item::new(external_url, view)).collect();
+    pub(super) fn new(settings: &Settings, alerts: &[&AlertView]) -> Self {
+        let mut items: Vec<Item> = alerts.iter().map(|view| Item::new(settings, view)).collect();
         items.sort_by(|a, b| a.labels.cmp(&b.labels));
         let firing = alerts.iter().any(|view| view.alert.state == AlertState::Firing);
         let name = alerts.first().map_or("", |view| view.alert.labels.get(ALERT_NAME));
@@ -56,27 +57,30 @@ impl Payload {
             group_key: format!("{{}}:{{{ALERT_NAME}={name:?}}}"),
             truncated_alerts: 0,
             status: if firing { "firing" } else { "resolved" },
-            receiver: receiver.to_owned(),
+            receiver: settings.receiver.clone(),
             group_labels: Map::from([(ALERT_NAME.to_owned(), name.to_owned())]),
             common_labels: common(items.iter().map(|item| &item.labels)),
             common_annotations: common(items.iter().map(|item| &item.annotations)),
-            external_url: external_url.to_owned(),
+            external_url: settings.external_url.clone(),
             alerts: items,
         }
     }
 }
 
 impl Item {
-    fn new(external_url: &str, view: &AlertView) -> Self {
+    fn new(settings: &Settings, view: &AlertView) -> Self {
         let alert = &view.alert;
+        // The alert's own labels win.
+        let mut labels = map(&settings.external_labels);
+        labels.extend(map(&alert.labels));
         let resolved = alert.state == AlertState::Resolved;
         Self {
             status: if resolved { "resolved" } else { "firing" },
-            labels: map(&alert.labels),
+            labels,
             annotations: map(&alert.annotations),
             starts_at: rfc3339(alert.fired_at.unwrap_or(alert.active_at)),
             ends_at: alert.resolved_at.filter(|_| resolved).map_or_else(|| NO_TIME.to_owned(), rfc3339),
-            generator_url: format!("{}/#query={}", external_url.trim_end_matches('/'), encoded(&view.query)),
+            generator_url: format!("{}/#query={}", settings.external_url, encoded(&view.query)),
             fingerprint: format!("{:016x}", xxh3_64(alert.labels.to_string().as_bytes())),
         }
     }

@@ -1,5 +1,5 @@
 //! Where the rules of a file stand. YAML gives no places, so this looks for the lines that begin rules; when they do
-//! not agree with what was parsed (flow style, look-alikes in texts), it knows nothing rather than something wrong.
+//! not agree with what was parsed (flow style, texts that look like rules), it knows nothing rather than something wrong.
 
 pub(super) struct Lines<'a> {
     lines: Vec<&'a str>,

@@ -15,6 +15,7 @@ mod index;
 mod matcher;
 mod snapshot;
 mod store;
+mod table;
 
 pub use matcher::{Matcher, anchored};
 pub use store::{Bounds, KEEP_AT_LEAST, Selected, Stats, Store};

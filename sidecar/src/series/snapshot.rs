@@ -13,7 +13,7 @@ use std::{
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Error, Store, chunk::Chunk, store::Series};
+use super::{Error, Store, chunk::Chunk, table::Series};
 use crate::model::Labels;
 
 const MAGIC: &[u8; 8] = b"MLRSER01";

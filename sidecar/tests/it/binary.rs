@@ -24,7 +24,7 @@ fn check_says_where_and_exits_64() {
 
 #[test]
 fn serve_refuses_bad_settings_with_64() {
-    let served = Command::new(BINARY).args(["serve", "--set", "scrape.intervall_secs=1"]).output().unwrap();
+    let served = Command::new(BINARY).args(["serve", "--set", "scrape.interval_sec=1"]).output().unwrap();
     assert_eq!(served.status.code(), Some(64));
     let said = String::from_utf8(served.stderr).unwrap();
     assert!(said.contains("did you mean `interval_secs`?"), "{said}");
