@@ -176,6 +176,14 @@ impl Store {
         self.block_size
     }
 
+    /// Whether an object of this length can be counted on to be there when its last byte comes. Without a disk tier,
+    /// what memory drops is lost.
+    pub fn keeps(&self, length: Option<u64>) -> bool {
+        let has_disk = self.disk_window.is_some();
+        let capacity = if has_disk { self.disk_capacity } else { self.cache.memory().capacity() as u64 };
+        length.map_or(has_disk, |length| length <= capacity / 4)
+    }
+
     /// What memory holds under `key`, without waiting.
     pub fn peek(&self, key: &Key) -> Option<Found> {
         let entry = self.cache.memory().get(&EntryKey { id: key.hash(), part: HEAD })?;
@@ -213,6 +221,11 @@ impl Store {
     /// Whether the block is there, as far as the indexes know: reading it may still miss.
     pub fn has_block(&self, incarnation: Incarnation, index: u32) -> bool {
         self.cache.contains(&EntryKey { id: incarnation.0, part: index })
+    }
+
+    /// Takes a block out of the index that cannot be read.
+    pub fn forget_block(&self, incarnation: Incarnation, index: u32) {
+        self.cache.remove(&EntryKey { id: incarnation.0, part: index });
     }
 
     pub async fn put_head(&self, key: &Key, head: Arc<Head>) {

@@ -129,7 +129,8 @@ impl Delivery {
                     drop(hold);
                     match answer {
                         Ok(response) => return response,
-                        Err(fill::Error::Changed) => {}
+                        // Either way it is gone from the store.
+                        Err(fill::Error::Changed | fill::Error::NotResumable) => {}
                         Err(error) => return broken(&error, served),
                     }
                 }

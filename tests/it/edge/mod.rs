@@ -8,6 +8,7 @@ mod server;
 
 mod conditions;
 mod fields;
+mod fills;
 mod freshness;
 mod methods;
 
