@@ -13,6 +13,7 @@ mod freshness;
 mod methods;
 
 mod ranges;
+mod resume;
 mod stale;
 mod vary;
 
