@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod admin;
 mod client;
 mod server;
 
@@ -13,6 +14,7 @@ mod freshness;
 mod methods;
 
 mod ranges;
+mod restart;
 mod resume;
 mod stale;
 mod vary;
