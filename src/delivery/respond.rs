@@ -136,10 +136,7 @@ fn bodiless(decision: &Decision, head: &Arc<Head>, length: u64, served: Served, 
     let stored = |status| Response::new(status, Fields::Stored(head.clone()), Body::Empty, served);
     match decision {
         Decision::PreconditionFailed => precondition_failed(served),
-        Decision::Unsatisfiable => {
-            Response::problem(StatusCode::RANGE_NOT_SATISFIABLE, "no such range", served)
-                .with(header::CONTENT_RANGE, format!("bytes */{length}"))
-        }
+        Decision::Unsatisfiable => unsatisfiable(length, served),
         Decision::NotModified => with_age(stored(StatusCode::NOT_MODIFIED), head, now),
         Decision::HeadOnly | Decision::Whole | Decision::Parts(_) => {
             let mut response = accepting_ranges(stored(head.status));
@@ -178,6 +175,11 @@ fn with_age(mut response: Response, head: &Head, now: UnixMillis) -> Response {
     let age = (head.freshness.age(now) / 1000).max(0);
     response.added.push((header::AGE, HeaderValue::from(age)));
     response
+}
+
+pub fn unsatisfiable(length: u64, served: Served) -> Response {
+    Response::problem(StatusCode::RANGE_NOT_SATISFIABLE, "no such range", served)
+        .with(header::CONTENT_RANGE, format!("bytes */{length}"))
 }
 
 pub fn precondition_failed(served: Served) -> Response {

@@ -11,13 +11,16 @@ mod conditions;
 mod fields;
 mod fills;
 mod freshness;
+mod images;
 mod methods;
 
+mod model;
 mod ranges;
 mod restart;
 mod resume;
 mod stale;
 mod vary;
+mod videos;
 
 use client::{Broken, Open, Reply};
 use server::{BLOCK, Edge, eventually, http_origin};
