@@ -90,8 +90,8 @@ impl Excerpt {
         let Some(asked) = asked else { return Self::Unasked };
         let (range, length) = match Extent::of(response) {
             Extent::Part { range, length } => (range, length),
-            // Nobody knows how long the whole is: the client has to make do with what the part says of itself.
-            _ if response.headers.contains_key(header::CONTENT_RANGE) => return Self::All,
+            // The origin does not know how long the whole is: the client has to make do with what the part says.
+            _ if open_ended(response) => return Self::All,
             _ => return Self::Unasked,
         };
         let range::Resolution::Parts(parts) = range::resolve(&[asked], length) else {
@@ -112,6 +112,12 @@ impl Excerpt {
             _ => Self::Unasked,
         }
     }
+}
+
+/// Whether the part is one of a whole of unknown length.
+fn open_ended(response: &origin::Response) -> bool {
+    let range = response.headers.get(header::CONTENT_RANGE);
+    range.is_some_and(|range| range.as_bytes().starts_with(b"bytes ") && range.as_bytes().ends_with(b"/*"))
 }
 
 fn cut(body: origin::Body, skip: u64, take: u64) -> origin::Body {
@@ -167,6 +173,8 @@ mod tests {
             (asked, "bytes 50-59/100", "unasked"),
             (asked, "bytes 0-99/*", "all"),
             (asked, "", "unasked"),
+            (asked, "bytes 19-10/100", "unasked"),
+            (asked, "bytes 10-19/15", "unasked"),
             (None, "bytes 0-99/100", "unasked"),
             (Some(Spec::Suffix(10)), "bytes 50-99/100", "40+10 \"bytes 90-99/100\""),
             (Some(Spec::From(60)), "bytes 50-99/100", "10+40 \"bytes 60-99/100\""),

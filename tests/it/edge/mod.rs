@@ -15,10 +15,12 @@ mod images;
 mod methods;
 
 mod model;
+mod origins;
 mod ranges;
 mod restart;
 mod resume;
 mod stale;
+mod targets;
 mod vary;
 mod videos;
 
