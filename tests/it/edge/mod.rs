@@ -23,6 +23,7 @@ mod stale;
 mod targets;
 mod vary;
 mod videos;
+mod wire;
 
 use client::{Broken, Open, Reply};
 use server::{BLOCK, Edge, eventually, http_origin};

@@ -89,13 +89,15 @@ async fn a_file_of_a_directory_is_packaged() {
     let poster = get("poster.webp?t=2.5&w=160").await;
     assert_eq!((poster.field("content-type"), &poster.body[8..12]), ("image/webp", &b"WEBP"[..]));
     assert_eq!(get("poster.webp?w=160&t=2.500").await.cache(), "HIT");
+    // Beyond the end, the last picture.
+    assert_eq!(get("poster.webp?t=9999&w=160").await.status, 200);
 
     for (target, status) in [
         (format!("{base}/720p/index.m3u8"), 404),
         (format!("{base}/source-audio-2/index.m3u8"), 404),
         (format!("{base}/poster.webp?t=-1"), 400),
         (format!("{base}/poster.webp?t=nan"), 400),
-        (format!("{base}/poster.webp?t=9999"), 400),
+        (format!("{base}/poster.webp?t=1000001"), 400),
         (format!("{base}/poster.webp?w=0"), 400),
         ("/films/no.mp4/master.m3u8".to_owned(), 422),
         ("/films/no.mp4/source/seg-1.m4s".to_owned(), 422),
