@@ -87,6 +87,10 @@ impl Head {
         HeaderValue::from_bytes(validator::strong(&self.fields)?).ok()
     }
 
+    pub fn has_strong_validator(&self) -> bool {
+        validator::strong(&self.fields).is_some()
+    }
+
     /// Adds the conditions that ask the origin whether this is still current. False when there is no validator.
     pub fn add_conditions(&self, headers: &mut HeaderMap) -> bool {
         let mut copy = |from: &str, to: header::HeaderName| {

@@ -23,6 +23,8 @@ pub enum Refusal {
     Status,
     /// Neither a lifetime nor a validator: it could never be used again.
     NothingToReuse,
+    /// Memory cannot hold it, and parts of it cannot be asked for again.
+    TooLarge,
 }
 
 /// What of the request matters for storing its answer.

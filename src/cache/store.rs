@@ -83,7 +83,8 @@ pub struct Store {
     /// foyer's write queue, which drops what it cannot hold.
     disk_window: Option<DiskWindow>,
     counters: Counters,
-    _lock: Option<std::fs::File>,
+    /// Of the directory.
+    lock: Option<std::fs::File>,
 }
 
 struct DiskWindow {
@@ -133,7 +134,7 @@ impl Store {
             let seed = KeySeed(fastrand::u64(..));
             let block_size = config.block_size;
             let store =
-                Self { cache, seed, block_size, disk_capacity: 0, disk_window: None, counters, _lock: None };
+                Self { cache, seed, block_size, disk_capacity: 0, disk_window: None, counters, lock: None };
             return Ok(Arc::new(store));
         };
         let lock = lock_directory(&disk.dir)?;
@@ -157,15 +158,7 @@ impl Store {
             .await?;
         let disk_window = Some(DiskWindow::open(cache.clone(), tasks));
         let (block_size, disk_capacity) = (config.block_size, disk.bytes);
-        Ok(Arc::new(Self {
-            cache,
-            seed,
-            block_size,
-            disk_capacity,
-            disk_window,
-            counters,
-            _lock: Some(lock),
-        }))
+        Ok(Arc::new(Self { cache, seed, block_size, disk_capacity, disk_window, counters, lock: Some(lock) }))
     }
 
     pub fn seed(&self) -> KeySeed {
@@ -174,6 +167,14 @@ impl Store {
 
     pub fn block_size(&self) -> u32 {
         self.block_size
+    }
+
+    /// Whether an object of this length can be counted on to be there when its last byte comes. Without a disk tier,
+    /// what memory drops is lost.
+    pub fn keeps(&self, length: Option<u64>) -> bool {
+        let has_disk = self.disk_window.is_some();
+        let capacity = if has_disk { self.disk_capacity } else { self.cache.memory().capacity() as u64 };
+        length.map_or(has_disk, |length| length <= capacity / 4)
     }
 
     /// What memory holds under `key`, without waiting.
@@ -215,6 +216,11 @@ impl Store {
         self.cache.contains(&EntryKey { id: incarnation.0, part: index })
     }
 
+    /// Takes a block out of the index that cannot be read.
+    pub fn forget_block(&self, incarnation: Incarnation, index: u32) {
+        self.cache.remove(&EntryKey { id: incarnation.0, part: index });
+    }
+
     pub async fn put_head(&self, key: &Key, head: Arc<Head>) {
         self.put(EntryKey { id: key.hash(), part: HEAD }, Entry::Head(head)).await;
     }
@@ -249,10 +255,16 @@ impl Store {
         }
     }
 
-    /// Waits for writes in progress.
+    /// Waits for writes in progress. The directory is free for another server afterwards, whoever still holds on to
+    /// this store.
     pub async fn close(&self) {
         if let Err(reason) = self.cache.close().await {
             tracing::warn!("closing the cache: {reason}");
+        }
+        if let Some(lock) = &self.lock
+            && let Err(reason) = lock.unlock()
+        {
+            tracing::warn!("releasing the cache directory: {reason}");
         }
     }
 

@@ -10,6 +10,7 @@ mod fill;
 mod forward;
 mod instruments;
 pub mod outcome;
+mod pass;
 mod pipeline;
 pub mod range;
 mod reader;

@@ -112,6 +112,7 @@ impl Reason {
                 Refusal::SetCookie => "set-cookie",
                 Refusal::Status => "status",
                 Refusal::NothingToReuse => "no-lifetime-no-validator",
+                Refusal::TooLarge => "too-large",
             },
             Self::Origin(kind) => kind.as_str(),
             Self::BadRequest => "bad-request",

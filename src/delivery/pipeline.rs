@@ -1,23 +1,23 @@
 //! The life of a request: target → plan → key → store or fill → answer. Every exit has an outcome and a reason.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
-use http::{HeaderMap, Method, StatusCode, header};
+use futures_util::StreamExt;
+use http::{Method, StatusCode, header};
 use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 
 use super::{
     Core,
-    conditional::{self, Verdict},
     derive::{ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
-    fill::{self, Extent, Fills, Upstream},
+    fill::{self, Fills, Upstream},
     forward::{self, OriginUpstream},
     instruments::{self, Instruments, OriginRequests},
     outcome::{Outcome, Reason, Served},
+    pass::pass,
     range::{self, Spec},
     request::Request,
     resolve::{Query, Resolved},
-    respond::{precondition_failed, respond, respond_inline},
+    respond::{respond, respond_inline},
     response::{Body, BodyError, Fields, Response},
     route::{Plan, Route, Work},
 };
@@ -129,11 +129,17 @@ impl Delivery {
                     drop(hold);
                     match answer {
                         Ok(response) => return response,
-                        Err(fill::Error::Changed) => {}
+                        // Either way it is gone from the store.
+                        Err(fill::Error::Changed | fill::Error::NotResumable) => {}
                         Err(error) => return broken(&error, served),
                     }
                 }
-                Resolved::Answer { response, served } => return passed(request, &query, response, served),
+                Resolved::Answer { response, served } => {
+                    return pass(request, &query, response, served).unwrap_or_else(|error| {
+                        let reason = Reason::Origin(error.kind);
+                        failed(&error, Served { outcome: Outcome::Error, reason, ..served })
+                    });
+                }
                 Resolved::Failed { error, served } => return failed(&error, served),
                 Resolved::NotCached { served } => {
                     return Response::problem(StatusCode::GATEWAY_TIMEOUT, "not in the cache", served);
@@ -216,78 +222,6 @@ fn first_range(request: &Request) -> Option<Spec> {
         return None;
     }
     range::parse((*request.headers).first("range")?)?.first().copied()
-}
-
-/// An answer that is not stored, on its way to one client.
-fn passed(request: &Request, query: &Query, response: origin::Response, served: Served) -> Response {
-    let (status, mut headers) = (response.status, response.headers.clone());
-    if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
-        match conditional::evaluate(&request.method, &request.headers, &headers) {
-            Verdict::NotModified => {
-                return Response::new(StatusCode::NOT_MODIFIED, Fields::Own(headers), Body::Empty, served);
-            }
-            Verdict::Failed => return precondition_failed(served),
-            // The origin has been told of `If-Range` and has judged it.
-            Verdict::Proceed { .. } => {}
-        }
-    }
-    if request.method == Method::HEAD {
-        let length = match query.upstream.answers_head() {
-            true => fill::declared_length(&headers),
-            false => response.content_length,
-        };
-        let mut answer = Response::new(status, Fields::Own(headers), Body::Empty, served);
-        answer.head_length = length;
-        return answer;
-    }
-    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if bodiless {
-        return Response::new(status, Fields::Own(headers), Body::Empty, served);
-    }
-    let (length, bytes) = match trimmed(query.range, &response, &mut headers) {
-        Some((skip, take)) => (Some(take), cut(response.body, skip, take)),
-        None => (response.content_length, response.body),
-    };
-    let bytes = bytes.map(|item| item.map_err(BodyError::from)).boxed();
-    Response::new(status, Fields::Own(headers), Body::Stream { length, bytes }, served)
-}
-
-/// A part that was asked for in whole blocks but is not stored: (bytes to skip, bytes to send) for what the client
-/// asked for; `Content-Range` says so afterwards.
-fn trimmed(asked: Option<Spec>, response: &origin::Response, headers: &mut HeaderMap) -> Option<(u64, u64)> {
-    let Extent::Part { range, length } = Extent::of(response) else { return None };
-    let range::Resolution::Parts(parts) = range::resolve(&[asked?], length) else { return None };
-    let Range { start, end } = parts.first()?.clone();
-    if start < range.start || end > range.end || (start, end) == (range.start, range.end) {
-        return None;
-    }
-    let value = format!("bytes {start}-{}/{length}", end - 1);
-    headers.insert(header::CONTENT_RANGE, value.try_into().ok()?);
-    headers.remove(header::CONTENT_LENGTH);
-    Some((start - range.start, end - start))
-}
-
-fn cut(body: origin::Body, skip: u64, take: u64) -> origin::Body {
-    let cut = stream::unfold((body, skip, take), |(mut body, mut skip, take)| async move {
-        if take == 0 {
-            return None;
-        }
-        loop {
-            let mut bytes = match body.next().await? {
-                Ok(bytes) => bytes,
-                Err(error) => return Some((Err(error), (body, skip, 0))),
-            };
-            let skipped = skip.min(bytes.len() as u64);
-            skip -= skipped;
-            bytes = bytes.slice(skipped as usize..);
-            bytes.truncate(usize::try_from(take).unwrap_or(usize::MAX));
-            if !bytes.is_empty() {
-                let left = take - bytes.len() as u64;
-                return Some((Ok(bytes), (body, skip, left)));
-            }
-        }
-    });
-    cut.boxed()
 }
 
 /// No origin could answer.

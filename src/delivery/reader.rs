@@ -5,12 +5,15 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::fill::{Attachment, Error, Fills, Object, Pace, Taken, Transfer};
+use super::fill::{Attachment, Cover, Error, Fills, Object, Pace, Taken, Transfer};
 use crate::cache::{Content, Incarnation};
 
 /// Bytes handed on at once. Small enough that the copy into the connection's write buffer stays in the CPU's
 /// cache, large enough that system calls do not dominate.
 const FRAME: usize = 64 * 1024;
+
+/// A block that is said to be stored is looked for this often.
+const MAX_LOOKS: u32 = 3;
 
 pub struct Reader {
     fills: Arc<Fills>,
@@ -80,6 +83,7 @@ impl Reader {
             }
             Content::Blocks { incarnation, block_size } => (*incarnation, u64::from(*block_size)),
         };
+        let mut found_none = 0;
         loop {
             if let Some(attachment) = &mut self.attachment {
                 attachment.look();
@@ -103,12 +107,38 @@ impl Reader {
                 return Ok(Some(bytes));
             }
             // Evicted since, or never there.
-            let Some(end) = self.end else { return Err(Error::NotResumable) };
-            match self.fills.cover(&self.object, self.offset..end, self.pace) {
-                Some(attachment) => self.attachment = Some(attachment),
-                None => return Err(Error::NotResumable),
+            if self.end.is_none() && self.learns_the_end().await {
+                continue;
+            }
+            let cover = self.end.and_then(|end| self.fills.cover(&self.object, self.offset..end, self.pace));
+            match cover {
+                Some(Cover::Transfer(attachment)) => self.attachment = Some(attachment),
+                Some(Cover::Stored) if found_none < MAX_LOOKS => {
+                    found_none += 1;
+                    if found_none > 1 {
+                        // In the index, and not to be read: it is fetched again.
+                        self.fills.store().forget_block(incarnation, (self.offset / block_size) as u32);
+                    }
+                }
+                Some(Cover::Stored) | None => {
+                    self.fills.drop_head(&self.object, incarnation).await;
+                    return Err(Error::NotResumable);
+                }
             }
         }
+    }
+
+    /// Parts of a body that came without a length can be asked for once its transfer has told the length.
+    async fn learns_the_end(&mut self) -> bool {
+        let Some(attachment) = self.attachment.as_mut().filter(|_| self.object.head.has_strong_validator())
+        else {
+            return false;
+        };
+        attachment.transfer.ended().await;
+        self.end = attachment.transfer.object_length();
+        let Some(end) = self.end else { return false };
+        self.object.head = self.object.head.with_content(end, self.object.head.content.clone()).into();
+        true
     }
 
     async fn stored(&mut self, incarnation: Incarnation, block_size: u64) -> Option<Bytes> {

@@ -74,6 +74,7 @@ impl Core {
             let now = self.clock().unix_millis();
             let (stale, reason) = match head {
                 None => (None, reason),
+                Some(head) if !self.fills.is_usable(&head) => (None, Reason::Partial),
                 Some(head) => match self.usable(query, &key, head, now) {
                     Ok(resolved) => return resolved,
                     Err(stale) => stale,
@@ -176,6 +177,10 @@ impl Core {
             Landed::Object(landed) => {
                 if collapsed && landed.vary.select(&*query.headers) != landed.selection {
                     return None;
+                }
+                let store = self.fills.store();
+                if collapsed && landed.transfer.as_ref().is_some_and(|body| !body.has_beginning(store)) {
+                    return Some(self.pass(query, Refusal::TooLarge).await);
                 }
                 let hold = match boarding.leader {
                     Some(leader) => leader.await.ok().and_then(|leader| match leader {

@@ -86,7 +86,7 @@ pub async fn respond(
             decision @ (Decision::NotModified | Decision::PreconditionFailed) => {
                 bodiless(&decision, &head, 0, served, now)
             }
-            _ => with_age(open_ended(fills, request, &available, served), &head, now),
+            _ => with_age(open_ended(fills, request, &available, served).await?, &head, now),
         });
     };
     let (body, part, served) = match decide(request, &head, length) {
@@ -136,10 +136,7 @@ fn bodiless(decision: &Decision, head: &Arc<Head>, length: u64, served: Served, 
     let stored = |status| Response::new(status, Fields::Stored(head.clone()), Body::Empty, served);
     match decision {
         Decision::PreconditionFailed => precondition_failed(served),
-        Decision::Unsatisfiable => {
-            Response::problem(StatusCode::RANGE_NOT_SATISFIABLE, "no such range", served)
-                .with(header::CONTENT_RANGE, format!("bytes */{length}"))
-        }
+        Decision::Unsatisfiable => unsatisfiable(length, served),
         Decision::NotModified => with_age(stored(StatusCode::NOT_MODIFIED), head, now),
         Decision::HeadOnly | Decision::Whole | Decision::Parts(_) => {
             let mut response = accepting_ranges(stored(head.status));
@@ -180,6 +177,11 @@ fn with_age(mut response: Response, head: &Head, now: UnixMillis) -> Response {
     response
 }
 
+pub fn unsatisfiable(length: u64, served: Served) -> Response {
+    Response::problem(StatusCode::RANGE_NOT_SATISFIABLE, "no such range", served)
+        .with(header::CONTENT_RANGE, format!("bytes */{length}"))
+}
+
 pub fn precondition_failed(served: Served) -> Response {
     Response::problem(StatusCode::PRECONDITION_FAILED, "a precondition does not hold", served)
 }
@@ -206,17 +208,29 @@ fn as_found(fills: &Fills, available: &Available, part: Range<u64>, served: Serv
 }
 
 /// Everything from a transfer that does not know its length yet.
-fn open_ended(fills: &Arc<Fills>, request: &Request, available: &Available, served: Served) -> Response {
+async fn open_ended(
+    fills: &Arc<Fills>,
+    request: &Request,
+    available: &Available,
+    served: Served,
+) -> Result<Response, fill::Error> {
     let head = &available.object.head;
     let body = match (&request.method, &available.following) {
         (&Method::GET, Some(transfer)) => {
-            let reader = Reader::to_the_end(fills.clone(), available.object.clone(), transfer);
-            let bytes = reader.into_stream().map(|item| item.map_err(BodyError::from)).boxed();
-            Body::Stream { length: None, bytes }
+            let mut reader = Reader::to_the_end(fills.clone(), available.object.clone(), transfer);
+            match reader.next().await.transpose()? {
+                Some(first) => streamed(first, reader, None),
+                None => Body::Empty,
+            }
         }
         _ => Body::Empty,
     };
-    Response::new(head.status, Fields::Stored(head.clone()), body, served)
+    Ok(Response::new(head.status, Fields::Stored(head.clone()), body, served))
+}
+
+fn streamed(first: Bytes, rest: Reader, length: Option<u64>) -> Body {
+    let rest = rest.into_stream().map(|item| item.map_err(BodyError::from));
+    Body::Stream { length, bytes: stream::iter([Ok(first)]).chain(rest).boxed() }
 }
 
 /// Has its first bytes, so that what fails at once can still be answered with an error.
@@ -242,8 +256,7 @@ async fn body(
     if length == Some(first.len() as u64) {
         return Ok(Body::Full(first));
     }
-    let rest = reader.into_stream().map(|item| item.map_err(BodyError::from));
-    Ok(Body::Stream { length, bytes: stream::iter([Ok(first)]).chain(rest).boxed() })
+    Ok(streamed(first, reader, length))
 }
 
 fn reader(fills: &Arc<Fills>, available: &Available, range: Range<u64>, pace: Pace) -> Reader {

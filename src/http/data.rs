@@ -46,6 +46,9 @@ pub async fn handle(
             started,
         );
     };
+    if let Some((status, detail)) = translate::fault(&headers) {
+        return finish(data, method, refuse(status, detail), &id, started);
+    }
     let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
     let mut answer = match Target::parse(raw) {
         Ok(target) => match data.pages.get(&method, &target) {

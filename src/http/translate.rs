@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use actix_web::http::header::{HeaderMap as ActixMap, HeaderName as ActixName, HeaderValue as ActixValue};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::delivery::{Fields, Outcome, Served, remove_hop_by_hop, replaces};
 
@@ -20,6 +20,20 @@ pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
     }
     remove_hop_by_hop(&mut headers);
     headers
+}
+
+/// What is wrong with a request that can be read. actix sees to it that there is exactly one `Host`.
+pub fn fault(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
+    let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    if !host.iter().all(|byte| byte.is_ascii_graphic() && !b"/\\@?#<>\"^`{|}".contains(byte)) {
+        return Some((StatusCode::BAD_REQUEST, "the Host field is not a host and port"));
+    }
+    // RFC 9110 §10.1.1
+    let expects = headers.get(header::EXPECT).map(HeaderValue::as_bytes);
+    if expects.is_some_and(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
+        return Some((StatusCode::EXPECTATION_FAILED, "this expectation cannot be met"));
+    }
+    None
 }
 
 pub fn method(theirs: &actix_web::http::Method) -> Option<http::Method> {

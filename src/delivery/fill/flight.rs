@@ -294,7 +294,7 @@ impl Fills {
             leaving.now();
         }
         land(object(Some(transfer.clone())));
-        let opened = Opened { body: response.body, offset, end: None };
+        let opened = Opened::new(response.body, offset, None);
         let result = transfer.run(&self.context, Some(opened)).await;
         match result {
             Ok(()) => self.complete(&key, &head, &transfer, early).await,
@@ -318,7 +318,10 @@ impl Fills {
             && let Some(length) = transfer.object_length()
             && transfer.reached(length)
         {
-            self.store().put_head(key, head.with_content(length, head.content.clone()).into()).await;
+            let head = head.with_content(length, head.content.clone());
+            if self.is_usable(&head) {
+                self.store().put_head(key, head.into()).await;
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod flight;
+mod held;
 mod transfer;
 mod upstream;
 
@@ -56,6 +57,14 @@ pub struct Object {
     pub upstream: Arc<dyn Upstream>,
     /// Fields of the request, for asking again.
     pub headers: Arc<http::HeaderMap>,
+}
+
+/// Where missing bytes come from.
+pub enum Cover {
+    /// One under way, or a new one for the missing part of the range.
+    Transfer(Attachment),
+    /// They are stored by now.
+    Stored,
 }
 
 /// All flights and transfers of a server.
@@ -112,6 +121,14 @@ impl Fills {
         &self.clock
     }
 
+    /// Whether a stored object is of use: what is missing of it can be fetched under its validator, or nothing is.
+    pub fn is_usable(&self, head: &Head) -> bool {
+        let Content::Blocks { incarnation, block_size } = head.content else { return true };
+        let blocks = head.length.div_ceil(u64::from(block_size));
+        head.has_strong_validator()
+            || (0..blocks).all(|block| self.store().has_block(incarnation, block as u32))
+    }
+
     /// Whether the block at `offset` is stored, or on its way to somebody else.
     pub fn brings(&self, incarnation: Incarnation, offset: u64) -> bool {
         let transfers = self.transfers.lock();
@@ -120,29 +137,36 @@ impl Fills {
             .is_some_and(|running| running.iter().any(|one| one.serves(offset, u64::MAX)))
     }
 
-    /// A transfer that brings the bytes at `range.start` soon: one under way, or a new one for the missing part of
-    /// `range`.
+    /// What brings the bytes at `range.start`, which a reader has not found.
     pub fn cover(
         self: &Arc<Self>,
         object: &Object,
         range: std::ops::Range<u64>,
         pace: Pace,
-    ) -> Option<Attachment> {
+    ) -> Option<Cover> {
         let Content::Blocks { incarnation, block_size } = object.head.content else { return None };
         // Longer than the head says: the head was made before the length was known, and cannot be resumed.
         if range.end > object.head.length {
             return None;
         }
-        let stretch = aligned(&range, block_size, object.head.length);
-        let window = 2 * u64::from(block_size);
+        let mut stretch = aligned(&range, block_size, object.head.length);
+        let block_size = u64::from(block_size);
         let mut transfers = self.transfers.lock();
         let running = transfers.entry(incarnation).or_default();
-        if let Some(transfer) = running.iter().find(|transfer| transfer.serves(range.start, window)) {
-            return Some(transfer.attach());
+        if let Some(transfer) = running.iter().find(|transfer| transfer.serves(range.start, 2 * block_size)) {
+            return Some(Cover::Transfer(transfer.attach()));
         }
+        // A transfer stores a block before it lets go of it; the reader may have looked just before.
+        if self.store().has_block(incarnation, (range.start / block_size) as u32) {
+            return Some(Cover::Stored);
+        }
+        // What another transfer is about to bring is not asked for twice.
+        let next = running.iter().filter_map(|other| other.running_at());
+        let next = next.map(|position| position / block_size * block_size).filter(|at| *at > stretch.start);
+        stretch.end = next.min().map_or(stretch.end, |next| next.min(stretch.end));
         let subject = Subject {
             incarnation,
-            block_size,
+            block_size: block_size as u32,
             length: Some(object.head.length),
             validator: object.head.strong_validator(),
             upstream: object.upstream.clone(),
@@ -169,7 +193,7 @@ impl Fills {
                 }
             }
         });
-        Some(attachment)
+        Some(Cover::Transfer(attachment))
     }
 
     /// A small object whose blocks came after its head is stored again as one entry.
@@ -180,8 +204,8 @@ impl Fills {
         }
     }
 
-    /// Forgets a head that the origin no longer stands behind, unless it has been replaced already.
-    async fn drop_head(&self, object: &Object, incarnation: Incarnation) {
+    /// Forgets a head that cannot be served from any more, unless it has been replaced already.
+    pub async fn drop_head(&self, object: &Object, incarnation: Incarnation) {
         if let Some(crate::cache::Found::Head(head)) = self.store().find(&object.key).await
             && matches!(head.content, Content::Blocks { incarnation: current, .. } if current == incarnation)
         {

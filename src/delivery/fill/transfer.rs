@@ -1,10 +1,10 @@
 //! Body bytes on their way from an upstream into blocks, followed by any number of readers.
 //!
 //! A transfer covers a stretch of one version of an object. It runs in its own task: readers come and go. Readers
-//! close behind it are served from what it holds; those further back read the blocks it has stored.
+//! close behind it are served from what it holds; those further back read the blocks it has stored. Of an object that the
+//! tiers cannot keep, it does not run away from its foremost reader, and holds what lies between them.
 
 use std::{
-    collections::VecDeque,
     ops::Range,
     sync::{
         Arc,
@@ -13,14 +13,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use millrace_kit::metrics::IntCounter;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::{Ask, Error, Extent, Upstream, upstream::same_version};
+use super::{Ask, Error, Extent, Upstream, held::Held, upstream::same_version};
 use crate::{
     cache::{Incarnation, Store},
     delivery::range::Spec,
@@ -43,7 +43,8 @@ pub struct Limits {
     pub read_ahead: u64,
     /// An abandoned [`Pace::Whole`] transfer is completed when no more than this remains.
     pub finish: u64,
-    /// A paused transfer gives its connection back after this time.
+    /// A paused transfer gives its connection back after this time, or goes on without waiting when it could not get
+    /// another.
     pub idle: Duration,
     /// Attempts to resume one transfer.
     pub resumes: u32,
@@ -91,9 +92,8 @@ struct Shared {
     position: u64,
     /// Where the transfer ends, when known.
     end: Option<u64>,
-    /// Bytes held for close readers, ascending and without gaps, up to `position`: the block being filled, or the one
-    /// just completed.
-    held: VecDeque<(u64, Bytes)>,
+    /// Up to `position`: the block being filled or the one just completed, and what is kept before it.
+    held: Held,
     state: State,
 }
 
@@ -122,6 +122,10 @@ pub enum Taken {
 /// A stretch of stored blocks at least this long is skipped rather than transferred again.
 const SKIP_BLOCKS: u64 = 4;
 
+/// How far a transfer of an object that the tiers cannot keep runs ahead of its foremost reader; two blocks if they are
+/// larger. Each such transfer holds as much.
+const LEAD: u64 = 1 << 20;
+
 /// How far ahead stored blocks are looked for before an upstream is asked.
 const LOOK_BLOCKS: u64 = 256;
 
@@ -131,12 +135,47 @@ pub struct Opened {
     pub offset: u64,
     /// Where it ends, when no more was asked for.
     pub end: Option<u64>,
+    /// What has come of it and was not taken yet; `offset` is where it begins.
+    pub rest: Bytes,
+}
+
+impl Opened {
+    pub fn new(body: origin::Body, offset: u64, end: Option<u64>) -> Self {
+        Self { body, offset, end, rest: Bytes::new() }
+    }
+
+    /// The next bytes at `position`, no further than to the end of its block, so that each block is an occasion to
+    /// look up. Empty while the body is still before the position.
+    async fn piece(
+        &mut self,
+        position: u64,
+        block_size: u64,
+        end: Option<u64>,
+        received: &IntCounter,
+    ) -> Option<Result<Bytes, origin::Error>> {
+        if self.rest.is_empty() {
+            match self.body.next().await? {
+                Ok(chunk) => {
+                    received.inc_by(chunk.len() as u64);
+                    self.rest = chunk;
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let before = position.saturating_sub(self.offset).min(self.rest.len() as u64);
+        self.rest.advance(before as usize);
+        let block_end = (position / block_size + 1) * block_size;
+        let room = end.map_or(block_end, |end| block_end.min(end)) - position;
+        let piece = self.rest.split_to(self.rest.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+        self.offset += before + piece.len() as u64;
+        Some(Ok(piece))
+    }
 }
 
 impl Transfer {
     /// `end` bounds the stretch; None: to the end of the object, whose length is not known yet.
     pub fn new(subject: Subject, start: u64, end: Option<u64>, pace: Pace) -> Arc<Self> {
-        let shared = Shared { position: start, end, held: VecDeque::new(), state: State::Running };
+        let shared = Shared { position: start, end, held: Held::default(), state: State::Running };
         Arc::new(Self {
             subject,
             start,
@@ -166,6 +205,24 @@ impl Transfer {
         })
     }
 
+    /// Whether bytes that are lost can be fetched again while this transfer runs.
+    fn is_repeatable(&self) -> bool {
+        self.subject.validator.is_some() && self.subject.length.is_some()
+    }
+
+    /// Whether a reader that begins now finds everything that has come so far.
+    pub fn has_beginning(&self, store: &Store) -> bool {
+        if self.is_repeatable() || self.start > 0 {
+            return true;
+        }
+        let held = {
+            let shared = self.shared.lock();
+            shared.held.start().unwrap_or(shared.position)
+        };
+        let blocks = 0..held.div_ceil(u64::from(self.subject.block_size));
+        blocks.into_iter().all(|block| store.has_block(self.subject.incarnation, block as u32))
+    }
+
     /// Whether everything before `offset` has been received or was stored already.
     pub fn reached(&self, offset: u64) -> bool {
         self.shared.lock().position >= offset
@@ -178,12 +235,27 @@ impl Transfer {
         matches!(shared.state, State::Running)
             && offset >= self.start
             && shared.end.is_none_or(|end| offset < end)
-            && offset >= shared.held.front().map_or(shared.position, |(start, _)| *start)
+            && offset >= shared.held.start().unwrap_or(shared.position)
             && offset <= ahead
     }
 
     pub fn progress(&self) -> watch::Receiver<()> {
         self.progress.subscribe()
+    }
+
+    /// Where the next byte comes, while it runs.
+    pub fn running_at(&self) -> Option<u64> {
+        let shared = self.shared.lock();
+        matches!(shared.state, State::Running).then_some(shared.position)
+    }
+
+    /// Waits until it runs no more.
+    pub async fn ended(&self) {
+        let mut progress = self.progress();
+        while matches!(self.shared.lock().state, State::Running) {
+            // The sender lives as long as we do.
+            let _ = progress.changed().await;
+        }
     }
 
     pub fn attach(self: &Arc<Self>) -> Attachment {
@@ -198,15 +270,7 @@ impl Transfer {
             return Taken::NotCovered;
         }
         if offset < shared.position {
-            let index = shared.held.partition_point(|(start, _)| *start <= offset);
-            let Some((start, bytes)) = index.checked_sub(1).and_then(|index| shared.held.get(index)) else {
-                return Taken::Stored;
-            };
-            let skip = usize::try_from(offset - start).unwrap_or(usize::MAX);
-            return match skip < bytes.len() {
-                true => Taken::Bytes(bytes.slice(skip..)),
-                false => Taken::Stored,
-            };
+            return shared.held.at(offset).map_or(Taken::Stored, Taken::Bytes);
         }
         match &shared.state {
             State::Failed(error) => Taken::Failed(error.clone()),
@@ -226,7 +290,7 @@ impl Transfer {
         if self.start != 0 || end > u64::from(self.subject.block_size) || shared.position != end {
             return None;
         }
-        Some(joined(shared.held.iter().map(|(_, bytes)| bytes)))
+        Some(shared.held.all())
     }
 
     /// Receives until the end of the stretch, an error, or until nobody wants more.
@@ -245,13 +309,24 @@ impl Transfer {
         let block_size = u64::from(self.subject.block_size);
         let mut opened = first;
         let mut resumes = 0;
+        let bytes_get_lost = !context.store.keeps(self.subject.length);
+        let mut lead = match (self.pace, bytes_get_lost) {
+            (_, true) => Some(LEAD.max(2 * block_size)),
+            (Pace::Demand, false) => Some(context.limits.read_ahead),
+            (Pace::Whole, false) => None,
+        };
+        let keep = if bytes_get_lost { lead.unwrap_or(0) + block_size } else { 0 };
         loop {
             let (position, end) = self.reach();
             if end.is_some_and(|end| position >= end) {
-                return Ok(());
+                let excess = opened.is_some_and(|source| !source.rest.is_empty());
+                return match excess && end == self.subject.length {
+                    true => Err(Error::TooLong),
+                    false => Ok(()),
+                };
             }
             if position.is_multiple_of(block_size) {
-                if !self.wanted(&context.limits, position, &mut opened).await {
+                if !self.wanted(&context.limits, position, &mut lead, &mut opened).await {
                     return Ok(());
                 }
                 let next = self.next_missing(&context.store, position);
@@ -271,12 +346,10 @@ impl Transfer {
                     self.open(position, stop).await?
                 }
             };
-            let broken = match source.body.next().await {
-                Some(Ok(chunk)) => {
-                    context.received.inc_by(chunk.len() as u64);
-                    let skipped = position.saturating_sub(source.offset).min(chunk.len() as u64);
-                    source.offset += chunk.len() as u64;
-                    self.accept(&context.store, chunk.slice(skipped as usize..)).await?;
+            let piece = source.piece(position, block_size, end, &context.received);
+            let broken = match piece.await {
+                Some(Ok(piece)) => {
+                    self.accept(&context.store, piece, keep).await;
                     opened = Some(source);
                     continue;
                 }
@@ -318,7 +391,7 @@ impl Transfer {
             Extent::Part { range, length }
                 if ours && range.start == position && self.subject.length == Some(length) =>
             {
-                Ok(Opened { body: response.body, offset: position, end })
+                Ok(Opened::new(response.body, position, end))
             }
             // The upstream does not do ranges: what we have is skipped.
             Extent::Whole { length }
@@ -326,14 +399,20 @@ impl Transfer {
                     && response.status == StatusCode::OK
                     && length.is_none_or(|length| self.subject.length == Some(length)) =>
             {
-                Ok(Opened { body: response.body, offset: 0, end: None })
+                Ok(Opened::new(response.body, 0, None))
             }
             _ => Err(Error::Changed),
         }
     }
 
-    /// Waits while readers are far behind. False when nobody wants more.
-    async fn wanted(&self, limits: &Limits, position: u64, opened: &mut Option<Opened>) -> bool {
+    /// Waits while readers are further behind than the `lead`. False when nobody wants more.
+    async fn wanted(
+        &self,
+        limits: &Limits,
+        position: u64,
+        lead: &mut Option<u64>,
+        opened: &mut Option<Opened>,
+    ) -> bool {
         loop {
             if self.readers.load(Ordering::Relaxed) == 0 && position > self.start {
                 let (_, end) = self.reach();
@@ -342,17 +421,17 @@ impl Transfer {
                 return self.pace == Pace::Whole && remaining <= limits.finish;
             }
             let ahead = position.saturating_sub(self.frontier.load(Ordering::Relaxed));
-            if self.pace == Pace::Whole || ahead < limits.read_ahead {
+            if lead.is_none_or(|lead| ahead < lead) {
                 return true;
             }
             let changed = self.demand.notified();
-            match opened.is_some() && self.subject.validator.is_some() {
-                true => {
-                    if tokio::time::timeout(limits.idle, changed).await.is_err() {
-                        *opened = None;
-                    }
+            if opened.is_none() {
+                changed.await;
+            } else if tokio::time::timeout(limits.idle, changed).await.is_err() {
+                match self.is_repeatable() {
+                    true => *opened = None,
+                    false => *lead = None,
                 }
-                false => changed.await,
             }
         }
     }
@@ -406,34 +485,29 @@ impl Transfer {
         let _ = self.progress.send(());
     }
 
-    /// Adds bytes at the position; stores each block that they complete.
-    async fn accept(&self, store: &Store, mut bytes: Bytes) -> Result<(), Error> {
-        let block_size = u64::from(self.subject.block_size);
-        while !bytes.is_empty() {
-            let completed = {
-                let mut shared = self.shared.lock();
-                let end = shared.end.unwrap_or(u64::MAX);
-                let room = (block_size - shared.position % block_size).min(end - shared.position);
-                if room == 0 {
-                    return Err(Error::TooLong);
-                }
-                let piece = bytes.split_to(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
-                let start = shared.position;
-                if start.is_multiple_of(block_size) {
-                    // The block before is stored; readers that still want it find it there.
-                    shared.held.clear();
-                }
-                shared.position += piece.len() as u64;
-                shared.held.push_back((start, piece));
-                let boundary = shared.position.is_multiple_of(block_size) || shared.position == end;
-                boundary.then(|| shared.complete_block(block_size))
-            };
-            let _ = self.progress.send(());
-            if let Some((index, block)) = completed {
-                self.store_block(store, index, block).await;
-            }
+    /// Adds bytes at the position, at most up to the end of the block; stores the block that they complete, and holds
+    /// `keep` bytes before it.
+    async fn accept(&self, store: &Store, piece: Bytes, keep: u64) {
+        if piece.is_empty() {
+            return;
         }
-        Ok(())
+        let block_size = u64::from(self.subject.block_size);
+        let completed = {
+            let mut shared = self.shared.lock();
+            let start = shared.position;
+            if start.is_multiple_of(block_size) {
+                // The block before is stored; readers that still want it find it there.
+                shared.held.drop_before(start, keep);
+            }
+            shared.position += piece.len() as u64;
+            shared.held.push(start, piece);
+            let boundary = shared.position.is_multiple_of(block_size) || Some(shared.position) == shared.end;
+            boundary.then(|| shared.complete_block(block_size))
+        };
+        let _ = self.progress.send(());
+        if let Some((index, block)) = completed {
+            self.store_block(store, index, block).await;
+        }
     }
 
     /// The upstream ended a body of unknown length.
@@ -461,25 +535,11 @@ impl Transfer {
 }
 
 impl Shared {
-    /// Joins the pieces of the block that ends at `position`; what lies before that block is let go.
+    /// The block that ends at `position`, in one piece.
     fn complete_block(&mut self, block_size: u64) -> (u64, Bytes) {
         let index = (self.position - 1) / block_size;
-        let start = index * block_size;
-        let first = self.held.partition_point(|(offset, _)| *offset < start);
-        let block = joined(self.held.iter().skip(first).map(|(_, bytes)| bytes));
-        self.held.clear();
-        self.held.push_back((start, block.clone()));
-        (index, block)
+        (index, self.held.join_from(index * block_size))
     }
-}
-
-/// Always a copy: a piece may be a small slice of a large receive buffer, which must not be kept alive.
-fn joined<'a>(pieces: impl Iterator<Item = &'a Bytes> + Clone) -> Bytes {
-    let mut whole = BytesMut::with_capacity(pieces.clone().map(Bytes::len).sum());
-    for piece in pieces {
-        whole.extend_from_slice(piece);
-    }
-    whole.freeze()
 }
 
 /// A reader's hold on a transfer: as long as it lives, the transfer knows that somebody wants its bytes.

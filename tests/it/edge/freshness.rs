@@ -3,7 +3,10 @@
 use super::{BLOCK, Edge};
 use crate::origin_double::{Answer, OriginDouble};
 
-/// The status in the origin's answers, as `Cache-Status` tells it: (how, rest).
+/// Names and values.
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
+/// How `Cache-Status` tells of an object that was not there.
 const MISSED: &str = "millrace; fwd=uri-miss; fwd-status=200; stored";
 
 #[tokio::test]
@@ -78,7 +81,7 @@ async fn lifetimes_end_where_the_fields_say() {
     let edge = Edge::over(&origin).await;
     let (soon, past, modified) = (edge.date(60), edge.date(-50), edge.date(-1_000));
     // (fields, seconds of freshness that are left when it comes)
-    let cases: &[(&[(&str, &str)], u64)] = &[
+    let cases: &[(Fields<'_>, u64)] = &[
         (&[("cache-control", "max-age=60")], 60),
         (&[("cache-control", "max-age=60, s-maxage=10")], 10),
         (&[("cache-control", "max-age=10, s-maxage=60")], 60),
@@ -106,8 +109,8 @@ async fn lifetimes_end_where_the_fields_say() {
         origin.on(&path, fields.iter().fold(answer, |answer, (name, value)| answer.header(name, value)));
     }
     let ask = async |number: usize| edge.get(&format!("/{number}")).await.cache().to_owned();
-    for number in 0..cases.len() {
-        assert_eq!(ask(number).await, "MISS", "{:?}", cases[number]);
+    for (number, (fields, _)) in cases.iter().enumerate() {
+        assert_eq!(ask(number).await, "MISS", "{fields:?}");
     }
     // Each is asked a second before and right at the end of its life, in the order of time.
     let mut moments: Vec<(u64, usize, &str)> = Vec::new();
@@ -128,7 +131,7 @@ async fn lifetimes_end_where_the_fields_say() {
 async fn what_may_not_be_stored_is_asked_for_each_time() {
     let origin = OriginDouble::start().await;
     let edge = Edge::over(&origin).await;
-    let cases: &[(&[(&str, &str)], &str)] = &[
+    let cases: &[(Fields<'_>, &str)] = &[
         (&[("cache-control", "no-store, max-age=60")], "bypass; fwd-status=200; detail=no-store"),
         (&[("cache-control", "private, max-age=60")], "bypass; fwd-status=200; detail=private"),
         (&[("cache-control", "private=\"x\", max-age=60")], "bypass; fwd-status=200; detail=private"),
@@ -162,7 +165,7 @@ async fn what_may_not_be_stored_is_asked_for_each_time() {
 async fn requests_narrow_and_widen_what_is_fresh_enough() {
     let origin = OriginDouble::start().await;
     let edge = Edge::over(&origin).await;
-    let cases: &[(u64, &[(&str, &str)], &str, &str)] = &[
+    let cases: &[(u64, Fields<'_>, &str, &str)] = &[
         (20, &[("cache-control", "no-cache")], "REVALIDATED", "fwd=request; fwd-status=304"),
         (20, &[("pragma", "no-cache")], "REVALIDATED", "fwd=request; fwd-status=304"),
         (20, &[("pragma", "unrelated")], "HIT", "hit; ttl=40"),
@@ -223,7 +226,7 @@ async fn statuses_are_stored_as_they_say() {
     let origin = OriginDouble::start().await;
     let edge = Edge::over(&origin).await;
     // (status, fields, outcome of the first and of the second request)
-    let cases: &[(u16, &[(&str, &str)], &str, &str)] = &[
+    let cases: &[(u16, Fields<'_>, &str, &str)] = &[
         (404, &[], "MISS", "MISS"),
         (404, &[("cache-control", "max-age=60")], "MISS", "HIT"),
         (410, &[], "MISS", "MISS"),

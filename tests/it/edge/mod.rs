@@ -3,17 +3,27 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod admin;
 mod client;
 mod server;
 
 mod conditions;
 mod fields;
+mod fills;
 mod freshness;
+mod images;
 mod methods;
 
+mod model;
+mod origins;
 mod ranges;
+mod restart;
+mod resume;
 mod stale;
+mod targets;
 mod vary;
+mod videos;
+mod wire;
 
 use client::{Broken, Open, Reply};
 use server::{BLOCK, Edge, eventually, http_origin};

@@ -31,13 +31,15 @@ static SERVERS: LazyLock<Runtime> = LazyLock::new(|| {
 pub(crate) struct Edge {
     clock: Clock,
     raw: Raw,
+    /// Lives as long as the last server on it.
     dir: Arc<TempDir>,
+    data: SocketAddr,
+    admin: SocketAddr,
     running: Option<Running>,
 }
 
 struct Running {
-    data: SocketAddr,
-    admin: SocketAddr,
+    /// Dropping it asks the server to stop.
     stop: oneshot::Sender<()>,
     stopped: JoinHandle<Result<(), Error>>,
 }
@@ -85,51 +87,39 @@ impl Edge {
         settings(&mut raw);
         // A whole second, as dates have no finer unit.
         let now = to_unix_millis(SystemTime::now()) / 1000 * 1000;
-        let mut edge = Self { clock: Clock::manual(now), raw, dir, running: None };
-        edge.run().await.unwrap();
-        edge
+        Self::run(Clock::manual(now), raw, dir).await.unwrap()
     }
 
-    async fn run(&mut self) -> Result<(), Error> {
-        let settings = resolve(&self.raw).unwrap();
-        let clock = self.clock.clone();
-        let server = SERVERS.spawn(Server::start(settings, clock)).await.unwrap()?;
+    async fn run(clock: Clock, raw: Raw, dir: Arc<TempDir>) -> Result<Self, Error> {
+        let settings = resolve(&raw).unwrap();
+        let server = SERVERS.spawn(Server::start(settings, clock.clone())).await.unwrap()?;
         let (data, admin) = (server.data_address(), server.admin_address());
-        let (stop, asked) = oneshot::channel();
+        let (stop, asked) = oneshot::channel::<()>();
         let stopped = SERVERS.spawn(server.run_until(async move {
-            // Dropping the sender asks as well.
             let _ = asked.await;
         }));
-        self.running = Some(Running { data, admin, stop, stopped });
-        Ok(())
+        Ok(Self { clock, raw, dir, data, admin, running: Some(Running { stop, stopped }) })
     }
 
     /// Another server with the same settings, on the same directory.
     pub(crate) async fn second(&self) -> Result<Self, Error> {
-        let mut second =
-            Self { clock: self.clock.clone(), raw: self.raw.clone(), dir: self.dir.clone(), running: None };
-        second.run().await?;
-        Ok(second)
+        Self::run(self.clock.clone(), self.raw.clone(), self.dir.clone()).await
     }
 
     /// Asks the server to stop; it drains on its own.
     pub(crate) fn ask_to_stop(&mut self) -> JoinHandle<Result<(), Error>> {
-        let Running { stop, stopped, .. } = self.running.take().unwrap();
+        let Running { stop, stopped } = self.running.take().unwrap();
         drop(stop);
         stopped
     }
 
     pub(crate) async fn restart(&mut self) {
         self.ask_to_stop().await.unwrap().unwrap();
-        self.run().await.unwrap();
+        *self = self.second().await.unwrap();
     }
 
     pub(crate) fn data(&self) -> SocketAddr {
-        self.running.as_ref().unwrap().data
-    }
-
-    pub(crate) fn admin(&self) -> SocketAddr {
-        self.running.as_ref().unwrap().admin
+        self.data
     }
 
     pub(crate) fn advance(&self, seconds: u64) {
@@ -169,7 +159,7 @@ impl Edge {
     }
 
     pub(crate) async fn admin_get(&self, target: &str) -> Reply {
-        client::open(self.admin(), "GET", target, &[], b"").await.whole().await
+        client::open(self.admin, "GET", target, &[], b"").await.whole().await
     }
 
     /// Sum of the samples of `name` whose labels include all of `labels`, given as `key="value"`.

@@ -1,0 +1,191 @@
+//! The admin port: health, the drain, metrics, figures.
+
+use serde_json::Value;
+
+use super::{BLOCK, Edge, eventually};
+use crate::origin_double::{Answer, Gate, OriginDouble};
+
+#[tokio::test]
+async fn health_answers_under_each_of_its_names() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    for (path, status) in [
+        ("/health", "ready"),
+        ("/healthz", "ready"),
+        ("/health/ready", "ready"),
+        ("/readyz", "ready"),
+        ("/health/live", "alive"),
+        ("/livez", "alive"),
+    ] {
+        let reply = edge.admin_get(path).await;
+        assert_eq!((reply.status, reply.field("content-type")), (200, "application/json"), "{path}");
+        let body: Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(body["status"], status, "{path}");
+    }
+    let missing = edge.admin_get("/nothing/here").await;
+    assert_eq!((missing.status, missing.field("content-type")), (404, "application/problem+json"));
+    // The data port knows nothing of it: there it is an asset like any other.
+    for path in ["/health", "/metrics", "/api/v1/cache/stats"] {
+        assert_eq!(edge.get(path).await.status, 404, "{path}");
+        assert_eq!(origin.hits(path), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_lets_requests_in_flight_finish() {
+    let origin = OriginDouble::start().await;
+    let mut edge = Edge::with_disk(&origin).await;
+    const LENGTH: u64 = 30 * BLOCK;
+    let gate = Gate::new();
+    origin
+        .on("/x", Answer::pattern(LENGTH, 1).etag("\"1\"").cache_control("max-age=60").gate_at(BLOCK, &gate));
+    let mut client = edge.open("GET", "/x", &[]).await;
+    client.next(10).await;
+    let stopped = edge.ask_to_stop();
+    eventually("a drain", async || edge.admin_get("/health/ready").await.status == 503).await;
+    let ready = edge.admin_get("/health").await;
+    assert_eq!((ready.status, ready.text()), (503, "{\"status\":\"draining\"}".to_owned()));
+    assert_eq!(edge.admin_get("/health/live").await.status, 200);
+    assert!(!stopped.is_finished());
+    gate.release();
+    let rest = client.whole().await;
+    assert!(super::client::is_pattern(&rest.body, 1, 10..LENGTH));
+    stopped.await.unwrap().unwrap();
+    // What came during the drain is kept.
+    let next = edge.second().await.unwrap_or_else(|error| panic!("{error}"));
+    let hit = next.get("/x").await;
+    assert!(hit.cache() == "HIT" && hit.is_pattern(1, 0..LENGTH));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_what_became_of_them() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let control = "max-age=60, stale-while-revalidate=10";
+    origin.on("/x", Answer::ok("hello").etag("\"1\"").cache_control(control));
+    origin.on("/private", Answer::ok("mine").cache_control("private"));
+    origin.on("/vary", Answer::ok("v").cache_control("max-age=60").header("vary", "accept"));
+    origin.on("/parts", Answer::pattern(4 * BLOCK, 1).etag("\"1\"").cache_control("max-age=3600"));
+    origin.on("/broken", Answer::hang_up());
+    for path in ["/x", "/x", "/x", "/private", "/vary", "/missing", "/broken", "/..", "/a.jpg?w=0"] {
+        edge.get(path).await;
+    }
+    edge.ask("GET", "/vary", &[("accept", "a")]).await;
+    edge.get_range("/parts", "bytes=0-9").await;
+    edge.get_range("/parts", "bytes=100000-100009").await;
+    edge.ask("GET", "/x", &[("cache-control", "no-cache")]).await;
+    edge.ask("GET", "/nowhere", &[("cache-control", "only-if-cached")]).await;
+    edge.ask("POST", "/private", &[]).await;
+    edge.ask("TRACE", "/x", &[]).await;
+    edge.advance(65);
+    edge.send("GET", "/x", &[]).await;
+    origin.reach_hits("/x", 3).await;
+    edge.settled().await;
+    edge.advance(80);
+    edge.get("/x").await;
+    edge.advance(80);
+    origin.go_down().await;
+    edge.get("/x").await;
+
+    let counted = [
+        ("asset", "miss", "uri-miss", 3),
+        ("asset", "miss", "vary-miss", 1),
+        ("asset", "miss", "partial", 1),
+        ("asset", "miss", "not-found", 1),
+        ("asset", "hit", "fresh", 2),
+        ("asset", "stale", "stale-while-revalidate", 1),
+        ("asset", "stale", "stale-if-error", 1),
+        ("asset", "revalidated", "not-modified", 1),
+        ("asset", "revalidated", "request-no-cache", 1),
+        ("asset", "bypass", "private", 1),
+        ("asset", "bypass", "method", 1),
+        ("asset", "error", "broken_body", 1),
+        ("asset", "error", "only-if-cached", 1),
+        ("asset", "error", "not-allowed", 1),
+        ("asset", "error", "bad-request", 1),
+        ("image", "error", "bad-request", 1),
+    ];
+    let name = "millrace_cache_requests_total";
+    for (route, outcome, reason, count) in counted {
+        let labels =
+            [format!("route=\"{route}\""), format!("outcome=\"{outcome}\""), format!("reason=\"{reason}\"")];
+        let labels = labels.each_ref().map(String::as_str);
+        // Counted when the last byte has gone out, which may be after the client has it.
+        eventually(&format!("{count} of {labels:?}"), async || edge.metric(name, &labels).await == count)
+            .await;
+    }
+    let total: u64 = counted.iter().map(|(.., count)| count).sum();
+    assert_eq!(edge.metric(name, &[]).await, total, "nothing else is counted");
+    assert_eq!(edge.metric("http_server_request_duration_seconds_count", &[]).await, total);
+    assert_eq!(edge.metric("http_server_active_requests", &[]).await, 0);
+    let bytes = ["route=\"asset\"", "outcome=\"hit\""];
+    assert_eq!(edge.metric("millrace_cache_response_bytes_total", &bytes).await, 2 * 5);
+    let methods = ["http_request_method=\"POST\"", "http_response_status_code=\"200\""];
+    assert_eq!(edge.metric("http_server_request_duration_seconds_count", &methods).await, 1);
+
+    for (result, count) in [("answered", 10), ("missing", 1), ("broken_body", 2)] {
+        let labels = ["origin=\"main\"", &*format!("result=\"{result}\"")];
+        assert_eq!(edge.metric("millrace_origin_requests_total", &labels).await, count, "{result}");
+    }
+}
+
+#[tokio::test]
+async fn the_exposition_holds_the_families_of_the_catalogue() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on("/x", Answer::ok("hello").cache_control("max-age=60"));
+    edge.get("/x").await;
+    edge.get("/x").await;
+    let reply = edge.admin_get("/metrics").await;
+    assert_eq!(reply.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let exposition = reply.text();
+    for family in [
+        "millrace_build_info gauge",
+        "http_server_request_duration_seconds histogram",
+        "http_server_active_requests gauge",
+        "millrace_cache_requests_total counter",
+        "millrace_cache_response_bytes_total counter",
+        "millrace_cache_tier_requests_total counter",
+        "millrace_cache_tier_bytes gauge",
+        "millrace_cache_tier_capacity_bytes gauge",
+        "millrace_fills_in_flight gauge",
+        "millrace_collapsed_requests_total counter",
+        "millrace_origin_requests_total counter",
+        "millrace_origin_response_bytes_total counter",
+        "millrace_origin_resumes_total counter",
+        "millrace_queue_depth gauge",
+        "process_cpu_seconds_total counter",
+        "process_resident_memory_bytes gauge",
+    ] {
+        assert!(exposition.contains(&format!("\n# TYPE {family}\n")), "{family}");
+    }
+    assert!(!exposition.contains("/x"), "no paths in labels");
+    assert_eq!(edge.metric("millrace_origin_response_bytes_total", &[]).await, 5);
+    assert_eq!(
+        edge.metric("millrace_cache_tier_requests_total", &["tier=\"memory\"", "result=\"hit\""]).await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn stats_tell_how_full_the_tiers_are() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with_disk(&origin).await;
+    origin.on("/x", Answer::pattern(10 * BLOCK, 1).etag("\"1\"").cache_control("max-age=60"));
+    let stats = async || -> Value {
+        let reply = edge.admin_get("/api/v1/cache/stats").await;
+        assert_eq!((reply.status, reply.field("content-type")), (200, "application/json"));
+        serde_json::from_slice(&reply.body).unwrap()
+    };
+    let empty = stats().await;
+    assert_eq!((&empty["memory_bytes"], &empty["memory_entries"]), (&0.into(), &0.into()));
+    assert_eq!(empty["memory_capacity_bytes"], 64 << 20);
+    assert_eq!(empty["disk_capacity_bytes"], 64 << 20);
+    assert_eq!(empty["disk_healthy"], true);
+    edge.get("/x").await;
+    let full = stats().await;
+    let bytes = full["memory_bytes"].as_u64().unwrap();
+    assert!((10 * BLOCK..12 * BLOCK).contains(&bytes), "{bytes}");
+    assert_eq!(full["memory_entries"], 11, "ten blocks and a head");
+    eventually("a write", async || stats().await["disk_written_bytes"].as_u64().unwrap() >= 10 * BLOCK).await;
+}

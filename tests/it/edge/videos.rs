@@ -1,0 +1,168 @@
+//! Video packaged on the way: playlists, segments and stills of an MP4 file, from a directory and from an HTTP origin.
+
+use std::{path::Path, process::Command};
+
+use super::{BLOCK, Edge};
+use crate::origin_double::{Answer, OriginDouble};
+
+/// Eight seconds with a keyframe in each, the index in front.
+fn make(path: &Path, rate: &str) {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-y"])
+        .args(["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=8"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000:duration=8"])
+        .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-b:v", rate])
+        .args(["-minrate", rate, "-maxrate", rate, "-bufsize", rate, "-x264-params", "nal-hrd=cbr"])
+        .args(["-threads", "1", "-c:a", "aac", "-b:a", "64k", "-movflags", "+faststart"])
+        .arg(path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Names of the segments of a playlist.
+fn segments(playlist: &str) -> Vec<String> {
+    playlist.lines().filter(|line| line.ends_with(".m4s")).map(str::to_owned).collect()
+}
+
+/// How many frames and seconds ffprobe finds in the first stream of a file.
+fn probe(bytes: &[u8], directory: &Path) -> (u64, f64) {
+    let path = directory.join("probed.mp4");
+    std::fs::write(&path, bytes).unwrap();
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-count_packets", "-select_streams", "0"])
+        .args(["-show_entries", "stream=nb_read_packets:format=duration", "-of", "json"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number = |value: &serde_json::Value| value.as_str().unwrap().parse::<f64>().unwrap();
+    (number(&found["streams"][0]["nb_read_packets"]) as u64, number(&found["format"]["duration"]))
+}
+
+#[tokio::test]
+async fn a_file_of_a_directory_is_packaged() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("films")).unwrap();
+    make(&directory.path().join("films/a b.mp4"), "500k");
+    std::fs::write(directory.path().join("films/no.mp4"), "this is no video").unwrap();
+    let edge = Edge::over_directory(directory.path()).await;
+    let base = "/films/a%20b.mp4";
+    let get = async |name: &str| {
+        let reply = edge.get(&format!("{base}/{name}")).await;
+        assert_eq!(reply.status, 200, "{name}: {}", String::from_utf8_lossy(&reply.body));
+        reply
+    };
+
+    let master = get("master.m3u8").await;
+    assert_eq!(master.field("content-type"), "application/vnd.apple.mpegurl");
+    let text = master.text();
+    assert!(text.contains("RESOLUTION=320x180") && text.contains("\nsource/index.m3u8"), "{text}");
+    assert!(text.contains("source-audio/index.m3u8"), "{text}");
+    for (rendition, frames, kind) in [("source", 200, "video/mp4"), ("source-audio", 376, "audio/mp4")] {
+        let playlist = get(&format!("{rendition}/index.m3u8")).await.text();
+        let init = get(&format!("{rendition}/init.mp4")).await;
+        assert_eq!(init.field("content-type"), kind);
+        let mut whole = init.body;
+        let names = segments(&playlist);
+        assert!(names.len() > 1, "{playlist}");
+        for name in &names {
+            let segment = get(&format!("{rendition}/{name}")).await;
+            assert_eq!((segment.cache(), segment.field("content-type")), ("MISS", kind));
+            let again = get(&format!("{rendition}/{name}")).await;
+            assert!(again.cache() == "HIT" && again.body == segment.body);
+            let head = edge.ask("HEAD", &format!("{base}/{rendition}/{name}"), &[]).await;
+            assert_eq!(head.field("content-length"), segment.body.len().to_string());
+            let part = edge.get_range(&format!("{base}/{rendition}/{name}"), "bytes=4-7").await;
+            assert_eq!((part.status, &part.body[..]), (206, &segment.body[4..8]));
+            whole.extend(segment.body);
+        }
+        let (found, seconds) = probe(&whole, directory.path());
+        assert!(found.abs_diff(frames) <= 1, "{rendition}: {found} of {frames} frames");
+        assert!((seconds - 8.0).abs() < 0.2, "{rendition}: {seconds} s");
+        for name in ["seg-0.m4s", "seg-99.m4s", "seg--1.m4s", "seg-1e9.m4s", "seg-01.m4s", "seg-.m4s"] {
+            let reply = edge.get(&format!("{base}/{rendition}/{name}")).await;
+            assert_eq!(reply.status, 404, "{rendition}/{name}");
+        }
+    }
+    let poster = get("poster.webp?t=2.5&w=160").await;
+    assert_eq!((poster.field("content-type"), &poster.body[8..12]), ("image/webp", &b"WEBP"[..]));
+    assert_eq!(get("poster.webp?w=160&t=2.500").await.cache(), "HIT");
+    // Beyond the end, the last picture.
+    assert_eq!(get("poster.webp?t=9999&w=160").await.status, 200);
+
+    for (target, status) in [
+        (format!("{base}/720p/index.m3u8"), 404),
+        (format!("{base}/source-audio-2/index.m3u8"), 404),
+        (format!("{base}/poster.webp?t=-1"), 400),
+        (format!("{base}/poster.webp?t=nan"), 400),
+        (format!("{base}/poster.webp?t=1000001"), 400),
+        (format!("{base}/poster.webp?w=0"), 400),
+        ("/films/no.mp4/master.m3u8".to_owned(), 422),
+        ("/films/no.mp4/source/seg-1.m4s".to_owned(), 422),
+        ("/films/no.mp4/poster.webp".to_owned(), 422),
+        ("/films/missing.mp4/master.m3u8".to_owned(), 404),
+        ("/films/../../etc/passwd.mp4/master.m3u8".to_owned(), 400),
+    ] {
+        let reply = edge.get(&target).await;
+        assert_eq!(reply.status, status, "{target}: {}", String::from_utf8_lossy(&reply.body));
+        // An unknown rendition is a path like any other, which the directory does not have.
+        let ours = if target.contains("720p") { "" } else { "application/problem+json" };
+        assert_eq!(reply.field("content-type"), ours, "{target}");
+    }
+    // The file itself, with ranges.
+    let file = std::fs::read(directory.path().join("films/a b.mp4")).unwrap();
+    assert!(edge.get(base).await.body == file);
+    let part = edge.get_range(base, "bytes=-100").await;
+    assert!(part.status == 206 && part.body == file[file.len() - 100..]);
+}
+
+#[tokio::test]
+async fn a_segment_costs_the_origin_its_own_blocks() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.mp4");
+    make(&path, "4000k");
+    let file = std::fs::read(&path).unwrap();
+    let length = file.len() as u64;
+    assert!(length > 40 * BLOCK, "{length} bytes are too few to tell");
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| raw.media.segment_secs = 1).await;
+    origin.on("/a.mp4", Answer::ok(file).etag("\"1\"").cache_control("max-age=60"));
+
+    let playlist = edge.get("/a.mp4/source/index.m3u8").await.text();
+    assert_eq!(segments(&playlist).len(), 8);
+    let index = origin.bytes_sent("/a.mp4");
+    assert!(index <= 2 * BLOCK, "{index} bytes for the index");
+    let segment = edge.get("/a.mp4/source/seg-7.m4s").await;
+    let cost = origin.bytes_sent("/a.mp4") - index;
+    // The stretch that the segment lies in holds sound as well, and begins and ends within a block.
+    let most = segment.body.len() as u64 * 5 / 4 + 2 * BLOCK;
+    assert!(cost <= most, "{cost} bytes for a segment of {}", segment.body.len());
+    assert!(origin.requests("/a.mp4").iter().all(|asked| !asked.header("range").is_empty()));
+
+    // The sound of the same second is there already.
+    let hits = origin.hits("/a.mp4");
+    assert_eq!(edge.get("/a.mp4/source-audio/seg-7.m4s").await.status, 200);
+    assert!(origin.hits("/a.mp4") <= hits + 1, "one block at most beyond");
+
+    // Stale and unchanged: confirmed, not packaged again.
+    edge.advance(61);
+    let sent = origin.bytes_sent("/a.mp4");
+    let again = edge.get("/a.mp4/source/seg-7.m4s").await;
+    assert_eq!((again.cache(), origin.bytes_sent("/a.mp4")), ("REVALIDATED", sent));
+    assert!(again.body == segment.body);
+
+    // Changed: the old index is not applied to the new bytes.
+    let other = directory.path().join("b.mp4");
+    make(&other, "1000k");
+    let other = std::fs::read(other).unwrap();
+    origin.on("/a.mp4", Answer::ok(other).etag("\"2\"").cache_control("max-age=60"));
+    edge.advance(61);
+    let changed = edge.get("/a.mp4/source/seg-7.m4s").await;
+    assert_eq!((changed.status, changed.cache()), (200, "MISS"));
+    assert!(changed.body.len() < segment.body.len() / 2);
+    let init = edge.get("/a.mp4/source/init.mp4").await.body;
+    let (frames, _) = probe(&[init, changed.body].concat(), directory.path());
+    assert_eq!(frames, 25);
+}
