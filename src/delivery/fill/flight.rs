@@ -120,6 +120,15 @@ impl Fills {
         Boarding { landed, leader: Some(follow) }
     }
 
+    /// Starts a flight for this key that nobody waits for, unless there is one.
+    pub fn refresh(self: &Arc<Self>, wanted: Wanted) {
+        let flight_key = FlightKey { key: wanted.key.hash(), head_only: wanted.method == Method::HEAD };
+        let under_way = self.flights.lock().contains_key(&flight_key);
+        if !under_way {
+            self.board(wanted);
+        }
+    }
+
     async fn fly(
         self: &Arc<Self>,
         wanted: &Wanted,
@@ -130,8 +139,24 @@ impl Fills {
         let land = |landed| {
             flight.landed.send_replace(Some(landed));
         };
-        let request_time = self.clock.unix_millis();
-        let response = match wanted.upstream.open(self.ask(wanted)).await {
+        let mut request_time = self.clock.unix_millis();
+        let mut opened = wanted.upstream.open(self.ask(wanted)).await;
+        if let (Ok(response), Some(stale)) = (&opened, &wanted.stale)
+            && response.status == StatusCode::NOT_MODIFIED
+        {
+            let head = stale.freshened(&response.headers, (request_time, self.clock.unix_millis()));
+            if !(head.control.no_store || head.control.private) {
+                let head = Arc::new(head);
+                self.store().put_head(&wanted.key, head.clone()).await;
+                leaving.now();
+                return land(self.confirmed(wanted, head));
+            }
+            // Unchanged, and not for everybody any more: asked for as if it had never been here.
+            self.store().remove_head(&wanted.key).await;
+            request_time = self.clock.unix_millis();
+            opened = wanted.upstream.open(Ask { validate: None, ..self.ask(wanted) }).await;
+        }
+        let response = match opened {
             Ok(response) => response,
             Err(error) => {
                 leaving.now();
@@ -168,6 +193,20 @@ impl Fills {
             }
         };
         self.land_object(wanted, response, landing, times, leader, leaving, land).await;
+    }
+
+    /// The stored response is still good.
+    fn confirmed(&self, wanted: &Wanted, head: Arc<Head>) -> Landed {
+        let vary = VarySpec::of(&head.fields);
+        Landed::Object(Arc::new(LandedObject {
+            key: wanted.key.clone(),
+            selection: vary.select(&*wanted.headers),
+            vary,
+            head,
+            transfer: None,
+            status: StatusCode::NOT_MODIFIED,
+            validated: true,
+        }))
     }
 
     /// The question, with the range widened to whole blocks.
