@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::{oneshot, watch};
 
-use super::{Ask, Attachment, Error, Extent, Fills, FlightKey, Opened, Pace, Subject, Transfer, Upstream};
+use super::{Ask, Attachment, Extent, Fills, FlightKey, Opened, Pace, Subject, Transfer, Upstream};
 use crate::{
     cache::{
         Content, Head, Incarnation, Key,
@@ -164,21 +164,6 @@ impl Fills {
             }
         };
         let times = (request_time, self.clock.unix_millis());
-        if let (StatusCode::NOT_MODIFIED, Some(stale)) = (response.status, &wanted.stale) {
-            let head = Arc::new(stale.freshened(&response.headers, times));
-            self.store().put_head(&wanted.key, head.clone()).await;
-            leaving.now();
-            let selected = VarySpec::of(&head.fields);
-            return land(Landed::Object(Arc::new(LandedObject {
-                key: wanted.key.clone(),
-                selection: selected.select(&*wanted.headers),
-                vary: selected,
-                head,
-                transfer: None,
-                status: response.status,
-                validated: true,
-            })));
-        }
         let landing = match self.judge(wanted, &response) {
             Ok(landing) => landing,
             Err(refusal) => {
@@ -334,15 +319,10 @@ impl Fills {
         }
         land(object(Some(transfer.clone())));
         let opened = Opened::new(response.body, offset, None);
-        let result = transfer.run(&self.context, Some(opened)).await;
+        let result = transfer.run(&self.context, Some(opened), self.drop_head(&key, incarnation)).await;
         match result {
             Ok(()) => self.complete(&key, &head, &transfer, early).await,
-            Err(error) => {
-                tracing::warn!(key = key.text(), "fill failed: {error}");
-                if early && matches!(error, Error::Changed) {
-                    self.store().remove_head(&key).await;
-                }
-            }
+            Err(error) => tracing::warn!(key = key.text(), "fill failed: {error}"),
         }
         self.forget(&transfer);
         drop(leaving);
