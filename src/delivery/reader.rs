@@ -121,7 +121,7 @@ impl Reader {
                     }
                 }
                 Some(Cover::Stored) | None => {
-                    self.fills.drop_head(&self.object, incarnation).await;
+                    self.fills.drop_head(&self.object.key, incarnation).await;
                     return Err(Error::NotResumable);
                 }
             }

@@ -123,9 +123,8 @@ impl Core {
             Verdict::Fresh => (Outcome::Hit, Reason::Fresh),
             Verdict::StaleAccepted => (Outcome::Stale, Reason::StaleAccepted),
             Verdict::StaleWhileRevalidate => {
-                // Detached: the boarding is dropped, the flight goes on.
                 let background = Query { range: None, ..query.clone() };
-                self.fills.board(self.wanted(&background, key.clone(), Some(head.clone())));
+                self.fills.refresh(self.wanted(&background, key.clone(), Some(head.clone())));
                 (Outcome::Stale, Reason::StaleWhileRevalidate)
             }
             Verdict::RequestWantsValidation => return Err((Some(head), Reason::RequestNoCache)),

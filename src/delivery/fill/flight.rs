@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::{oneshot, watch};
 
-use super::{Ask, Attachment, Error, Extent, Fills, FlightKey, Opened, Pace, Subject, Transfer, Upstream};
+use super::{Ask, Attachment, Extent, Fills, FlightKey, Opened, Pace, Subject, Transfer, Upstream};
 use crate::{
     cache::{
         Content, Head, Incarnation, Key,
@@ -120,6 +120,15 @@ impl Fills {
         Boarding { landed, leader: Some(follow) }
     }
 
+    /// Starts a flight for this key that nobody waits for, unless there is one.
+    pub fn refresh(self: &Arc<Self>, wanted: Wanted) {
+        let flight_key = FlightKey { key: wanted.key.hash(), head_only: wanted.method == Method::HEAD };
+        let under_way = self.flights.lock().contains_key(&flight_key);
+        if !under_way {
+            self.board(wanted);
+        }
+    }
+
     async fn fly(
         self: &Arc<Self>,
         wanted: &Wanted,
@@ -130,8 +139,24 @@ impl Fills {
         let land = |landed| {
             flight.landed.send_replace(Some(landed));
         };
-        let request_time = self.clock.unix_millis();
-        let response = match wanted.upstream.open(self.ask(wanted)).await {
+        let mut request_time = self.clock.unix_millis();
+        let mut opened = wanted.upstream.open(self.ask(wanted)).await;
+        if let (Ok(response), Some(stale)) = (&opened, &wanted.stale)
+            && response.status == StatusCode::NOT_MODIFIED
+        {
+            let head = stale.freshened(&response.headers, (request_time, self.clock.unix_millis()));
+            if !(head.control.no_store || head.control.private) {
+                let head = Arc::new(head);
+                self.store().put_head(&wanted.key, head.clone()).await;
+                leaving.now();
+                return land(self.confirmed(wanted, head));
+            }
+            // Unchanged, and not for everybody any more: asked for as if it had never been here.
+            self.store().remove_head(&wanted.key).await;
+            request_time = self.clock.unix_millis();
+            opened = wanted.upstream.open(Ask { validate: None, ..self.ask(wanted) }).await;
+        }
+        let response = match opened {
             Ok(response) => response,
             Err(error) => {
                 leaving.now();
@@ -139,21 +164,6 @@ impl Fills {
             }
         };
         let times = (request_time, self.clock.unix_millis());
-        if let (StatusCode::NOT_MODIFIED, Some(stale)) = (response.status, &wanted.stale) {
-            let head = Arc::new(stale.freshened(&response.headers, times));
-            self.store().put_head(&wanted.key, head.clone()).await;
-            leaving.now();
-            let selected = VarySpec::of(&head.fields);
-            return land(Landed::Object(Arc::new(LandedObject {
-                key: wanted.key.clone(),
-                selection: selected.select(&*wanted.headers),
-                vary: selected,
-                head,
-                transfer: None,
-                status: response.status,
-                validated: true,
-            })));
-        }
         let landing = match self.judge(wanted, &response) {
             Ok(landing) => landing,
             Err(refusal) => {
@@ -168,6 +178,20 @@ impl Fills {
             }
         };
         self.land_object(wanted, response, landing, times, leader, leaving, land).await;
+    }
+
+    /// The stored response is still good.
+    fn confirmed(&self, wanted: &Wanted, head: Arc<Head>) -> Landed {
+        let vary = VarySpec::of(&head.fields);
+        Landed::Object(Arc::new(LandedObject {
+            key: wanted.key.clone(),
+            selection: vary.select(&*wanted.headers),
+            vary,
+            head,
+            transfer: None,
+            status: StatusCode::NOT_MODIFIED,
+            validated: true,
+        }))
     }
 
     /// The question, with the range widened to whole blocks.
@@ -295,15 +319,10 @@ impl Fills {
         }
         land(object(Some(transfer.clone())));
         let opened = Opened::new(response.body, offset, None);
-        let result = transfer.run(&self.context, Some(opened)).await;
+        let result = transfer.run(&self.context, Some(opened), self.drop_head(&key, incarnation)).await;
         match result {
             Ok(()) => self.complete(&key, &head, &transfer, early).await,
-            Err(error) => {
-                tracing::warn!(key = key.text(), "fill failed: {error}");
-                if early && matches!(error, Error::Changed) {
-                    self.store().remove_head(&key).await;
-                }
-            }
+            Err(error) => tracing::warn!(key = key.text(), "fill failed: {error}"),
         }
         self.forget(&transfer);
         drop(leaving);

@@ -20,7 +20,6 @@ use crate::{
 };
 
 mod flight;
-mod held;
 mod transfer;
 mod upstream;
 
@@ -180,18 +179,14 @@ impl Fills {
         let object = object.clone();
         self.tasks.spawn("fill", async move {
             fills.in_flight.inc();
-            let result = transfer.run(&fills.context, None).await;
+            let forget = fills.drop_head(&object.key, incarnation);
+            let result = transfer.run(&fills.context, None, forget).await;
             fills.forget(&transfer);
-            fills.in_flight.dec();
             match result {
                 Ok(()) => fills.inline(&object, &transfer).await,
-                Err(error) => {
-                    tracing::warn!(key = object.key.text(), "fill of a part failed: {error}");
-                    if matches!(error, Error::Changed) {
-                        fills.drop_head(&object, incarnation).await;
-                    }
-                }
+                Err(error) => tracing::warn!(key = object.key.text(), "fill of a part failed: {error}"),
             }
+            fills.in_flight.dec();
         });
         Some(Cover::Transfer(attachment))
     }
@@ -205,11 +200,11 @@ impl Fills {
     }
 
     /// Forgets a head that cannot be served from any more, unless it has been replaced already.
-    pub async fn drop_head(&self, object: &Object, incarnation: Incarnation) {
-        if let Some(crate::cache::Found::Head(head)) = self.store().find(&object.key).await
+    pub async fn drop_head(&self, key: &Key, incarnation: Incarnation) {
+        if let Some(crate::cache::Found::Head(head)) = self.store().find(key).await
             && matches!(head.content, Content::Blocks { incarnation: current, .. } if current == incarnation)
         {
-            self.store().remove_head(&object.key).await;
+            self.store().remove_head(key).await;
         }
     }
 

@@ -312,3 +312,24 @@ async fn a_304_never_gives_stored_bytes_another_validator() {
     assert_eq!((whole.status, whole.field("etag")), (200, "\"2\""));
     assert!(whole.is_pattern(2, 0..4 * BLOCK));
 }
+
+/// The bytes are the same, but they are not for everybody any more.
+#[tokio::test]
+async fn a_304_can_take_the_permission_back() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    for control in ["private", "no-store"] {
+        let path = format!("/{control}");
+        origin.on(&path, Answer::ok("x").etag("\"1\"").cache_control("max-age=60"));
+        edge.get(&path).await;
+        edge.advance(61);
+        origin.on(&path, Answer::ok("x").etag("\"1\"").cache_control(control));
+        for _ in 0..2 {
+            let reply = edge.get(&path).await;
+            assert_eq!(reply.told(), (200, "BYPASS", "x".to_owned()), "{control}");
+            assert_eq!(reply.field("cache-control"), control, "{control}");
+        }
+        origin.on(&path, Answer::hang_up());
+        assert_eq!(edge.get(&path).await.status, 502, "{control}");
+    }
+}

@@ -26,6 +26,7 @@ async fn while_revalidating_the_stale_answer_is_served_at_once() {
     }
     gate.arrived(1).await;
     assert_eq!(origin.hits("/x"), 2);
+    assert_eq!(edge.metric("millrace_collapsed_requests_total", &[]).await, 0, "nobody waits");
     assert_eq!(origin.requests("/x")[1].header("if-none-match"), "\"old\"");
     gate.release();
     edge.settled().await;

@@ -1,0 +1,50 @@
+//! A body on its way from an upstream, cut where blocks end.
+
+use bytes::{Buf, Bytes};
+use futures_util::StreamExt;
+use millrace_kit::metrics::IntCounter;
+
+use crate::origin;
+
+/// An upstream body, and the offset of its next byte.
+pub struct Opened {
+    pub body: origin::Body,
+    pub offset: u64,
+    /// Where it ends, when no more was asked for.
+    pub end: Option<u64>,
+    /// What has come of it and was not taken yet; `offset` is where it begins.
+    pub rest: Bytes,
+}
+
+impl Opened {
+    pub fn new(body: origin::Body, offset: u64, end: Option<u64>) -> Self {
+        Self { body, offset, end, rest: Bytes::new() }
+    }
+
+    /// The next bytes at `position`, no further than to the end of its block, so that each block is an occasion to
+    /// look up. Empty while the body is still before the position.
+    pub(super) async fn piece(
+        &mut self,
+        position: u64,
+        block_size: u64,
+        end: Option<u64>,
+        received: &IntCounter,
+    ) -> Option<Result<Bytes, origin::Error>> {
+        if self.rest.is_empty() {
+            match self.body.next().await? {
+                Ok(chunk) => {
+                    received.inc_by(chunk.len() as u64);
+                    self.rest = chunk;
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let before = position.saturating_sub(self.offset).min(self.rest.len() as u64);
+        self.rest.advance(before as usize);
+        let block_end = (position / block_size + 1) * block_size;
+        let room = end.map_or(block_end, |end| block_end.min(end)) - position;
+        let piece = self.rest.split_to(self.rest.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+        self.offset += before + piece.len() as u64;
+        Some(Ok(piece))
+    }
+}

@@ -1,0 +1,268 @@
+//! The writing side of a transfer: asks the upstream, again where it broke, and turns what comes into blocks.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{
+    super::{Ask, Error, Extent, upstream::same_version},
+    Context, Limits, Opened, Pace, State, Transfer,
+};
+use crate::{cache::Store, delivery::range::Spec};
+
+/// A stretch of stored blocks at least this long is skipped rather than transferred again.
+const SKIP_BLOCKS: u64 = 4;
+
+/// How far a transfer of an object that the tiers cannot keep runs ahead of its foremost reader; two blocks if they are
+/// larger. Each such transfer holds as much.
+const LEAD: u64 = 1 << 20;
+
+/// How far ahead stored blocks are looked for before an upstream is asked.
+const LOOK_BLOCKS: u64 = 256;
+
+impl Transfer {
+    /// Receives until the end of the stretch, an error, or until nobody wants more. When the object has changed,
+    /// `forget` comes before readers are told, so that they do not find the old version again.
+    pub async fn run(
+        &self,
+        context: &Context,
+        first: Option<Opened>,
+        forget: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
+        let result = self.receive(context, first).await;
+        if matches!(result, Err(Error::Changed)) {
+            forget.await;
+        }
+        let state = match &result {
+            Ok(()) => State::Done,
+            Err(error) => State::Failed(error.clone()),
+        };
+        self.shared.lock().state = state;
+        let _ = self.progress.send(());
+        result
+    }
+
+    async fn receive(&self, context: &Context, first: Option<Opened>) -> Result<(), Error> {
+        let block_size = u64::from(self.subject.block_size);
+        let mut opened = first;
+        let mut resumes = 0;
+        let bytes_get_lost = !context.store.keeps(self.subject.length);
+        let mut lead = match (self.pace, bytes_get_lost) {
+            (_, true) => Some(LEAD.max(2 * block_size)),
+            (Pace::Demand, false) => Some(context.limits.read_ahead),
+            (Pace::Whole, false) => None,
+        };
+        let keep = if bytes_get_lost { lead.unwrap_or(0) + block_size } else { 0 };
+        loop {
+            let (position, end) = self.reach();
+            if end.is_some_and(|end| position >= end) {
+                let excess = opened.is_some_and(|source| !source.rest.is_empty());
+                return match excess && end == self.subject.length {
+                    true => Err(Error::TooLong),
+                    false => Ok(()),
+                };
+            }
+            if position.is_multiple_of(block_size) {
+                if !self.wanted(&context.limits, position, &mut lead, &mut opened).await {
+                    return Ok(());
+                }
+                let next = self.next_missing(&context.store, position);
+                let worth_it =
+                    next >= position + SKIP_BLOCKS * block_size || opened.is_none() || Some(next) == end;
+                let possible = self.subject.validator.is_some() || Some(next) == end;
+                if next > position && worth_it && possible {
+                    opened = None;
+                    self.skip_to(next);
+                    continue;
+                }
+            }
+            let mut source = match opened.take() {
+                Some(source) => source,
+                None => {
+                    let stop = end.map(|end| self.last_missing(&context.store, position, end));
+                    self.open(position, stop).await?
+                }
+            };
+            let piece = source.piece(position, block_size, end, &context.received);
+            let broken = match piece.await {
+                Some(Ok(piece)) => {
+                    self.accept(&context.store, piece, keep).await;
+                    opened = Some(source);
+                    continue;
+                }
+                None if source.end == Some(position) => continue,
+                None if end.is_none() => {
+                    self.finish_at(&context.store, position).await;
+                    return Ok(());
+                }
+                None => Error::Truncated,
+                Some(Err(error)) => Error::Origin(error),
+            };
+            resumes += 1;
+            if self.subject.validator.is_none() || end.is_none() || resumes > context.limits.resumes {
+                return Err(broken);
+            }
+            tracing::warn!(position, "resuming a broken transfer: {broken}");
+            context.resumes.inc();
+        }
+    }
+
+    /// Asks the upstream for `position..end` of the same version.
+    async fn open(&self, position: u64, end: Option<u64>) -> Result<Opened, Error> {
+        let Some(validator) = &self.subject.validator else { return Err(Error::NotResumable) };
+        let range = match end {
+            Some(end) => Spec::FromTo(position, end - 1),
+            None => Spec::From(position),
+        };
+        let ask = Ask {
+            range: Some(range),
+            if_range: Some(validator.clone()),
+            ..Ask::get(self.subject.headers.clone())
+        };
+        let response = self.subject.upstream.open(ask).await.map_err(Error::Origin)?;
+        let ours = same_version(&response.headers, validator);
+        match Extent::of(&response) {
+            _ if response.status.is_server_error() => {
+                Err(Error::Refused { origin: response.origin, status: response.status })
+            }
+            Extent::Part { range, length }
+                if ours && range.start == position && self.subject.length == Some(length) =>
+            {
+                Ok(Opened::new(response.body, position, end))
+            }
+            // The upstream does not do ranges: what we have is skipped.
+            Extent::Whole { length }
+                if ours
+                    && response.status == StatusCode::OK
+                    && length.is_none_or(|length| self.subject.length == Some(length)) =>
+            {
+                Ok(Opened::new(response.body, 0, None))
+            }
+            _ => Err(Error::Changed),
+        }
+    }
+
+    /// Waits while readers are further behind than the `lead`. False when nobody wants more.
+    async fn wanted(
+        &self,
+        limits: &Limits,
+        position: u64,
+        lead: &mut Option<u64>,
+        opened: &mut Option<Opened>,
+    ) -> bool {
+        loop {
+            if self.readers.load(Ordering::Relaxed) == 0 && position > self.start {
+                let (_, end) = self.reach();
+                // Without a known end, what came so far stands for what may yet come.
+                let remaining = end.map_or(position, |end| end - position);
+                return self.pace == Pace::Whole && remaining <= limits.finish;
+            }
+            let ahead = position.saturating_sub(self.frontier.load(Ordering::Relaxed));
+            if lead.is_none_or(|lead| ahead < lead) {
+                return true;
+            }
+            let changed = self.demand.notified();
+            if opened.is_none() {
+                changed.await;
+            } else if tokio::time::timeout(limits.idle, changed).await.is_err() {
+                match self.is_repeatable() {
+                    true => *opened = None,
+                    false => *lead = None,
+                }
+            }
+        }
+    }
+
+    /// The first block boundary at or after `position` whose block is not stored.
+    fn next_missing(&self, store: &Store, position: u64) -> u64 {
+        let block_size = u64::from(self.subject.block_size);
+        let (_, end) = self.reach();
+        let mut next = position;
+        while end.is_some_and(|end| next < end)
+            && store.has_block(self.subject.incarnation, (next / block_size) as u32)
+        {
+            next += block_size;
+        }
+        end.map_or(next, |end| next.min(end))
+    }
+
+    /// Where to stop asking: before a stretch of stored blocks that is worth skipping, and behind the last block
+    /// that is missing.
+    fn last_missing(&self, store: &Store, position: u64, end: u64) -> u64 {
+        let block_size = u64::from(self.subject.block_size);
+        let mut missing = position;
+        let mut next = position / block_size * block_size;
+        while next < end {
+            if next >= position + LOOK_BLOCKS * block_size {
+                return end;
+            }
+            if store.has_block(self.subject.incarnation, (next / block_size) as u32) {
+                if next >= missing + (SKIP_BLOCKS - 1) * block_size {
+                    break;
+                }
+            } else {
+                missing = next + block_size;
+            }
+            next += block_size;
+        }
+        // The block at the position is wanted in any case.
+        missing.max((position / block_size + 1) * block_size).min(end)
+    }
+
+    fn skip_to(&self, position: u64) {
+        let mut shared = self.shared.lock();
+        shared.held.clear();
+        shared.position = position;
+        drop(shared);
+        let _ = self.progress.send(());
+    }
+
+    /// Adds bytes at the position, at most up to the end of the block; stores the block that they complete, and holds
+    /// `keep` bytes before it.
+    async fn accept(&self, store: &Store, piece: Bytes, keep: u64) {
+        if piece.is_empty() {
+            return;
+        }
+        let block_size = u64::from(self.subject.block_size);
+        let completed = {
+            let mut shared = self.shared.lock();
+            let start = shared.position;
+            if start.is_multiple_of(block_size) {
+                // The block before is stored; readers that still want it find it there.
+                shared.held.drop_before(start, keep);
+            }
+            shared.position += piece.len() as u64;
+            shared.held.push(start, piece);
+            let boundary = shared.position.is_multiple_of(block_size) || Some(shared.position) == shared.end;
+            boundary.then(|| shared.complete_block(block_size))
+        };
+        let _ = self.progress.send(());
+        if let Some((index, block)) = completed {
+            self.store_block(store, index, block).await;
+        }
+    }
+
+    /// The upstream ended a body of unknown length.
+    async fn finish_at(&self, store: &Store, position: u64) {
+        let last = {
+            let mut shared = self.shared.lock();
+            shared.end = Some(position);
+            (!position.is_multiple_of(u64::from(self.subject.block_size)))
+                .then(|| shared.complete_block(u64::from(self.subject.block_size)))
+        };
+        if let Some((index, block)) = last {
+            self.store_block(store, index, block).await;
+        }
+    }
+
+    /// An object of one block is stored inline with its head, by whoever owns the head.
+    async fn store_block(&self, store: &Store, index: u64, block: Bytes) {
+        let (_, end) = self.reach();
+        let length = self.subject.length.or(end);
+        if length.is_some_and(|length| length <= u64::from(self.subject.block_size)) {
+            return;
+        }
+        store.put_block(self.subject.incarnation, index as u32, block).await;
+    }
+}
