@@ -22,8 +22,9 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  const codes = await fleet?.stop();
-  assert.deepEqual(codes?.filter((code) => code !== 0), [], 'every process ends with 0 when told to stop');
+  if (!fleet) return; // It did not start; `before` has said why.
+  const codes = await fleet.stop();
+  assert.deepEqual(codes.filter((code) => code !== 0), [], 'every process ends with 0 when told to stop');
 });
 
 beforeEach(async () => {

@@ -89,7 +89,8 @@ export async function startFleet() {
     const [site, admin] = await server.ready;
 
     const sidecar = start(join(binaries, 'millrace-sidecar'),
-      ['serve', '--listen', '127.0.0.1:0', '--target', admin], [/^.*\blistening on (http:\/\/\S+)/m]);
+      ['serve', '--listen', '127.0.0.1:0', '--target', admin, '--data-dir', join(scratch, 'sidecar')],
+      [/^dashboard on (http:\/\/\S+)/m]);
     started.push(sidecar);
     const [dashboard] = await sidecar.ready;
 
