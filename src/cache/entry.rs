@@ -6,7 +6,7 @@ use bytes::Bytes;
 use foyer::{Code, Error, ErrorKind};
 use http::StatusCode;
 
-use super::{Content, Fields, Freshness, Head, control::ResponseControl, vary::VarySpec};
+use super::{Content, Fields, Freshness, Head, Key, control::ResponseControl, vary::VarySpec};
 
 /// Names the blocks of one version of one object, so that blocks of different versions never mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,11 +34,28 @@ pub(super) struct EntryKey {
 
 pub(super) const HEAD: u32 = u32::MAX;
 
+/// The variants of a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variants {
+    /// Text of the resource's key.
+    pub(super) key: Box<str>,
+    /// The fields that choose among them.
+    pub spec: VarySpec,
+    /// Part of each variant's key: variants from before an invalidation are not found again.
+    pub(super) stamp: u64,
+}
+
+impl Variants {
+    pub fn new(key: &Key, spec: VarySpec) -> Self {
+        Self { key: key.text().into(), spec, stamp: fastrand::u64(..) }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum Entry {
     Head(std::sync::Arc<Head>),
     /// Several variants: the fields that choose among them.
-    Variants(std::sync::Arc<(Box<str>, VarySpec)>),
+    Variants(std::sync::Arc<Variants>),
     Block(Bytes),
     /// What was here is not to be found any more. foyer's own removal does not reach a write that is under way, and
     /// is forgotten at a restart; a newer entry is not.
@@ -46,6 +63,13 @@ pub(super) enum Entry {
 }
 
 impl Entry {
+    pub(super) fn block(&self) -> Option<Bytes> {
+        match self {
+            Self::Block(bytes) => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
     pub(super) fn weight(&self) -> usize {
         /// The tier's own bookkeeping per entry, measured roughly.
         const OVERHEAD: usize = 160;
@@ -53,7 +77,8 @@ impl Entry {
             + match self {
                 Self::Head(head) => head.weight(),
                 Self::Variants(variants) => {
-                    variants.0.len() + variants.1.names().iter().map(|name| name.len() + 16).sum::<usize>()
+                    variants.key.len()
+                        + variants.spec.names().iter().map(|name| name.len() + 16).sum::<usize>()
                 }
                 Self::Block(bytes) => bytes.len(),
                 Self::Gone => 0,
@@ -78,7 +103,7 @@ impl Code for EntryKey {
 
 // Changing the layout changes these tags, so that entries of another version are misses, not garbage.
 const TAG_HEAD: u8 = 1;
-const TAG_VARIANTS: u8 = 2;
+const TAG_VARIANTS: u8 = 5;
 const TAG_BLOCK: u8 = 3;
 const TAG_GONE: u8 = 4;
 const CONTENT_INLINE: u8 = 0;
@@ -96,9 +121,10 @@ impl Code for Entry {
             }
             Self::Variants(variants) => {
                 put(writer, &[TAG_VARIANTS])?;
-                put_chunk(writer, variants.0.as_bytes())?;
-                put(writer, &(variants.1.names().len() as u64).to_le_bytes())?;
-                variants.1.names().iter().try_for_each(|name| put_chunk(writer, name.as_bytes()))
+                put_chunk(writer, variants.key.as_bytes())?;
+                put(writer, &variants.stamp.to_le_bytes())?;
+                put(writer, &(variants.spec.names().len() as u64).to_le_bytes())?;
+                variants.spec.names().iter().try_for_each(|name| put_chunk(writer, name.as_bytes()))
             }
             Self::Block(bytes) => {
                 put(writer, &[TAG_BLOCK])?;
@@ -113,12 +139,14 @@ impl Code for Entry {
             TAG_HEAD => Ok(Self::Head(decode_head(reader)?.into())),
             TAG_VARIANTS => {
                 let key = take_text(reader)?;
+                let stamp = u64::from_le_bytes(take(reader)?);
                 let count = u64::from_le_bytes(take(reader)?);
                 if count > super::vary::MAX_FIELDS as u64 {
                     return Err(malformed("too many vary fields"));
                 }
                 let names = (0..count).map(|_| take_text(reader)).collect::<foyer::Result<_>>()?;
-                Ok(Self::Variants((key, VarySpec::from_names(names)).into()))
+                let spec = VarySpec::from_names(names);
+                Ok(Self::Variants(Variants { key, spec, stamp }.into()))
             }
             TAG_BLOCK => Ok(Self::Block(take_chunk(reader)?)),
             TAG_GONE => Ok(Self::Gone),
@@ -223,6 +251,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::cache::KeySeed;
 
     fn round_trip(entry: &Entry) -> Entry {
         let mut encoded = Vec::new();
@@ -252,10 +281,11 @@ mod tests {
     #[test]
     fn variants_and_blocks_survive_the_disk() {
         let spec = VarySpec::from_names(vec!["accept".into(), "x".into()]);
-        let Entry::Variants(back) = round_trip(&Entry::Variants(("/a".into(), spec.clone()).into())) else {
+        let variants = Variants::new(&Key::new("/a", KeySeed(1)), spec);
+        let Entry::Variants(back) = round_trip(&Entry::Variants(variants.clone().into())) else {
             panic!("not variants")
         };
-        assert_eq!(back.1, spec);
+        assert_eq!(*back, variants);
         let Entry::Block(back) = round_trip(&Entry::Block(Bytes::from_static(b"xyz"))) else {
             panic!("not a block")
         };

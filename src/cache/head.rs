@@ -53,11 +53,13 @@ impl Head {
     }
 
     /// The same object after a 304 (RFC 9111 §4.3.4): its fields replace the stored ones of the same name. Validators
-    /// stay: they name the bytes that are stored, whatever the origin has by now.
+    /// stay: they name the bytes that are stored, whatever the origin has by now. A cookie is for the one who asked.
     pub fn freshened(&self, not_modified: &HeaderMap, times: (UnixMillis, UnixMillis)) -> Self {
         let mut headers = self.fields.to_header_map();
+        // Of the old answer; ours has come now, when it does not say otherwise.
+        headers.remove(header::DATE);
         for name in not_modified.keys() {
-            let of_the_bytes = matches!(
+            let kept = matches!(
                 *name,
                 header::CONTENT_LENGTH
                     | header::CONTENT_ENCODING
@@ -65,8 +67,9 @@ impl Head {
                     | header::CONTENT_RANGE
                     | header::ETAG
                     | header::LAST_MODIFIED
+                    | header::SET_COOKIE
             );
-            if of_the_bytes {
+            if kept {
                 continue;
             }
             headers.remove(name);
@@ -137,20 +140,26 @@ mod tests {
 
     #[test]
     fn not_modified_replaces_fields_but_not_metadata_of_the_body() {
-        let old = head(&[("cache-control", "max-age=1"), ("x-old", "1"), ("content-type", "image/png")]);
+        let old = head(&[
+            ("date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+            ("cache-control", "max-age=1"),
+            ("x-old", "1"),
+            ("content-type", "image/png"),
+        ]);
         let answer = headers(&[
             ("cache-control", "max-age=60"),
             ("content-type", "text/html"),
             ("etag", "\"other\""),
+            ("set-cookie", "session=1"),
             ("x-new", "2"),
         ]);
-        let new = old.freshened(&answer, (9, 10));
-        assert_eq!(new.fields.first("etag"), None);
+        let new = old.freshened(&answer, (90_000, 90_000));
+        assert_eq!((new.fields.first("etag"), new.fields.first("set-cookie")), (None, None));
         assert_eq!(new.fields.first("content-type"), Some(&b"image/png"[..]));
         assert_eq!(new.fields.first("x-old"), Some(&b"1"[..]));
         assert_eq!(new.fields.first("x-new"), Some(&b"2"[..]));
         assert_eq!(new.freshness.lifetime, 60_000);
-        assert_eq!(new.freshness.response_time, 10);
+        assert_eq!((new.freshness.response_time, new.freshness.initial_age), (90_000, 0));
         assert_eq!(new.content, old.content);
     }
 }

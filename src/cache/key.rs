@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
+use super::Variants;
+
 /// Secret of one cache directory: keeps strangers from choosing keys that collide in the hash. Collisions are
 /// harmless (a head carries its full key), only slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,17 +26,18 @@ impl Key {
     }
 
     /// The key of the variant that `selection` (see `VarySpec::select`) picks.
-    pub fn variant(&self, selection: &str, seed: KeySeed) -> Self {
+    pub fn variant(&self, variants: &Variants, selection: &str, seed: KeySeed) -> Self {
         // A line break cannot occur in a key's own text, so variants never meet resources.
-        Self::new(format!("{}\n{selection}", self.text), seed)
+        Self::new(format!("{}\n{:x}\n{selection}", self.text, variants.stamp), seed)
     }
 
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    pub fn shared_text(&self) -> &Arc<str> {
-        &self.text
+    /// For logs: a query may carry a signature.
+    pub fn path(&self) -> &str {
+        self.text.split(['?', '\n']).next().unwrap_or_default()
     }
 
     pub fn hash(&self) -> u128 {
@@ -51,6 +54,7 @@ impl fmt::Debug for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::vary::VarySpec;
 
     #[test]
     fn equal_texts_are_equal_keys_and_seeds_separate() {
@@ -61,8 +65,13 @@ mod tests {
 
     #[test]
     fn variants_differ_from_their_resource() {
-        let key = Key::new("/a", KeySeed(1));
-        assert_ne!(key.variant("", KeySeed(1)), key);
-        assert_ne!(key.variant("accept=x\n", KeySeed(1)), key.variant("accept=y\n", KeySeed(1)));
+        let seed = KeySeed(1);
+        let key = Key::new("/a", seed);
+        let [before, after] =
+            [1, 2].map(|stamp| Variants { stamp, ..Variants::new(&key, VarySpec::default()) });
+        let variant = |variants, selection| key.variant(variants, selection, seed);
+        assert_ne!(variant(&before, ""), key);
+        assert_ne!(variant(&before, "accept=x\n"), variant(&before, "accept=y\n"));
+        assert_ne!(variant(&before, "accept=x\n"), variant(&after, "accept=x\n"));
     }
 }

@@ -15,7 +15,7 @@ mod store;
 pub mod validator;
 pub mod vary;
 
-pub use entry::Incarnation;
+pub use entry::{Incarnation, Variants};
 pub use fields::{FieldLines, Fields};
 pub use freshness::Freshness;
 pub use head::{Content, Head};

@@ -46,7 +46,7 @@ impl Upstream for OriginUpstream {
 impl OriginUpstream {
     fn request(&self, ask: &Ask) -> origin::Request {
         let mut request = origin::Request::new(ask.method.clone(), self.target.clone());
-        request.headers = forwarded_fields(&ask.headers);
+        request.headers = asked_fields(&ask.headers);
         ask.add_to(&mut request.headers);
         request
     }
@@ -56,18 +56,17 @@ fn is_unasked(ask: &Ask, answer: &origin::Response) -> bool {
     answer.status == StatusCode::NOT_MODIFIED && !ask.is_conditional()
 }
 
-/// Fields that never go to an origin: what the cache asks for itself, what speaks of this connection only, and what
-/// a client could use to make an origin answer something that is then stored for others.
-const WITHHELD: [HeaderName; 10] = [
-    header::HOST,
+/// Fields that never go to an origin: what speaks of this connection only, and what a client could use to make an origin
+/// answer something that is then stored for others.
+const WITHHELD: [HeaderName; 3] = [header::HOST, header::EXPECT, header::FORWARDED];
+/// The cache asks its own conditions, and judges the client's itself.
+const JUDGED_HERE: [HeaderName; 7] = [
     header::RANGE,
     header::IF_RANGE,
     header::IF_MATCH,
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
-    header::EXPECT,
-    header::FORWARDED,
     header::CONTENT_LENGTH,
 ];
 const UNTRUSTED: [&str; 10] = [
@@ -86,7 +85,16 @@ const UNTRUSTED: [&str; 10] = [
 /// The name by which we appear in `Via`.
 pub const VIA: &str = "1.1 millrace";
 
-/// What of a client's end-to-end fields an origin gets to see, in the client's order.
+/// What of a client's end-to-end fields an origin gets to see of a request that the cache makes for it.
+fn asked_fields(client: &HeaderMap) -> HeaderMap {
+    let mut fields = forwarded_fields(client);
+    for name in &JUDGED_HERE {
+        fields.remove(name);
+    }
+    fields
+}
+
+/// The same of a request that the cache only passes on: its conditions are the origin's to judge.
 pub fn forwarded_fields(client: &HeaderMap) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(client.len() + 1);
     for (name, value) in client {
@@ -110,10 +118,12 @@ mod tests {
         }
         client.insert("req-num", HeaderValue::from_static("1"));
         client.insert("via", HeaderValue::from_static("1.1 other"));
-        let fields = forwarded_fields(&client);
-        let mut names: Vec<_> =
-            fields.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-        names.sort_unstable();
-        assert_eq!(names, [("req-num", "1"), ("via", VIA), ("via", "1.1 other")]);
+        let names = |fields: &HeaderMap| {
+            let mut names: Vec<_> = fields.iter().map(|(name, _)| name.as_str().to_owned()).collect();
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(names(&asked_fields(&client)), ["req-num", "via", "via"]);
+        assert_eq!(names(&forwarded_fields(&client)), ["if-none-match", "range", "req-num", "via", "via"]);
     }
 }

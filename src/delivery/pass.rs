@@ -39,7 +39,7 @@ pub fn pass(
         }
     }
     if request.method == Method::HEAD {
-        let length = match query.upstream.answers_head() {
+        let length = match query.upstream.is_selective() {
             true => fill::declared_length(&headers),
             false => response.content_length,
         };

@@ -101,10 +101,11 @@ impl Delivery {
         let ttl = Some(head.freshness.ttl(now).div_euclid(1000));
         let served = Served { ttl, ..Served::new(Outcome::Hit, Reason::Fresh) };
         let response = respond_inline(request, &head, served, now)?;
+        self.store().count_hit();
         Some(Answer { route: plan.route, response })
     }
 
-    /// `body` is given for methods that have one.
+    /// `body` is given for requests that have one.
     pub async fn answer(&self, request: &Request, body: Option<RequestBody>) -> Answer {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Answer { route: Route::Asset, response: self.forward(request, body).await };
@@ -143,6 +144,11 @@ impl Delivery {
                 Resolved::Failed { error, served } => return failed(&error, served),
                 Resolved::NotCached { served } => {
                     return Response::problem(StatusCode::GATEWAY_TIMEOUT, "not in the cache", served);
+                }
+                Resolved::Overloaded { served } => {
+                    let detail = "too many requests are waiting for origins";
+                    return Response::problem(StatusCode::SERVICE_UNAVAILABLE, detail, served)
+                        .with(header::RETRY_AFTER, "1");
                 }
             }
         }
@@ -197,7 +203,7 @@ impl Delivery {
                 let succeeded = response.status.is_success() || response.status.is_redirection();
                 if succeeded && request.method != Method::OPTIONS {
                     let key = Key::new(request.target.to_string(), self.store().seed());
-                    self.store().remove_head(&key).await;
+                    self.core.fills.invalidate(&key).await;
                 }
                 let served = Served {
                     forward_status: Some(response.status),

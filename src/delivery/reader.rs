@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
-use super::fill::{Attachment, Cover, Error, Fills, Object, Pace, Taken, Transfer};
+use super::fill::{Attachment, Cover, Error, Fills, NEAR, Object, Pace, Taken, Transfer};
 use crate::cache::{Content, Incarnation};
 
 /// Bytes handed on at once. Small enough that the copy into the connection's write buffer stays in the CPU's
@@ -36,6 +36,8 @@ impl Reader {
         pace: Pace,
         following: Option<&Arc<Transfer>>,
     ) -> Self {
+        let near = NEAR * u64::from(fills.store().block_size());
+        let following = following.filter(|transfer| !transfer.is_far_from(range.start, near));
         let attachment = following.map(Transfer::attach);
         Self { fills, object, offset: range.start, end: Some(range.end), pace, attachment, block: None }
     }
@@ -121,7 +123,7 @@ impl Reader {
                     }
                 }
                 Some(Cover::Stored) | None => {
-                    self.fills.drop_head(&self.object.key, incarnation).await;
+                    self.fills.store().replace_head(&self.object.key, incarnation, None).await;
                     return Err(Error::NotResumable);
                 }
             }

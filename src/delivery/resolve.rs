@@ -8,7 +8,7 @@ use millrace_kit::clock::UnixMillis;
 
 use super::{
     Core,
-    fill::{Ask, Attachment, Boarding, Landed, LandedObject, Leader, Object, Upstream, Wanted},
+    fill::{Ask, Attachment, Boarded, Boarding, Landed, LandedObject, Leader, Object, Upstream, Wanted},
     outcome::{Outcome, Reason, Served},
     range::Spec,
     respond::Available,
@@ -51,6 +51,10 @@ pub enum Resolved {
     NotCached {
         served: Served,
     },
+    /// Too much is under way already.
+    Overloaded {
+        served: Served,
+    },
 }
 
 /// A follower whose variant differs looks again, under the right key; more often than this nobody can need it.
@@ -68,11 +72,10 @@ struct Lookup {
 
 impl Core {
     pub async fn resolve(&self, query: &Query) -> Resolved {
-        let mut last_key = query.key.clone();
         for _ in 0..MAX_ROUNDS {
-            let Lookup { key, head, reason } = self.look_up(query).await;
+            let Lookup { key, head: seen, reason } = self.look_up(query).await;
             let now = self.clock().unix_millis();
-            let (stale, reason) = match head {
+            let (stale, reason) = match seen.clone() {
                 None => (None, reason),
                 Some(head) if !self.fills.is_usable(&head) => (None, Reason::Partial),
                 Some(head) => match self.usable(query, &key, head, now) {
@@ -83,14 +86,23 @@ impl Core {
             if query.control.only_if_cached {
                 return Resolved::NotCached { served: Served::new(Outcome::Error, Reason::OnlyIfCached) };
             }
-            last_key = key.clone();
-            let boarding = self.fills.board(self.wanted(query, key, stale.clone()));
-            if let Some(resolved) = self.disembark(query, boarding, stale, reason).await {
+            if query.control.no_store {
+                // Others have no use for its answer.
+                return self.pass(query, Refusal::RequestNoStore).await;
+            }
+            let resolved = match self.fills.board(self.wanted(query, key, seen, stale.clone())) {
+                Boarded::Boarding(boarding) => self.disembark(query, boarding, stale, reason).await,
+                Boarded::Changed => None,
+                Boarded::Full => Some(self.stale_if_error(query, stale).unwrap_or(Resolved::Overloaded {
+                    served: Served::new(Outcome::Error, Reason::Overloaded),
+                })),
+            };
+            if let Some(resolved) = resolved {
                 return resolved;
             }
         }
         // Variants keep changing under us: ask alone.
-        tracing::debug!(key = last_key.text(), "giving up on sharing a fill");
+        tracing::debug!(path = query.key.path(), "giving up on sharing a fill");
         self.pass(query, Refusal::VaryStar).await
     }
 
@@ -101,8 +113,9 @@ impl Core {
             Some(Found::Head(head)) => {
                 Lookup { key: query.key.clone(), head: Some(head), reason: Reason::Expired }
             }
-            Some(Found::Variants(spec)) => {
-                let key = query.key.variant(&spec.select(&*query.headers), store.seed());
+            Some(Found::Variants(variants)) => {
+                let selection = variants.spec.select(&*query.headers);
+                let key = query.key.variant(&variants, &selection, store.seed());
                 match store.find(&key).await {
                     Some(Found::Head(head)) => Lookup { key, head: Some(head), reason: Reason::Expired },
                     _ => Lookup { key, head: None, reason: Reason::VaryMiss },
@@ -124,7 +137,8 @@ impl Core {
             Verdict::StaleAccepted => (Outcome::Stale, Reason::StaleAccepted),
             Verdict::StaleWhileRevalidate => {
                 let background = Query { range: None, ..query.clone() };
-                self.fills.refresh(self.wanted(&background, key.clone(), Some(head.clone())));
+                let seen = Some(head.clone());
+                self.fills.refresh(self.wanted(&background, key.clone(), seen.clone(), seen));
                 (Outcome::Stale, Reason::StaleWhileRevalidate)
             }
             Verdict::RequestWantsValidation => return Err((Some(head), Reason::RequestNoCache)),
@@ -148,8 +162,8 @@ impl Core {
         Available { object, following: None }
     }
 
-    fn wanted(&self, query: &Query, key: Key, stale: Option<Arc<Head>>) -> Wanted {
-        let head_only = query.method == Method::HEAD && query.upstream.answers_head();
+    fn wanted(&self, query: &Query, key: Key, seen: Option<Arc<Head>>, stale: Option<Arc<Head>>) -> Wanted {
+        let head_only = query.method == Method::HEAD && query.upstream.is_selective();
         Wanted {
             primary: query.key.clone(),
             key,
@@ -158,6 +172,7 @@ impl Core {
             headers: query.headers.clone(),
             control: query.control,
             range: query.range,
+            seen,
             stale,
         }
     }

@@ -49,6 +49,7 @@ pub async fn handle(
     if let Some((status, detail)) = translate::fault(&headers) {
         return finish(data, method, refuse(status, detail), &id, started);
     }
+    let has_body = translate::has_body(request.headers());
     let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
     let mut answer = match Target::parse(raw) {
         Ok(target) => match data.pages.get(&method, &target) {
@@ -58,7 +59,7 @@ pub async fn handle(
                 match data.delivery.answer_at_once(&request) {
                     Some(answer) => answer,
                     None => {
-                        let body = (!matches!(method, Method::GET | Method::HEAD)).then(|| upload(payload));
+                        let body = has_body.then(|| upload(payload));
                         // Boxed: a hit should not pay for the size of the future of a miss.
                         Box::pin(data.delivery.answer(&request, body)).await
                     }

@@ -22,6 +22,13 @@ pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
     headers
 }
 
+/// Whether a body comes with the request (RFC 9112 §6.3).
+pub fn has_body(theirs: &ActixMap) -> bool {
+    let field = |name: HeaderName| theirs.get(name.as_str()).map(ActixValue::as_bytes);
+    field(header::TRANSFER_ENCODING).is_some()
+        || field(header::CONTENT_LENGTH).is_some_and(|length| length != b"0")
+}
+
 /// What is wrong with a request that can be read. actix sees to it that there is exactly one `Host`.
 pub fn fault(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
     let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);

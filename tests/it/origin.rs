@@ -1,8 +1,6 @@
 //! The origin module against real sockets: what goes over the wire, what comes back, and what is made of every way in
 //! which an origin can fail.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
 mod chain;
 mod double;
 mod http;

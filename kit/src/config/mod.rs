@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
     #[serde(default)]
     struct Sample {
         cache: Cache,
@@ -131,12 +131,6 @@ mod tests {
     #[serde(default)]
     struct Origin {
         name: String,
-    }
-
-    impl Default for Sample {
-        fn default() -> Self {
-            Self { cache: Cache::default(), origins: vec![], names: vec![] }
-        }
     }
 
     impl Default for Cache {

@@ -37,7 +37,7 @@ impl Upstream for ImageVariant {
         .boxed()
     }
 
-    fn answers_head(&self) -> bool {
+    fn is_selective(&self) -> bool {
         false
     }
 }
@@ -62,6 +62,7 @@ impl ImageVariant {
         if let Some(confirmed) = confirm(ask, &fields) {
             return Ok(confirmed);
         }
+        let _room = self.core.media.room_for(source.length()).await.map_err(SourceError::Refused)?;
         let bytes = source.read_all().await.map_err(|error| SourceError::Origin(as_origin_error(&error)))?;
         let encoded = self
             .core

@@ -12,6 +12,7 @@ use millrace_kit::{
     clock::UnixMillis,
     metrics::{self, Registry, catalogue},
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::fill::Ask;
@@ -36,6 +37,9 @@ pub use video::{Packages, VideoAsset};
 /// Raised whenever an operation's output changes, so that old and new are never taken for each other.
 const OPERATIONS_VERSION: u32 = 1;
 
+/// What a semaphore can count, at least.
+const MAX_PAGES: u32 = u32::MAX >> 3;
+
 #[derive(Debug, Clone)]
 pub struct MediaConfig {
     pub pool: pool::Config,
@@ -48,6 +52,10 @@ pub struct MediaConfig {
 pub struct Media {
     config: MediaConfig,
     pool: Pool,
+    /// Operations that hold a source in memory, waiting ones included: no more than the pool takes.
+    places: Semaphore,
+    /// Pages of memory for sources: as much as the longest one.
+    pages: Semaphore,
     packages: Packages,
     instruments: MediaInstruments,
 }
@@ -73,7 +81,25 @@ impl Media {
             errors: registry.counter(&catalogue::MEDIA_ERRORS)?,
             depth: registry.gauge(&catalogue::QUEUE_DEPTH)?.with_label_values(&["media"]),
         };
-        Ok(Self { pool: Pool::new(config.pool)?, packages: Packages::default(), instruments, config })
+        let pool = Pool::new(config.pool)?;
+        Ok(Self {
+            places: Semaphore::new(pool.config().threads + pool.config().queue),
+            pages: Semaphore::new(pages(config.limits.max_source_bytes) as usize),
+            pool,
+            packages: Packages::default(),
+            instruments,
+            config,
+        })
+    }
+
+    /// Waits for room to hold a source in memory; busy when too many wait already.
+    async fn room_for(
+        &self,
+        source_bytes: u64,
+    ) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Refusal> {
+        let place = self.places.try_acquire().map_err(|_| Refusal::busy())?;
+        let room = self.pages.acquire_many(pages(source_bytes)).await.map_err(|_| Refusal::busy())?;
+        Ok((place, room))
     }
 
     /// Brings gauges up to date, before they are read.
@@ -105,6 +131,10 @@ impl Media {
         }
         result
     }
+}
+
+fn pages(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(4096)).unwrap_or(u32::MAX).min(MAX_PAGES)
 }
 
 /// Why there is no derived object; becomes an answer like an origin's.

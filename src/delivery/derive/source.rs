@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::{
     super::{
         Core,
-        fill::{self, Fills, Object, Pace, Transfer, Upstream},
+        fill::{self, Attachment, Fills, Object, Pace, Transfer, Upstream},
         forward::OriginUpstream,
         range::Spec,
         reader::Reader,
@@ -38,6 +38,8 @@ pub struct Source {
     fills: Arc<Fills>,
     object: Object,
     following: Option<Arc<Transfer>>,
+    /// Keeps the transfer wanted between two reads.
+    _hold: Option<Arc<Attachment>>,
     length: u64,
 }
 
@@ -64,15 +66,14 @@ impl Core {
             range: (want == Want::Parts).then_some(Spec::FromTo(0, block_size - 1)),
         };
         match self.resolve(&query).await {
-            Resolved::Object { available, hold: _hold, .. }
-                if available.object.head.status == StatusCode::OK =>
-            {
+            Resolved::Object { available, hold, .. } if available.object.head.status == StatusCode::OK => {
                 let length = match available.length() {
                     Some(length) => length,
                     None => self.drain(&available.object, available.following.as_ref()).await?,
                 };
                 let (object, following) = (available.object, available.following);
-                Ok(Source { fills: self.fills.clone(), object, following, length })
+                let _hold = hold.map(Arc::new);
+                Ok(Source { fills: self.fills.clone(), object, following, _hold, length })
             }
             Resolved::Object { available, .. } => Err(SourceError::Status(available.object.head.status)),
             Resolved::Answer { response, .. } if response.status == StatusCode::OK => {
@@ -86,17 +87,28 @@ impl Core {
             Resolved::Answer { response, .. } => Err(SourceError::Status(response.status)),
             Resolved::Failed { error, .. } => Err(SourceError::Origin(error)),
             Resolved::NotCached { .. } => Err(SourceError::Status(StatusCode::GATEWAY_TIMEOUT)),
+            Resolved::Overloaded { .. } => Err(SourceError::Refused(Refusal::busy())),
         }
     }
 
-    /// Waits for the end of a source of unannounced length; what it holds is its length.
+    /// Waits for the end of a source of unannounced length; what it holds is its length. No further than the tiers can
+    /// keep: nothing could be made of more.
     async fn drain(&self, object: &Object, following: Option<&Arc<Transfer>>) -> Result<u64, SourceError> {
         let gone = || SourceError::Refused(Refusal::internal("source"));
         let transfer = following.ok_or_else(gone)?;
         let mut bytes =
             std::pin::pin!(Reader::to_the_end(self.fills.clone(), object.clone(), transfer).into_stream());
+        let mut length = 0;
         while let Some(item) = bytes.next().await {
-            item.map_err(|error| SourceError::Origin(as_origin_error(&error)))?;
+            length += item.map_err(|error| SourceError::Origin(as_origin_error(&error)))?.len() as u64;
+            if !self.fills.store().keeps(Some(length)) {
+                let detail = "the source does not announce its length, and is too long to be kept";
+                return Err(SourceError::Refused(Refusal::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    "too_large",
+                    detail,
+                )));
+            }
         }
         transfer.object_length().ok_or_else(gone)
     }

@@ -54,7 +54,7 @@ impl Upstream for VideoAsset {
         .boxed()
     }
 
-    fn answers_head(&self) -> bool {
+    fn is_selective(&self) -> bool {
         false
     }
 }

@@ -19,14 +19,17 @@ use crate::{
     origin,
 };
 
+mod board;
 mod flight;
+mod landing;
 mod transfer;
 mod upstream;
 
-pub use flight::{Boarding, Landed, LandedObject, Leader, Wanted};
+pub use board::{Boarded, Boarding, Landed, LandedObject, Leader, Wanted};
 pub use transfer::{Attachment, Limits, Pace, Taken, Transfer, aligned};
 pub use upstream::{Ask, Extent, Upstream, declared_length};
 
+use board::{Flight, FlightKey};
 use transfer::{Context, Opened, Subject};
 
 /// Why a body could not be completed.
@@ -66,6 +69,9 @@ pub enum Cover {
     Stored,
 }
 
+/// Blocks ahead of a transfer for which a reader waits rather than asking for them itself.
+pub const NEAR: u64 = 2;
+
 /// All flights and transfers of a server.
 pub struct Fills {
     context: Context,
@@ -73,15 +79,8 @@ pub struct Fills {
     tasks: Tasks,
     in_flight: IntGauge,
     collapsed: IntCounter,
-    flights: Mutex<HashMap<FlightKey, Arc<flight::Flight>>>,
+    flights: Mutex<HashMap<FlightKey, Arc<Flight>>>,
     transfers: Mutex<HashMap<Incarnation, Vec<Arc<Transfer>>>>,
-}
-
-/// Requests that only want the head do not wait for those that want bytes, or the other way round.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct FlightKey {
-    key: u128,
-    head_only: bool,
 }
 
 /// Instruments of the fills.
@@ -152,7 +151,9 @@ impl Fills {
         let block_size = u64::from(block_size);
         let mut transfers = self.transfers.lock();
         let running = transfers.entry(incarnation).or_default();
-        if let Some(transfer) = running.iter().find(|transfer| transfer.serves(range.start, 2 * block_size)) {
+        if let Some(transfer) =
+            running.iter().find(|transfer| transfer.serves(range.start, NEAR * block_size))
+        {
             return Some(Cover::Transfer(transfer.attach()));
         }
         // A transfer stores a block before it lets go of it; the reader may have looked just before.
@@ -169,6 +170,7 @@ impl Fills {
             length: Some(object.head.length),
             validator: object.head.strong_validator(),
             upstream: object.upstream.clone(),
+            in_parts: object.upstream.is_selective(),
             headers: (*object.headers).clone(),
         };
         let transfer = Transfer::new(subject, stretch.start, Some(stretch.end), pace);
@@ -179,33 +181,16 @@ impl Fills {
         let object = object.clone();
         self.tasks.spawn("fill", async move {
             fills.in_flight.inc();
-            let forget = fills.drop_head(&object.key, incarnation);
+            let forget = fills.store().replace_head(&object.key, incarnation, None);
             let result = transfer.run(&fills.context, None, forget).await;
             fills.forget(&transfer);
             match result {
-                Ok(()) => fills.inline(&object, &transfer).await,
-                Err(error) => tracing::warn!(key = object.key.text(), "fill of a part failed: {error}"),
+                Ok(()) => fills.inline(&object.key, &object.head, incarnation, &transfer).await,
+                Err(error) => tracing::warn!(path = object.key.path(), "fill of a part failed: {error}"),
             }
             fills.in_flight.dec();
         });
         Some(Cover::Transfer(attachment))
-    }
-
-    /// A small object whose blocks came after its head is stored again as one entry.
-    async fn inline(&self, object: &Object, transfer: &Transfer) {
-        if let Some(bytes) = transfer.whole() {
-            let head = object.head.with_content(bytes.len() as u64, Content::Inline(bytes));
-            self.store().put_head(&object.key, head.into()).await;
-        }
-    }
-
-    /// Forgets a head that cannot be served from any more, unless it has been replaced already.
-    pub async fn drop_head(&self, key: &Key, incarnation: Incarnation) {
-        if let Some(crate::cache::Found::Head(head)) = self.store().find(key).await
-            && matches!(head.content, Content::Blocks { incarnation: current, .. } if current == incarnation)
-        {
-            self.store().remove_head(key).await;
-        }
     }
 
     fn register(&self, transfer: &Arc<Transfer>) {

@@ -28,8 +28,8 @@ pub struct Ask {
 pub trait Upstream: Send + Sync {
     fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>>;
 
-    /// Whether a HEAD request costs less than a GET.
-    fn answers_head(&self) -> bool {
+    /// Whether it brings the head or a part alone when asked for that, and for less than the whole.
+    fn is_selective(&self) -> bool {
         true
     }
 }
@@ -89,6 +89,15 @@ impl Extent {
         Self::Whole { length: declared_length(&response.headers) }
     }
 
+    /// Of the whole object.
+    pub fn length(&self) -> Option<u64> {
+        match self {
+            Self::Whole { length } => *length,
+            Self::Part { length, .. } => Some(*length),
+            Self::Unclear => None,
+        }
+    }
+
     pub fn of(response: &origin::Response) -> Self {
         if response.status != StatusCode::PARTIAL_CONTENT {
             return Self::Whole { length: response.content_length };
@@ -112,6 +121,13 @@ pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
     let (only, None) = (lines.next()?, lines.next()) else { return None };
     let digits = only.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     digits.parse().ok()
+}
+
+/// Whether an answer with this status says something about the resource. The others speak of the request that was
+/// answered, or of a server in trouble.
+pub fn speaks_for_the_resource(status: StatusCode) -> bool {
+    let not_to_be_had = matches!(status.as_u16(), 401 | 403 | 404 | 410 | 416 | 451);
+    status.is_success() || status.is_redirection() || not_to_be_had
 }
 
 /// Whether an answer is of the version that `expected` names.

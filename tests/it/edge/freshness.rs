@@ -333,3 +333,22 @@ async fn a_304_can_take_the_permission_back() {
         assert_eq!(edge.get(&path).await.status, 502, "{control}");
     }
 }
+
+/// An error that one request brought upon itself says nothing about the object.
+#[tokio::test]
+async fn a_refused_request_does_not_cost_the_stored_object() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    for (status, kept) in [(400, true), (405, true), (429, true), (431, true), (404, false), (410, false)] {
+        let path = format!("/{status}");
+        let good = Answer::ok("good").etag("\"1\"").cache_control("max-age=60");
+        origin.on(&path, good.clone());
+        edge.get(&path).await;
+        edge.advance(61);
+        origin.on(&path, Answer::empty(status));
+        assert_eq!(edge.get(&path).await.status, status);
+        origin.on(&path, good);
+        let cache = if kept { "REVALIDATED" } else { "MISS" };
+        assert_eq!(edge.get(&path).await.told(), (200, cache, "good".to_owned()), "{status}");
+    }
+}

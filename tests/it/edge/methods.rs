@@ -175,3 +175,43 @@ async fn unsafe_requests_are_not_repeated() {
     assert_eq!(reply.field("content-type"), "application/problem+json");
     assert_eq!(origin.hits("/x"), 1);
 }
+
+/// The origin judges the conditions of what it is to change, and knows how much is to come.
+#[tokio::test]
+async fn conditions_and_length_of_writes_go_to_the_origin() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on("/x", Answer::empty(204));
+    let fields = [("if-match", "\"1\""), ("if-unmodified-since", "Thu, 01 Jan 2026 00:00:00 GMT")];
+    client::open(edge.data(), "PUT", "/x", &fields, b"hello").await.whole().await;
+    edge.ask("DELETE", "/x", &[("if-none-match", "*")]).await;
+    let [put, delete] = &origin.requests("/x")[..] else { panic!("not two requests") };
+    for (name, value) in fields.into_iter().chain([("content-length", "5"), ("transfer-encoding", "")]) {
+        assert_eq!(put.header(name), value, "{name}");
+    }
+    assert_eq!(put.body, b"hello");
+    assert_eq!((delete.header("if-none-match"), delete.header("transfer-encoding")), ("*", ""));
+}
+
+/// RFC 9111 §4.3.5: the head of the version that is stored, though the origin did not say 304.
+#[tokio::test]
+async fn head_freshens_what_is_stored() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    const LENGTH: u64 = 3 * BLOCK;
+    let answer = || Answer::pattern(LENGTH, 1).etag("\"1\"").cache_control("max-age=60");
+    origin.on("/x", answer());
+    edge.get("/x").await;
+    edge.advance(61);
+    // A status that switches conditions off, which is 200 on the wire all the same.
+    origin.on_with("/x", move |request| match request.method.as_str() {
+        "HEAD" => Answer::raw(format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\netag: \"1\"\r\ncache-control: max-age=60\r\n\r\n"
+        )),
+        _ => answer(),
+    });
+    assert_eq!(edge.ask("HEAD", "/x", &[]).await.cache(), "REVALIDATED");
+    let get = edge.get("/x").await;
+    assert!(get.cache() == "HIT" && get.is_pattern(1, 0..LENGTH));
+    assert_eq!(origin.bytes_sent("/x") / LENGTH, 1);
+}

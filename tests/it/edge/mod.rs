@@ -1,8 +1,6 @@
 //! The edge server as its clients, its origins and its operators see it: in process, over real sockets, in front of a
 //! programmable origin.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-
 mod admin;
 mod client;
 mod server;
@@ -16,6 +14,7 @@ mod methods;
 
 mod model;
 mod origins;
+mod races;
 mod ranges;
 mod restart;
 mod resume;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{BLOCK, Broken, Edge, Reply, client::is_pattern};
-use crate::origin_double::{Answer, Gate, OriginDouble};
+use crate::origin_double::{Answer, Gate, OriginDouble, pattern_bytes};
 
 const SEED: u64 = 9;
 
@@ -389,4 +389,46 @@ async fn versions_never_mix_when_the_object_changes() {
     origin.on("/gone", Answer::empty(404));
     assert_eq!(edge.get_range("/gone", "bytes=200000-200009").await.status, 404);
     assert_eq!(edge.get_range("/gone", "bytes=0-9").await.status, 404);
+}
+
+/// An origin may bring less than it was asked for, and says so; what is stored is whole blocks all the same.
+#[tokio::test]
+async fn an_origin_that_caps_its_ranges_is_asked_for_the_rest() {
+    const LENGTH: u64 = 7 * BLOCK + 11;
+    const CAP: u64 = 2 * BLOCK + 1000;
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on_with("/x", |request| {
+        let (first, last) = request.header("range").strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let (first, end) = match (first.parse::<u64>(), last.parse::<u64>()) {
+            (Ok(first), Ok(last)) => (first, (last + 1).min(LENGTH)),
+            (Ok(first), Err(_)) => (first, LENGTH),
+            (_, Ok(suffix)) => (LENGTH - suffix, LENGTH),
+            _ => unreachable!(),
+        };
+        let end = end.min(first + CAP);
+        Answer::ok(pattern_bytes(SEED, first..end))
+            .status(206)
+            .header("content-range", &format!("bytes {first}-{}/{LENGTH}", end - 1))
+            .etag("\"1\"")
+            .cache_control("max-age=60")
+    });
+    for part in [70_000..400_000, 10..20, LENGTH - 100_000..LENGTH, 0..LENGTH] {
+        let range = format!("bytes={}-{}", part.start, part.end - 1);
+        for _ in 0..2 {
+            let reply = edge.get_range("/x", &range).await;
+            assert!(reply.status == 206 && reply.is_pattern(SEED, part.clone()), "{range}");
+        }
+    }
+    let whole = edge.get("/x").await;
+    assert!(whole.cache() == "HIT" && whole.is_pattern(SEED, 0..LENGTH));
+}
+
+#[tokio::test]
+async fn without_read_ahead_ranges_are_served_all_the_same() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| raw.fill.read_ahead = "0".to_owned()).await;
+    origin.on("/x", Answer::pattern(20 * BLOCK, SEED).etag("\"1\"").cache_control("max-age=60"));
+    let part = 70_000..900_000;
+    assert!(edge.get_range("/x", "bytes=70000-899999").await.is_pattern(SEED, part));
 }

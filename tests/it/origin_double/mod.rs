@@ -9,7 +9,6 @@
 //! assert_eq!(origin.hits("/big"), 2);
 //! ```
 #![allow(dead_code, reason = "a tool box: not every test binary needs every tool")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support fails loudly")]
 
 use std::{net::SocketAddr, sync::Arc};
 

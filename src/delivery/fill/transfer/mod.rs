@@ -73,6 +73,8 @@ pub struct Subject {
     /// Parts of the object can be asked for separately under this.
     pub validator: Option<HeaderValue>,
     pub upstream: Arc<dyn Upstream>,
+    /// The upstream brings parts when asked for them, as far as is known.
+    pub in_parts: bool,
     /// Fields of the request that the upstream is asked with.
     pub headers: HeaderMap,
 }
@@ -189,6 +191,14 @@ impl Transfer {
             && shared.end.is_none_or(|end| offset < end)
             && offset >= shared.held.start().unwrap_or(shared.position)
             && offset <= ahead
+    }
+
+    /// Whether a reader at `offset` is better served by a transfer of its own: its bytes are more than `window` away, and
+    /// can be asked for separately.
+    pub fn is_far_from(&self, offset: u64, window: u64) -> bool {
+        self.subject.in_parts
+            && self.is_repeatable()
+            && self.running_at().is_some_and(|at| offset > at.saturating_add(window))
     }
 
     /// Where the next byte comes, while it runs.

@@ -10,15 +10,23 @@ use crate::origin;
 pub struct Opened {
     pub body: origin::Body,
     pub offset: u64,
-    /// Where it ends, when no more was asked for.
-    pub end: Option<u64>,
+    start: u64,
+    /// Where it ends short of the object's end, as it says itself.
+    end: Option<u64>,
     /// What has come of it and was not taken yet; `offset` is where it begins.
     pub rest: Bytes,
 }
 
 impl Opened {
     pub fn new(body: origin::Body, offset: u64, end: Option<u64>) -> Self {
-        Self { body, offset, end, rest: Bytes::new() }
+        Self { body, offset, start: offset, end, rest: Bytes::new() }
+    }
+
+    /// Whether an end at `position` is no fault: it was announced, and a block was completed. An origin that brings less
+    /// at a time is not asked again and again.
+    pub(super) fn ends_well(&self, position: u64, block_size: u64) -> bool {
+        let far_enough = position.is_multiple_of(block_size) || position >= self.start + block_size;
+        self.end == Some(position) && far_enough
     }
 
     /// The next bytes at `position`, no further than to the end of its block, so that each block is an occasion to

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{
-    super::{Ask, Error, Extent, upstream::same_version},
+    super::{
+        Ask, Error, Extent,
+        upstream::{same_version, speaks_for_the_resource},
+    },
     Context, Limits, Opened, Pace, State, Transfer,
 };
 use crate::{cache::Store, delivery::range::Spec};
@@ -30,17 +33,21 @@ impl Transfer {
         first: Option<Opened>,
         forget: impl Future<Output = ()>,
     ) -> Result<(), Error> {
+        let _ending = Ending(self);
         let result = self.receive(context, first).await;
         if matches!(result, Err(Error::Changed)) {
             forget.await;
         }
-        let state = match &result {
+        self.end(match &result {
             Ok(()) => State::Done,
             Err(error) => State::Failed(error.clone()),
-        };
+        });
+        result
+    }
+
+    fn end(&self, state: State) {
         self.shared.lock().state = state;
         let _ = self.progress.send(());
-        result
     }
 
     async fn receive(&self, context: &Context, first: Option<Opened>) -> Result<(), Error> {
@@ -50,7 +57,7 @@ impl Transfer {
         let bytes_get_lost = !context.store.keeps(self.subject.length);
         let mut lead = match (self.pace, bytes_get_lost) {
             (_, true) => Some(LEAD.max(2 * block_size)),
-            (Pace::Demand, false) => Some(context.limits.read_ahead),
+            (Pace::Demand, false) => Some(context.limits.read_ahead.max(1)),
             (Pace::Whole, false) => None,
         };
         let keep = if bytes_get_lost { lead.unwrap_or(0) + block_size } else { 0 };
@@ -91,7 +98,7 @@ impl Transfer {
                     opened = Some(source);
                     continue;
                 }
-                None if source.end == Some(position) => continue,
+                None if source.ends_well(position, block_size) => continue,
                 None if end.is_none() => {
                     self.finish_at(&context.store, position).await;
                     return Ok(());
@@ -123,13 +130,14 @@ impl Transfer {
         let response = self.subject.upstream.open(ask).await.map_err(Error::Origin)?;
         let ours = same_version(&response.headers, validator);
         match Extent::of(&response) {
-            _ if response.status.is_server_error() => {
+            _ if !speaks_for_the_resource(response.status) => {
                 Err(Error::Refused { origin: response.origin, status: response.status })
             }
+            // It may end before the end that was asked for: then it is asked for the rest.
             Extent::Part { range, length }
                 if ours && range.start == position && self.subject.length == Some(length) =>
             {
-                Ok(Opened::new(response.body, position, end))
+                Ok(Opened::new(response.body, position, Some(range.end)))
             }
             // The upstream does not do ranges: what we have is skipped.
             Extent::Whole { length }
@@ -264,5 +272,64 @@ impl Transfer {
             return;
         }
         store.put_block(self.subject.incarnation, index as u32, block).await;
+    }
+}
+
+/// Ends the transfer for its readers even when its task was cancelled or has panicked.
+struct Ending<'a>(&'a Transfer);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if self.0.running_at().is_some() {
+            self.0.end(State::Failed(Error::Stopped));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::{FutureExt, future::BoxFuture};
+    use http::HeaderMap;
+    use millrace_kit::{metrics::Registry, tasks::Tasks};
+
+    use super::{
+        super::{super::Upstream, Subject, Taken},
+        *,
+    };
+    use crate::{
+        cache::{Config, Incarnation},
+        origin,
+    };
+
+    struct Silent;
+
+    impl Upstream for Silent {
+        fn open(&self, _: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
+            std::future::pending().boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_of_a_task_that_is_gone_are_told() {
+        let config = Config { memory_bytes: 1 << 20, disk: None, block_size: 1 << 16 };
+        let store = Store::open(&config, &Registry::new(), &Tasks::new()).await.unwrap();
+        let limits = Limits { read_ahead: 1, finish: 1, idle: std::time::Duration::from_secs(1), resumes: 1 };
+        let counter = || prometheus::IntCounter::new("a", "b").unwrap();
+        let context = Context { store, limits, resumes: counter(), received: counter() };
+        let subject = Subject {
+            incarnation: Incarnation::new(),
+            block_size: 1 << 16,
+            length: Some(1 << 20),
+            validator: Some(http::HeaderValue::from_static("\"1\"")),
+            upstream: Arc::new(Silent),
+            in_parts: true,
+            headers: HeaderMap::new(),
+        };
+        let transfer = Transfer::new(subject, 0, Some(1 << 20), Pace::Whole);
+        let _reader = transfer.attach();
+        assert!(transfer.run(&context, None, async {}).now_or_never().is_none());
+        assert!(matches!(transfer.take(0), Taken::Failed(Error::Stopped)));
     }
 }

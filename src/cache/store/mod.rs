@@ -1,27 +1,36 @@
 //! The tiers: foyer's hybrid cache, memory in front of disk, opened, watched and closed.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use foyer::{
     BlockEngineConfig, DeviceBuilder, FifoPicker, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
-    HybridCachePolicy, PsyncIoEngineConfig, RecoverMode, S3FifoConfig, Spawner,
+    HybridCachePolicy, HybridCacheProperties, Location, PsyncIoEngineConfig, RecoverMode, S3FifoConfig,
+    Spawner,
 };
 use millrace_kit::{
     metrics::{self, IntCounter, Registry, catalogue},
     tasks::Tasks,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use parking_lot::Mutex;
 
 use super::{
-    Head, Incarnation, Key, KeySeed,
-    entry::{Entry, EntryKey, HEAD},
-    vary::VarySpec,
+    Head, Incarnation, KeySeed, Variants,
+    entry::{Entry, EntryKey},
 };
+
+mod directory;
+mod heads;
+mod window;
+
+pub use directory::disk_usage;
+
+use heads::Stripes;
+use window::Window;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -57,7 +66,7 @@ pub enum Error {
 pub enum Found {
     Head(Arc<Head>),
     /// The response varies: look again under the variant's key.
-    Variants(VarySpec),
+    Variants(Arc<Variants>),
 }
 
 /// Figures for operators.
@@ -79,17 +88,12 @@ pub struct Store {
     seed: KeySeed,
     block_size: u32,
     disk_capacity: u64,
-    /// Bytes handed to the disk tier and not yet written. Waiting here is what keeps a fast origin from flooding
-    /// foyer's write queue, which drops what it cannot hold.
-    disk_window: Option<DiskWindow>,
+    disk_window: Option<Window>,
+    stripes: Stripes,
     counters: Counters,
+    disk_failed: Mutex<Option<Instant>>,
     /// Of the directory.
     lock: Option<std::fs::File>,
-}
-
-struct DiskWindow {
-    free: Arc<Semaphore>,
-    written: mpsc::UnboundedSender<OwnedSemaphorePermit>,
 }
 
 struct Counters {
@@ -102,10 +106,12 @@ struct Counters {
 
 /// foyer's unit of disk space and eviction. At least several objects' blocks, at most 1/64 of the tier.
 const SEGMENT: u64 = 32 << 20;
-/// Entries waiting for the disk, in bytes.
-const WRITE_WINDOW: usize = 4 << 20;
-/// foyer collects one such buffer while it writes another. Larger than the window, because entries are padded.
+/// foyer collects one such buffer while it writes another. Larger than the [`Window`], because entries are padded.
 const WRITE_BUFFER: usize = 6 << 20;
+/// A disk that takes longer than this to read an entry does not have it.
+const READ_PATIENCE: Duration = Duration::from_secs(2);
+/// A disk that failed is called healthy again when it has not failed for so long.
+const RECOVERY: Duration = Duration::from_secs(60);
 
 impl Store {
     pub async fn open(config: &Config, registry: &Registry, tasks: &Tasks) -> Result<Arc<Self>, Error> {
@@ -129,19 +135,27 @@ impl Store {
             .with_weighter(|_, entry: &Entry| entry.weight())
             .storage()
             .with_spawner(Spawner::from(tasks.runtime().clone()));
-        let Some(disk) = &config.disk else {
-            let cache = memory.build().await?;
-            let seed = KeySeed(fastrand::u64(..));
-            let block_size = config.block_size;
-            let store =
-                Self { cache, seed, block_size, disk_capacity: 0, disk_window: None, counters, lock: None };
-            return Ok(Arc::new(store));
+        let store = |cache, seed, disk_window, lock| {
+            Arc::new(Self {
+                cache,
+                seed,
+                block_size: config.block_size,
+                disk_capacity: config.disk.as_ref().map_or(0, |disk| disk.bytes),
+                disk_window,
+                stripes: Stripes::default(),
+                counters,
+                disk_failed: Mutex::default(),
+                lock,
+            })
         };
-        let lock = lock_directory(&disk.dir)?;
-        let seed = load_seed(&disk.dir)?;
+        let Some(disk) = &config.disk else {
+            return Ok(store(memory.build().await?, KeySeed(fastrand::u64(..)), None, None));
+        };
+        let lock = directory::lock(&disk.dir)?;
+        let seed = directory::load_seed(&disk.dir)?;
+        directory::check_space(disk)?;
         let segment =
             SEGMENT.min(disk.bytes / 64).max(2 * u64::from(config.block_size)).next_multiple_of(4096);
-        check_space(disk)?;
         let capacity = usize::try_from(disk.bytes).unwrap_or(usize::MAX);
         let device = FsDeviceBuilder::new(disk.dir.join("blocks")).with_capacity(capacity).build()?;
         let engine = BlockEngineConfig::new(device)
@@ -156,9 +170,8 @@ impl Store {
             .with_recover_mode(RecoverMode::Quiet)
             .build()
             .await?;
-        let disk_window = Some(DiskWindow::open(cache.clone(), tasks));
-        let (block_size, disk_capacity) = (config.block_size, disk.bytes);
-        Ok(Arc::new(Self { cache, seed, block_size, disk_capacity, disk_window, counters, lock: Some(lock) }))
+        let window = Window::open(cache.clone(), tasks);
+        Ok(store(cache, seed, Some(window), Some(lock)))
     }
 
     pub fn seed(&self) -> KeySeed {
@@ -172,43 +185,21 @@ impl Store {
     /// Whether an object of this length can be counted on to be there when its last byte comes. Without a disk tier,
     /// what memory drops is lost.
     pub fn keeps(&self, length: Option<u64>) -> bool {
-        let has_disk = self.disk_window.is_some();
+        let has_disk = self.disk_window.as_ref().is_some_and(|window| !window.is_stuck());
         let capacity = if has_disk { self.disk_capacity } else { self.cache.memory().capacity() as u64 };
         length.map_or(has_disk, |length| length <= capacity / 4)
     }
 
-    /// What memory holds under `key`, without waiting.
-    pub fn peek(&self, key: &Key) -> Option<Found> {
-        let entry = self.cache.memory().get(&EntryKey { id: key.hash(), part: HEAD })?;
-        self.counters.memory_hit.inc();
-        found(entry.value(), key)
-    }
-
-    /// What any tier holds under `key`.
-    pub async fn find(&self, key: &Key) -> Option<Found> {
-        if let Some(found) = self.peek(key) {
-            return Some(found);
-        }
-        self.counters.memory_miss.inc();
-        found(&self.load(EntryKey { id: key.hash(), part: HEAD }).await?, key)
-    }
-
     pub async fn block(&self, incarnation: Incarnation, index: u32) -> Option<Bytes> {
         let key = EntryKey { id: incarnation.0, part: index };
-        let entry = match self.cache.memory().get(&key) {
-            Some(entry) => {
-                self.counters.memory_hit.inc();
-                entry.value().clone()
-            }
-            None => {
-                self.counters.memory_miss.inc();
-                self.load(key).await?
-            }
-        };
-        match entry {
-            Entry::Block(bytes) => Some(bytes),
-            _ => None,
+        if let Some(entry) = self.cache.memory().get(&key) {
+            self.counters.memory_hit.inc();
+            return entry.value().block();
         }
+        self.counters.memory_miss.inc();
+        self.disk_window.as_ref()?;
+        let read = async { Ok(self.cache.get(&key).await?.and_then(|entry| entry.value().block())) };
+        self.read(read).await
     }
 
     /// Whether the block is there, as far as the indexes know: reading it may still miss.
@@ -221,24 +212,21 @@ impl Store {
         self.cache.remove(&EntryKey { id: incarnation.0, part: index });
     }
 
-    pub async fn put_head(&self, key: &Key, head: Arc<Head>) {
-        self.put(EntryKey { id: key.hash(), part: HEAD }, Entry::Head(head)).await;
-    }
-
-    /// Records that responses under `key` vary by `spec`.
-    pub async fn put_variants(&self, key: &Key, spec: VarySpec) {
-        let entry = Entry::Variants((key.text().into(), spec).into());
-        self.put(EntryKey { id: key.hash(), part: HEAD }, entry).await;
-    }
-
-    /// Waits while the disk is behind; never longer than [`DiskWindow::PATIENCE`].
+    /// Waits while the disk is behind; never longer than [`window::PATIENCE`].
     pub async fn put_block(&self, incarnation: Incarnation, index: u32, bytes: Bytes) {
-        self.put(EntryKey { id: incarnation.0, part: index }, Entry::Block(bytes)).await;
-    }
-
-    /// Afterwards nothing is found under `key`, even after a restart.
-    pub async fn remove_head(&self, key: &Key) {
-        self.put(EntryKey { id: key.hash(), part: HEAD }, Entry::Gone).await;
+        let (key, entry) = (EntryKey { id: incarnation.0, part: index }, Entry::Block(bytes));
+        match &self.disk_window {
+            None => {
+                self.cache.insert(key, entry);
+            }
+            Some(window) => match window.enter(entry.weight()).await {
+                Some(permit) => {
+                    self.cache.insert(key, entry);
+                    window.entered(permit);
+                }
+                None => self.insert_in_memory(key, entry),
+            },
+        }
     }
 
     pub fn stats(&self) -> TierStats {
@@ -251,7 +239,7 @@ impl Store {
             disk_capacity_bytes: self.disk_capacity,
             disk_written_bytes: disk.disk_write_bytes() as u64,
             disk_read_bytes: disk.disk_read_bytes() as u64,
-            disk_healthy: self.disk_window.is_none() || self.counters.disk_error.get() == 0,
+            disk_healthy: self.disk_is_healthy(),
         }
     }
 
@@ -268,142 +256,45 @@ impl Store {
         }
     }
 
-    async fn put(&self, key: EntryKey, entry: Entry) {
-        let permit = match &self.disk_window {
-            Some(window) => window.enter(entry.weight()).await,
-            None => None,
-        };
-        self.cache.insert(key, entry);
-        if let (Some(window), Some(permit)) = (&self.disk_window, permit) {
-            // Fails only when the process is stopping.
-            let _ = window.written.send(permit);
-        }
+    fn insert_in_memory(&self, key: EntryKey, entry: Entry) {
+        let in_memory = HybridCacheProperties::default().with_location(Location::InMem);
+        self.cache.insert_with_properties(key, entry, in_memory);
     }
 
-    async fn load(&self, key: EntryKey) -> Option<Entry> {
-        self.disk_window.as_ref()?;
-        match self.cache.get(&key).await {
-            Ok(Some(entry)) => {
+    /// What the disk tier has to say, within time.
+    async fn read<T>(&self, reading: impl Future<Output = foyer::Result<Option<T>>>) -> Option<T> {
+        let reason = match tokio::time::timeout(READ_PATIENCE, reading).await {
+            Ok(Ok(Some(found))) => {
                 self.counters.disk_hit.inc();
-                Some(entry.value().clone())
+                return Some(found);
             }
-            Ok(None) => {
+            Ok(Ok(None)) => {
                 self.counters.disk_miss.inc();
-                None
+                return None;
             }
-            Err(reason) => {
-                self.counters.disk_error.inc();
-                tracing::warn!("reading the disk tier: {reason}");
-                None
-            }
-        }
-    }
-}
-
-impl DiskWindow {
-    /// A disk that takes longer than this is left behind: the block stays in memory only.
-    const PATIENCE: Duration = Duration::from_secs(2);
-
-    fn open(cache: Hybrid, tasks: &Tasks) -> Self {
-        let free = Arc::new(Semaphore::new(WRITE_WINDOW));
-        // Bounded by the permits in it.
-        let (written, mut entered) = mpsc::unbounded_channel::<OwnedSemaphorePermit>();
-        tasks.spawn_until_stop("disk-window", async move {
-            while let Some(first) = entered.recv().await {
-                let mut batch = vec![first];
-                while let Ok(permit) = entered.try_recv() {
-                    batch.push(permit);
-                }
-                let flushed = cache.storage().wait();
-                if tokio::time::timeout(Self::PATIENCE, flushed).await.is_err() {
-                    tracing::warn!("the disk tier has not written for {:?}", Self::PATIENCE);
-                }
-            }
-        });
-        Self { free, written }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("nothing within {READ_PATIENCE:?}"),
+        };
+        self.counters.disk_error.inc();
+        *self.disk_failed.lock() = Some(Instant::now());
+        tracing::warn!("reading the disk tier: {reason}");
+        None
     }
 
-    async fn enter(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        // On disk an entry takes whole pages, and a header.
-        let bytes = bytes.next_multiple_of(4096) + 4096;
-        let bytes = u32::try_from(bytes.min(WRITE_WINDOW)).unwrap_or(u32::MAX);
-        let permit = self.free.clone().acquire_many_owned(bytes);
-        tokio::time::timeout(Self::PATIENCE, permit).await.ok()?.ok()
-    }
-}
-
-fn found(entry: &Entry, key: &Key) -> Option<Found> {
-    match entry {
-        Entry::Head(head) if *head.key == *key.text() => Some(Found::Head(head.clone())),
-        Entry::Variants(variants) if *variants.0 == *key.text() => Some(Found::Variants(variants.1.clone())),
-        _ => None,
-    }
-}
-
-/// One server per directory.
-fn lock_directory(dir: &Path) -> Result<std::fs::File, Error> {
-    let failed = |source| Error::Directory { dir: dir.to_owned(), source };
-    std::fs::create_dir_all(dir).map_err(failed)?;
-    let lock = std::fs::File::create(dir.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::InUse { dir: dir.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
-    }
-}
-
-/// The hash seed of this directory, made at first use. Without it nothing stored would be found again.
-fn load_seed(dir: &Path) -> Result<KeySeed, Error> {
-    let failed = |source| Error::Directory { dir: dir.to_owned(), source };
-    let path = dir.join("seed");
-    match std::fs::read(&path) {
-        Ok(bytes) if bytes.len() == 8 => {
-            let mut seed = [0; 8];
-            seed.copy_from_slice(&bytes);
-            Ok(KeySeed(u64::from_le_bytes(seed)))
-        }
-        Ok(_) => new_seed(&path).map_err(failed),
-        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => new_seed(&path).map_err(failed),
-        Err(other) => Err(failed(other)),
-    }
-}
-
-fn new_seed(path: &Path) -> std::io::Result<KeySeed> {
-    let seed = fastrand::u64(..);
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, seed.to_le_bytes())?;
-    std::fs::rename(partial, path)?;
-    Ok(KeySeed(seed))
-}
-
-/// Bytes on disk that the tier in `dir` holds already.
-pub fn disk_usage(dir: &Path) -> u64 {
-    std::fs::read_dir(dir.join("blocks"))
-        .into_iter()
-        .flatten()
-        .filter_map(|file| file.ok()?.metadata().ok())
-        .map(|file| std::os::unix::fs::MetadataExt::blocks(&file) * 512)
-        .sum()
-}
-
-/// foyer misbehaves on a full disk, so the tier must fit before it is opened.
-fn check_space(disk: &DiskConfig) -> Result<(), Error> {
-    let failed = |source: std::io::Error| Error::Directory { dir: disk.dir.clone(), source };
-    let filesystem = rustix::fs::statvfs(&disk.dir).map_err(|reason| failed(reason.into()))?;
-    let held = disk_usage(&disk.dir);
-    let free = filesystem.f_bavail * filesystem.f_frsize + held;
-    match free >= disk.bytes {
-        true => Ok(()),
-        false => Err(Error::NoSpace { dir: disk.dir.clone(), free, wanted: disk.bytes }),
+    fn disk_is_healthy(&self) -> bool {
+        let stuck = self.disk_window.as_ref().is_some_and(Window::is_stuck);
+        !stuck && self.disk_failed.lock().is_none_or(|failed| failed.elapsed() > RECOVERY)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use http::{HeaderMap, StatusCode};
 
     use super::*;
-    use crate::cache::Content;
+    use crate::cache::{Content, Key, vary::VarySpec};
 
     const BLOCK: u32 = 64 << 10;
 
@@ -453,6 +344,40 @@ mod tests {
         store.close().await;
         drop(store);
         assert!(open(dir.path()).await.unwrap().find(&key).await.is_none(), "came back after a restart");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_head_is_replaced_only_in_its_own_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).await.unwrap();
+        let key = Key::new("/a", store.seed());
+        let [mine, other] = [Incarnation::new(), Incarnation::new()];
+        let content = Content::Blocks { incarnation: mine, block_size: BLOCK };
+        store.put_head(&key, head(&key).with_content(5, content).into()).await;
+        store.replace_head(&key, other, None).await;
+        assert!(store.find(&key).await.is_some());
+        store.replace_head(&key, mine, Some(head(&key))).await;
+        let Some(Found::Head(found)) = store.find(&key).await else { panic!("head is lost") };
+        assert_eq!(*found, *head(&key));
+        store.put_head_while(&key, head(&key).with_content(9, found.content.clone()).into(), || false).await;
+        let Some(Found::Head(found)) = store.find(&key).await else { panic!("head is lost") };
+        assert_eq!(found.length, 5);
+    }
+
+    /// Variants keep what their keys have in common as long as nothing has come between.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn variants_are_found_until_they_are_outdated() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).await.unwrap();
+        let key = Key::new("/a", store.seed());
+        let spec = VarySpec::from_names(vec!["accept".into()]);
+        let first = store.variants(&key, &spec, || true).await;
+        assert_eq!(store.variants(&key, &spec, || true).await, first);
+        let by_more = VarySpec::from_names(vec!["accept".into(), "x".into()]);
+        assert_ne!(store.variants(&key, &by_more, || false).await.spec, spec);
+        assert_eq!(store.variants(&key, &spec, || true).await, first);
+        store.remove_head(&key).await;
+        assert_ne!(store.variants(&key, &spec, || true).await, first);
     }
 
     #[tokio::test(flavor = "multi_thread")]

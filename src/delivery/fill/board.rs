@@ -1,0 +1,244 @@
+//! Who waits for what: at most one flight for each key, which everybody who wants the same joins.
+
+use std::{
+    collections::hash_map::Entry,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use http::{HeaderMap, Method, StatusCode, header};
+use tokio::sync::{oneshot, watch};
+
+use super::{Attachment, Error, Fills, Transfer, Upstream};
+use crate::{
+    cache::{Found, Head, Key, control::RequestControl, storable::Refusal, vary::VarySpec},
+    delivery::range::Spec,
+    origin,
+};
+
+/// More flights than this at a time are not begun. Each is a request to an upstream without an answer yet.
+const MAX_FLIGHTS: usize = 16 << 10;
+
+/// What a request wants of a key that cannot be served from store.
+pub struct Wanted {
+    /// The resource.
+    pub primary: Key,
+    /// Where to look and wait: the resource, or the variant that an earlier answer's `Vary` leads to.
+    pub key: Key,
+    pub upstream: Arc<dyn Upstream>,
+    pub method: Method,
+    pub headers: Arc<HeaderMap>,
+    pub control: RequestControl,
+    /// The first range asked for, if any.
+    pub range: Option<Spec>,
+    /// What the store held under the key.
+    pub seen: Option<Arc<Head>>,
+    /// The same, if it is to be validated.
+    pub stale: Option<Arc<Head>>,
+}
+
+/// How a flight ended, for everybody who waited.
+#[derive(Clone)]
+pub enum Landed {
+    /// The answer is (being) stored, or the stored one is still good.
+    Object(Arc<LandedObject>),
+    /// Each has to ask for itself.
+    Uncacheable {
+        refusal: Refusal,
+        status: StatusCode,
+    },
+    Failed(origin::Error),
+}
+
+pub struct LandedObject {
+    pub key: Key,
+    pub head: Arc<Head>,
+    /// Brings the body, when it is not stored already.
+    pub transfer: Option<Arc<Transfer>>,
+    pub status: StatusCode,
+    pub validated: bool,
+    /// Which requests this answer serves: equal selections only.
+    pub vary: VarySpec,
+    pub selection: String,
+}
+
+/// What only the request that started the flight gets.
+pub enum Leader {
+    /// Keeps the transfer wanted until the leader reads.
+    Attached(Attachment),
+    /// An answer that is not stored, to be streamed to this one client.
+    Answer(origin::Response, Refusal),
+}
+
+/// What comes of wanting to board.
+pub enum Boarded {
+    Boarding(Boarding),
+    /// What is stored is not what the caller saw: look again.
+    Changed,
+    /// Too many flights.
+    Full,
+}
+
+/// A place on a flight.
+pub struct Boarding {
+    landed: watch::Receiver<Option<Landed>>,
+    pub leader: Option<oneshot::Receiver<Leader>>,
+}
+
+pub(super) struct Flight {
+    /// Hash of the resource's key.
+    primary: u128,
+    landed: watch::Sender<Option<Landed>>,
+    outdated: AtomicBool,
+}
+
+/// Requests that only want the head do not wait for those that want bytes, or the other way round; and what is answered to
+/// somebody with credentials says little about the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct FlightKey {
+    key: u128,
+    head_only: bool,
+    authorized: bool,
+}
+
+impl FlightKey {
+    fn of(wanted: &Wanted) -> Self {
+        Self {
+            key: wanted.key.hash(),
+            head_only: wanted.method == Method::HEAD,
+            authorized: wanted.headers.contains_key(header::AUTHORIZATION),
+        }
+    }
+}
+
+impl Boarding {
+    pub async fn landed(&mut self) -> Landed {
+        match self.landed.wait_for(Option::is_some).await.map(|landed| landed.clone()) {
+            Ok(Some(landed)) => landed,
+            // The flight's task ended without landing: it was cancelled or it panicked.
+            _ => Landed::Failed(origin::Error {
+                origin: "none".into(),
+                kind: origin::ErrorKind::Io,
+                detail: Error::Stopped.to_string(),
+            }),
+        }
+    }
+
+    pub fn is_leader(&self) -> bool {
+        self.leader.is_some()
+    }
+}
+
+impl Fills {
+    /// Joins the flight for this key, or starts it.
+    pub fn board(self: &Arc<Self>, wanted: Wanted) -> Boarded {
+        let flight_key = FlightKey::of(&wanted);
+        let mut flights = self.flights.lock();
+        if let Some(flight) = flights.get(&flight_key) {
+            self.collapsed.inc();
+            return Boarded::Boarding(Boarding { landed: flight.landed.subscribe(), leader: None });
+        }
+        // A flight stores first and leaves then, so what has left since the caller looked is stored by now.
+        if self.has_changed(&wanted) {
+            return Boarded::Changed;
+        }
+        if flights.len() >= MAX_FLIGHTS {
+            return Boarded::Full;
+        }
+        let flight = Arc::new(Flight {
+            primary: wanted.primary.hash(),
+            landed: watch::Sender::new(None),
+            outdated: AtomicBool::new(false),
+        });
+        flights.insert(flight_key, flight.clone());
+        drop(flights);
+        let landed = flight.landed.subscribe();
+        let (leader, follow) = oneshot::channel();
+        let place = Place { fills: self.clone(), flight, keys: vec![flight_key] };
+        self.tasks.spawn("flight", async move {
+            place.fills.in_flight.inc();
+            let in_flight = place.fills.in_flight.clone();
+            place.fills.clone().fly(&wanted, leader, place).await;
+            in_flight.dec();
+        });
+        Boarded::Boarding(Boarding { landed, leader: Some(follow) })
+    }
+
+    /// Starts a flight for this key that nobody waits for, unless there is one.
+    pub fn refresh(self: &Arc<Self>, wanted: Wanted) {
+        let under_way = self.flights.lock().contains_key(&FlightKey::of(&wanted));
+        if !under_way {
+            self.board(wanted);
+        }
+    }
+
+    /// Takes a resource out of the store, and sees to it that what is under way for it is not stored either.
+    pub async fn invalidate(&self, primary: &Key) {
+        self.flights.lock().retain(|_, flight| {
+            let other = flight.primary != primary.hash();
+            if !other {
+                flight.outdated.store(true, Ordering::SeqCst);
+            }
+            other
+        });
+        self.store().remove_head(primary).await;
+    }
+
+    fn has_changed(&self, wanted: &Wanted) -> bool {
+        match self.store().peek(&wanted.key) {
+            None => false,
+            Some(Found::Head(head)) => wanted.seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &head)),
+            Some(Found::Variants(_)) => true,
+        }
+    }
+}
+
+/// A flight's place on the board. Off it, later requests look in the store, or start another flight; dropping it leaves.
+pub(super) struct Place {
+    fills: Arc<Fills>,
+    flight: Arc<Flight>,
+    keys: Vec<FlightKey>,
+}
+
+impl Place {
+    pub fn land(&self, landed: Landed) {
+        self.flight.landed.send_replace(Some(landed));
+    }
+
+    /// Whether what this flight brings may be stored: nobody has changed the resource since it began.
+    pub fn is_current(&self) -> bool {
+        !self.flight.outdated.load(Ordering::SeqCst)
+    }
+
+    /// Found under the key of a variant too, from now on.
+    pub fn also(&mut self, key: &Key) {
+        let Some(first) = self.keys.first() else { return };
+        let also = FlightKey { key: key.hash(), ..*first };
+        let mut flights = self.fills.flights.lock();
+        if !self.is_current() {
+            return;
+        }
+        if let Entry::Vacant(vacant) = flights.entry(also) {
+            vacant.insert(self.flight.clone());
+            self.keys.push(also);
+        }
+    }
+
+    pub fn leave(&self) {
+        let mut flights = self.fills.flights.lock();
+        for key in &self.keys {
+            // After leaving once, the place may belong to a later flight.
+            if flights.get(key).is_some_and(|current| Arc::ptr_eq(current, &self.flight)) {
+                flights.remove(key);
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

@@ -1,0 +1,147 @@
+//! From an answer that may be stored to an object that everybody finds, and its body on the way.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use tokio::sync::oneshot;
+
+use super::{
+    Extent, Fills, Landed, LandedObject, Leader, Opened, Pace, Subject, Transfer, Wanted, board::Place,
+};
+use crate::{
+    cache::{Content, Head, Incarnation, Key, vary::VarySpec},
+    origin,
+};
+
+/// What a storable answer is.
+pub(super) struct Landing {
+    /// Of the whole object: 200 where a part came as 206.
+    pub status: StatusCode,
+    pub extent: Extent,
+    pub validator: bool,
+    pub vary: VarySpec,
+    pub head_only: bool,
+}
+
+impl Landing {
+    fn is_part(&self) -> bool {
+        matches!(self.extent, Extent::Part { .. })
+    }
+
+    /// Offset of the first byte that comes, and where the last block ends that comes whole.
+    fn stretch(&self, block_size: u64) -> (u64, Option<u64>) {
+        match &self.extent {
+            Extent::Part { range, length } if range.end == *length => (range.start, Some(range.end)),
+            Extent::Part { range, .. } => (range.start, Some(range.end / block_size * block_size)),
+            Extent::Whole { length } => (0, *length),
+            Extent::Unclear => (0, None),
+        }
+    }
+}
+
+impl Fills {
+    pub(super) async fn land(
+        &self,
+        wanted: &Wanted,
+        response: origin::Response,
+        landing: Landing,
+        times: (i64, i64),
+        leader: oneshot::Sender<Leader>,
+        mut place: Place,
+    ) {
+        let block_size = self.store().block_size();
+        let incarnation = Incarnation::new();
+        let selection = landing.vary.select(&*wanted.headers);
+        let key = self.key_of(wanted, &landing.vary, &selection, &mut place).await;
+        let length = landing.extent.length();
+        let content = Content::Blocks { incarnation, block_size };
+        let head =
+            Head::new(key.text(), landing.status, &response.headers, times, length.unwrap_or(0), content);
+        let head = Arc::new(head);
+        let status = response.status;
+        let object = |transfer| {
+            Landed::Object(Arc::new(LandedObject {
+                key: key.clone(),
+                head: head.clone(),
+                transfer,
+                status,
+                validated: false,
+                vary: landing.vary.clone(),
+                selection: selection.clone(),
+            }))
+        };
+        if landing.head_only {
+            self.store().put_head_while(&key, head.clone(), || place.is_current()).await;
+            place.leave();
+            return place.land(object(None));
+        }
+        let block = u64::from(block_size);
+        let (offset, end) = landing.stretch(block);
+        let start = offset.div_ceil(block) * block;
+        let subject = Subject {
+            incarnation,
+            block_size,
+            length,
+            validator: head.strong_validator().filter(|_| landing.validator),
+            upstream: wanted.upstream.clone(),
+            // Whoever was asked for a part and sends it all will do so again.
+            in_parts: wanted.upstream.is_selective() && (wanted.range.is_none() || landing.is_part()),
+            headers: (*wanted.headers).clone(),
+        };
+        let pace = if landing.is_part() { Pace::Demand } else { Pace::Whole };
+        let transfer = Transfer::new(subject, start, end.map(|end| end.max(start)), pace);
+        self.register(&transfer);
+        let _ = leader.send(Leader::Attached(transfer.attach()));
+        // An object whose parts can be fetched again is found by everybody from now on. Another one is found only
+        // when it is complete; until then its readers come by this flight.
+        let early = landing.validator && length.is_some_and(|length| length > block || landing.is_part());
+        if early {
+            self.store().put_head_while(&key, head.clone(), || place.is_current()).await;
+            place.leave();
+        }
+        place.land(object(Some(transfer.clone())));
+        let opened = Opened::new(response.body, offset, None);
+        let forget = self.store().replace_head(&key, incarnation, None);
+        match transfer.run(&self.context, Some(opened), forget).await {
+            Ok(()) if early => self.inline(&key, &head, incarnation, &transfer).await,
+            Ok(()) => self.complete(&key, &head, &transfer, &place).await,
+            Err(error) => tracing::warn!(path = key.path(), "fill failed: {error}"),
+        }
+        self.forget(&transfer);
+    }
+
+    /// Where the answer belongs: at the resource, or at the variant for requests like this one.
+    async fn key_of(&self, wanted: &Wanted, vary: &VarySpec, selection: &str, place: &mut Place) -> Key {
+        if vary.is_empty() {
+            return wanted.primary.clone();
+        }
+        let variants = self.store().variants(&wanted.primary, vary, || place.is_current()).await;
+        let key = wanted.primary.variant(&variants, selection, self.store().seed());
+        if key != wanted.key {
+            place.also(&key);
+        }
+        key
+    }
+
+    /// Stores the head of an object that was not to be found before it has arrived whole.
+    async fn complete(&self, key: &Key, head: &Head, transfer: &Transfer, place: &Place) {
+        let head = match (transfer.whole(), transfer.object_length()) {
+            (Some(bytes), _) => head.with_content(bytes.len() as u64, Content::Inline(bytes)),
+            (None, Some(length)) if transfer.reached(length) => {
+                head.with_content(length, head.content.clone())
+            }
+            _ => return,
+        };
+        if self.is_usable(&head) {
+            self.store().put_head_while(key, head.into(), || place.is_current()).await;
+        }
+    }
+
+    /// A small object whose blocks came after its head is stored again as one entry.
+    pub(super) async fn inline(&self, key: &Key, head: &Head, incarnation: Incarnation, transfer: &Transfer) {
+        if let Some(bytes) = transfer.whole() {
+            let head = head.with_content(bytes.len() as u64, Content::Inline(bytes));
+            self.store().replace_head(key, incarnation, Some(head.into())).await;
+        }
+    }
+}
