@@ -14,46 +14,56 @@ import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
 
 const binary = process.argv[2] ?? join(process.env.CARGO_TARGET_DIR ?? 'target', 'release/millrace');
 const MiB = 1 << 20;
 const say = (line) => console.log(JSON.stringify(line));
+/** Body bytes sent by the origin, by the first part of the path without its number. */
+const SENT = ['herd', 'first', 'suffix', 'many'];
+const sentBytes = new BigInt64Array(workerData ?? new SharedArrayBuffer(8 * SENT.length));
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
-// ---- origin: /NAME/LENGTH answers LENGTH pattern bytes with a strong validator and ranges; counts what it sends
+// ---- origin: /NAME/LENGTH answers LENGTH pattern bytes with a strong validator and ranges; counts what it sends. On a
+// thread of its own, so that it does not wait for the clients, nor they for it.
 
-const pattern = Buffer.alloc(MiB + 251);
-for (let i = 0; i < pattern.length; i++) pattern[i] = i % 251;
-const sent = new Map();
-const origin = http.createServer((request, response) => {
-  const length = Number(request.url.split('/')[2]);
-  let [first, last] = [0, length - 1];
-  const range = /^bytes=(\d*)-(\d*)$/.exec(request.headers.range ?? '');
-  if (range) {
-    if (range[1] === '') first = Math.max(0, length - Number(range[2]));
-    else [first, last] = [Number(range[1]), range[2] === '' ? last : Math.min(last, Number(range[2]))];
-  }
-  const headers = { ETag: '"v1"', 'Cache-Control': 'max-age=600', 'Content-Length': last - first + 1 };
-  if (range) headers['Content-Range'] = `bytes ${first}-${last}/${length}`;
-  let at = first;
-  const pump = () => {
-    while (at <= last) {
-      const offset = at % 251;
-      const chunk = pattern.subarray(offset, offset + Math.min(256 * 1024, last + 1 - at));
-      at += chunk.length;
-      sent.set(request.url, (sent.get(request.url) ?? 0) + chunk.length);
-      if (!response.write(chunk)) return void response.once('drain', pump);
+if (!isMainThread) {
+  const pattern = Buffer.alloc(MiB + 251);
+  for (let i = 0; i < pattern.length; i++) pattern[i] = i % 251;
+  const origin = http.createServer((request, response) => {
+    const counter = new URL(request.url, 'http://o').pathname.split('/')[1];
+    const length = Number(request.url.split('/')[2]);
+    let [first, last] = [0, length - 1];
+    const range = /^bytes=(\d*)-(\d*)$/.exec(request.headers.range ?? '');
+    if (range) {
+      if (range[1] === '') first = Math.max(0, length - Number(range[2]));
+      else [first, last] = [Number(range[1]), range[2] === '' ? last : Math.min(last, Number(range[2]))];
     }
-    response.end();
-  };
-  response.on('close', () => (at = last + 1));
-  setTimeout(() => {
-    response.writeHead(range ? 206 : 200, headers);
-    pump();
-  }, 100);
-});
-await new Promise((done) => origin.listen(0, '127.0.0.1', done));
-const originUrl = `http://127.0.0.1:${origin.address().port}`;
+    const headers = { ETag: '"v1"', 'Cache-Control': 'max-age=600', 'Content-Length': last - first + 1 };
+    if (range) headers['Content-Range'] = `bytes ${first}-${last}/${length}`;
+    let at = first;
+    const pump = () => {
+      while (at <= last) {
+        const offset = at % 251;
+        const chunk = pattern.subarray(offset, offset + Math.min(256 * 1024, last + 1 - at));
+        at += chunk.length;
+        Atomics.add(sentBytes, SENT.indexOf(counter.replace(/\d+$/, '')), BigInt(chunk.length));
+        if (!response.write(chunk)) return void response.once('drain', pump);
+      }
+      response.end();
+    };
+    response.on('close', () => (at = last + 1));
+    setTimeout(() => {
+      response.writeHead(range ? 206 : 200, headers);
+      pump();
+    }, 100);
+  });
+  origin.listen(0, '127.0.0.1', () => parentPort.postMessage(origin.address().port));
+  await new Promise(() => {}); // Until terminated.
+}
+const origin = new Worker(new URL(import.meta.url), { workerData: sentBytes.buffer });
+const originUrl = `http://127.0.0.1:${await new Promise((done) => origin.once('message', done))}`;
+const sent = (name) => Number(Atomics.load(sentBytes, SENT.indexOf(name)));
 
 // ---- server
 
@@ -116,7 +126,7 @@ function get(port, path, { range, quick, killAt } = {}) {
   const clients = Array.from({ length: 200 }, (_, i) => get(server.port, path, i === 0 ? { killAt: 25 * MiB } : {}));
   const [killed, ...rest] = await Promise.all(clients);
   const hashes = new Set(rest.map((client) => client.hash));
-  say({ measurement: 'herd', clients: 200, killed_at_bytes: killed.length, origin_bytes: sent.get(path),
+  say({ measurement: 'herd', clients: 200, killed_at_bytes: killed.length, origin_bytes: sent('herd'),
     object_bytes: 50 * MiB, identical: hashes.size === 1 && rest.every((client) => client.length === 50 * MiB),
     total_ms_median: +median(rest.map((client) => client.total)).toFixed(0), peak_rss_mib: +server.peak().toFixed(0) });
   await server.stop();
@@ -129,7 +139,7 @@ function get(port, path, { range, quick, killAt } = {}) {
   const times = (await Promise.all(clients)).map((client) => client.firstByte);
   const [first, middle] = [Math.min(...times), median(times)];
   say({ measurement: 'first-byte', clients: 200, first_ms: +first.toFixed(1), median_ms: +middle.toFixed(1),
-    last_ms: +Math.max(...times).toFixed(1), median_to_first: +(middle / first).toFixed(2), origin_bytes: sent.get(path) });
+    last_ms: +Math.max(...times).toFixed(1), median_to_first: +(middle / first).toFixed(2), origin_bytes: sent('first') });
   await server.stop();
 }
 
@@ -140,7 +150,7 @@ function get(port, path, { range, quick, killAt } = {}) {
   const path = `/suffix/${1024 * MiB}`;
   const answer = await get(server.port, path, { range: 'bytes=-65536' });
   say({ measurement: 'suffix', answer_bytes: answer.length, status: answer.head.slice(9, 12),
-    origin_bytes: sent.get(path), total_ms: +answer.total.toFixed(1) });
+    origin_bytes: sent('suffix'), total_ms: +answer.total.toFixed(1) });
   await server.stop();
 }
 
@@ -153,11 +163,9 @@ function get(port, path, { range, quick, killAt } = {}) {
     Array.from({ length: 50 }, (_, i) => get(server.port, `/many${i}/${200 * MiB}`, { quick: true })));
   const secs = (Date.now() - started) / 1000;
   const bytes = answers.reduce((sum, answer) => sum + answer.length, 0);
-  const fetched = answers.reduce((sum, _, i) => sum + sent.get(`/many${i}/${200 * MiB}`), 0);
   say({ measurement: 'many', clients: 50, complete: answers.every((answer) => answer.length === 200 * MiB),
-    origin_to_object_ratio: +(fetched / (50 * 200 * MiB)).toFixed(3), mib_per_sec: +(bytes / MiB / secs).toFixed(0),
+    origin_to_object_ratio: +(sent('many') / (50 * 200 * MiB)).toFixed(3), mib_per_sec: +(bytes / MiB / secs).toFixed(0),
     peak_rss_mib: +server.peak().toFixed(0) });
   await server.stop();
 }
-origin.close();
-origin.closeAllConnections();
+await origin.terminate();

@@ -18,6 +18,10 @@ use crate::delivery::{Body, BodyError, Route, Served};
 /// Handed to actix at once. The copy into the connection's write buffer stays in the CPU's cache.
 const FRAME: usize = 64 * 1024;
 
+/// After its first frame, and then after so many bytes, an answer gives way to the others on its thread: actix would write
+/// until the socket is full, megabytes, while others wait for their first byte.
+const TURN: u64 = 512 * 1024;
+
 /// What is recorded when the answer is over.
 pub struct Record {
     pub data: Arc<Data>,
@@ -32,6 +36,8 @@ pub struct Sending {
     source: Source,
     size: BodySize,
     sent: u64,
+    /// It gives way when it has sent so much.
+    turn: u64,
     record: Record,
 }
 
@@ -61,7 +67,7 @@ impl Sending {
             }
         };
         record.data.instruments().active.inc();
-        Self { source, size, sent: 0, record }
+        Self { source, size, sent: 0, turn: 1, record }
     }
 }
 
@@ -76,6 +82,11 @@ impl MessageBody for Sending {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if self.sent >= self.turn && matches!(self.source, Source::Stream(_)) {
+            self.turn = self.sent + TURN;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let next = match &mut self.source {
             Source::Full(bytes) if bytes.is_empty() => None,
             Source::Full(bytes) => Some(Ok(bytes.split_to(bytes.len().min(FRAME)))),
