@@ -90,7 +90,7 @@ impl Delivery {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return None;
         }
-        let plan = Plan::of(&request.target).ok()?;
+        let plan = Plan::of(&request.target).ok().filter(|plan| !plan.is_progressive())?;
         let key = Key::new(plan.key_text(), self.store().seed());
         let Some(Found::Head(head)) = self.store().peek(&key) else { return None };
         let now = self.core.clock().unix_millis();
@@ -124,7 +124,10 @@ impl Delivery {
         let query = self.query(request, plan);
         for _ in 0..MAX_CHANGES {
             match self.core.resolve(&query).await {
-                Resolved::Object { available, served, hold } => {
+                Resolved::Object { mut available, served, hold } => {
+                    if plan.is_progressive() {
+                        available.arrangement = self.core.arrange(&available).await;
+                    }
                     let now = self.core.clock().unix_millis();
                     let answer = respond(&self.core.fills, request, available, served, now).await;
                     drop(hold);
@@ -169,7 +172,18 @@ impl Delivery {
                 Arc::new(VideoAsset { core: core.clone(), source: plan.source.clone(), work: work.clone() })
             }
         };
+        let mut headers = request.headers.clone();
         let range = match &plan.work {
+            // In the source, the bytes may be elsewhere; its beginning is needed to say so.
+            Work::Fetch if plan.is_progressive() => {
+                if headers.contains_key(header::IF_RANGE) {
+                    Arc::make_mut(&mut headers).remove(header::IF_RANGE);
+                }
+                first_range(request).map(|range| match range {
+                    Spec::From(0) | Spec::FromTo(0, _) => range,
+                    _ => Spec::FromTo(0, u64::from(core.fills.store().block_size()) - 1),
+                })
+            }
             Work::Fetch => first_range(request),
             // Derived objects are made whole.
             _ => None,
@@ -178,7 +192,7 @@ impl Delivery {
             key: Key::new(plan.key_text(), core.fills.store().seed()),
             upstream,
             method: request.method.clone(),
-            headers: request.headers.clone(),
+            headers,
             control: RequestControl::parse(&*request.headers),
             range,
         }

@@ -159,7 +159,7 @@ impl Core {
             upstream: query.upstream.clone(),
             headers: query.headers.clone(),
         };
-        Available { object, following: None }
+        Available { object, following: None, arrangement: None }
     }
 
     fn wanted(&self, query: &Query, key: Key, seen: Option<Arc<Head>>, stale: Option<Arc<Head>>) -> Wanted {

@@ -3,12 +3,16 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
     conditional::{self, Verdict},
+    derive::Arrangement,
     fill::{self, Fills, Object, Pace, Transfer},
     outcome::{Outcome, Reason, Served},
     range::{self, Resolution},
@@ -16,13 +20,18 @@ use super::{
     request::Request,
     response::{Body, BodyError, Fields, Response},
 };
-use crate::cache::{Content, FieldLines, Head};
+use crate::{
+    cache::{Content, FieldLines, Head},
+    media::video::Piece,
+};
 
 /// What the body comes from.
 pub struct Available {
     pub object: Object,
     /// Brings bytes that are not stored yet.
     pub following: Option<Arc<Transfer>>,
+    /// How the bytes are put in order for the client, when it is not as they are.
+    pub arrangement: Option<Arc<Arrangement>>,
 }
 
 impl Available {
@@ -31,6 +40,18 @@ impl Available {
         match (&self.object.head.content, &self.following) {
             (Content::Blocks { .. }, Some(transfer)) if transfer.length_is_open() => transfer.object_length(),
             _ => Some(self.object.head.length),
+        }
+    }
+
+    fn head(&self) -> &Arc<Head> {
+        self.arrangement.as_ref().map_or(&self.object.head, |arrangement| &arrangement.head)
+    }
+
+    /// What makes up a part of the answer.
+    fn pieces(&self, part: Range<u64>) -> Vec<Piece> {
+        match &self.arrangement {
+            Some(arrangement) => arrangement.splice.pieces(part),
+            None => vec![Piece::Source(part)],
         }
     }
 }
@@ -79,7 +100,7 @@ pub async fn respond(
     served: Served,
     now: UnixMillis,
 ) -> Result<Response, fill::Error> {
-    let head = available.object.head.clone();
+    let head = available.head().clone();
     let Some(length) = available.length() else {
         // Ranges cannot be resolved yet and are not heeded; conditions are.
         return Ok(match decide(request, &head, u64::MAX) {
@@ -189,15 +210,18 @@ pub fn precondition_failed(served: Served) -> Response {
 /// A hit on a head whose bytes are not all there is a miss of those bytes.
 fn as_found(fills: &Fills, available: &Available, part: Range<u64>, served: Served) -> Served {
     /// Looking at more blocks than this would cost more than the answer is worth.
-    const LOOK: u64 = 64;
+    const LOOK: usize = 64;
     let Content::Blocks { incarnation, block_size } = available.object.head.content else { return served };
     if !matches!(served.outcome, Outcome::Hit | Outcome::Stale) || part.is_empty() {
         return served;
     }
     let block_size = u64::from(block_size);
-    let blocks = part.start / block_size..part.end.div_ceil(block_size);
+    let pieces = available.pieces(part).into_iter().filter_map(|piece| match piece {
+        Piece::Source(range) => Some(range.start / block_size..range.end.div_ceil(block_size)),
+        Piece::Bytes(_) => None,
+    });
     let missing =
-        blocks.take(LOOK as usize).find(|block| !fills.store().has_block(incarnation, *block as u32));
+        pieces.flatten().take(LOOK).find(|block| !fills.store().has_block(incarnation, *block as u32));
     match missing {
         Some(block) => {
             let collapsed = fills.brings(incarnation, block * block_size);
@@ -214,12 +238,12 @@ async fn open_ended(
     available: &Available,
     served: Served,
 ) -> Result<Response, fill::Error> {
-    let head = &available.object.head;
+    let head = available.head();
     let body = match (&request.method, &available.following) {
         (&Method::GET, Some(transfer)) => {
             let mut reader = Reader::to_the_end(fills.clone(), available.object.clone(), transfer);
             match reader.next().await.transpose()? {
-                Some(first) => streamed(first, reader, None),
+                Some(first) => streamed(first, reader.into_stream(), None),
                 None => Body::Empty,
             }
         }
@@ -228,8 +252,12 @@ async fn open_ended(
     Ok(Response::new(head.status, Fields::Stored(head.clone()), body, served))
 }
 
-fn streamed(first: Bytes, rest: Reader, length: Option<u64>) -> Body {
-    let rest = rest.into_stream().map(|item| item.map_err(BodyError::from));
+fn streamed(
+    first: Bytes,
+    rest: impl Stream<Item = Result<Bytes, fill::Error>> + Send + 'static,
+    length: Option<u64>,
+) -> Body {
+    let rest = rest.map(|item| item.map_err(BodyError::from));
     Body::Stream { length, bytes: stream::iter([Ok(first)]).chain(rest).boxed() }
 }
 
@@ -240,27 +268,46 @@ async fn body(
     range: Range<u64>,
     pace: Pace,
 ) -> Result<Body, fill::Error> {
-    if let Content::Inline(bytes) = &available.object.head.content {
-        // Ranges are resolved against the length of these bytes.
-        return Ok(Body::Full(bytes.slice(range.start as usize..range.end as usize)));
-    }
     if range.is_empty() {
         return Ok(Body::Empty);
     }
+    if let (Content::Inline(bytes), None) = (&available.object.head.content, &available.arrangement) {
+        // Ranges are resolved against the length of these bytes.
+        return Ok(Body::Full(bytes.slice(range.start as usize..range.end as usize)));
+    }
     let length = Some(range.end - range.start);
-    let mut reader = reader(fills, available, range, pace);
-    let first = match reader.next().await {
+    let mut rest = bytes(fills, available, range, pace);
+    let first = match rest.next().await {
         Some(first) => first?,
         None => return Err(fill::Error::Truncated),
     };
     if length == Some(first.len() as u64) {
         return Ok(Body::Full(first));
     }
-    Ok(streamed(first, reader, length))
+    Ok(streamed(first, rest, length))
 }
 
-fn reader(fills: &Arc<Fills>, available: &Available, range: Range<u64>, pace: Pace) -> Reader {
-    Reader::new(fills.clone(), available.object.clone(), range, pace, available.following.as_ref())
+/// The bytes of a part of the answer, in order.
+fn bytes(
+    fills: &Arc<Fills>,
+    available: &Available,
+    part: Range<u64>,
+    pace: Pace,
+) -> BoxStream<'static, Result<Bytes, fill::Error>> {
+    let mut streams = available.pieces(part).into_iter().map(|piece| match piece {
+        Piece::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
+        Piece::Source(range) => {
+            let following = available.following.as_ref();
+            Reader::new(fills.clone(), available.object.clone(), range, pace, following).into_stream().boxed()
+        }
+    });
+    match (streams.next(), streams.next()) {
+        (Some(only), None) => only,
+        (first, second) => {
+            let streams: Vec<_> = first.into_iter().chain(second).chain(streams).collect();
+            stream::iter(streams).flatten().boxed()
+        }
+    }
 }
 
 /// Several ranges as `multipart/byteranges` (RFC 9110 §14.6).
@@ -271,9 +318,9 @@ fn multipart(
     length: u64,
     served: Served,
 ) -> Response {
-    let fields = Fields::Stored(available.object.head.clone());
+    let fields = Fields::Stored(available.head().clone());
     let boundary = format!("{:032x}", fastrand::u128(..));
-    let content_type = available.object.head.fields.first("content-type").map(<[u8]>::to_vec);
+    let content_type = available.head().fields.first("content-type").map(<[u8]>::to_vec);
     let delimiter = |part: &Range<u64>| {
         let mut text = format!("\r\n--{boundary}\r\n").into_bytes();
         if let Some(content_type) = &content_type {
@@ -290,8 +337,7 @@ fn multipart(
     for part in parts {
         let opening = delimiter(&part);
         total += opening.len() as u64 + (part.end - part.start);
-        let bytes = reader(fills, available, part, Pace::Demand).into_stream();
-        let bytes = bytes.map(|item| item.map_err(BodyError::from));
+        let bytes = bytes(fills, available, part, Pace::Demand).map(|item| item.map_err(BodyError::from));
         streams.push(stream::iter([Ok(opening)]).chain(bytes).boxed());
     }
     streams.push(stream::iter([Ok(closing)]).boxed());

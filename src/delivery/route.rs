@@ -49,6 +49,8 @@ pub enum BadQuery {
 
 const IMAGE_EXTENSIONS: [&str; 10] =
     ["jpg", "jpeg", "png", "webp", "gif", "avif", "heic", "bmp", "tif", "tiff"];
+/// Files whose index may stand behind the media.
+const VIDEO_EXTENSIONS: [&str; 3] = ["mp4", "m4v", "mov"];
 const IMAGE_PARAMETERS: [&str; 6] = ["w", "h", "fit", "q", "fm", "dpr"];
 
 impl Route {
@@ -110,6 +112,13 @@ impl Plan {
             _ => Route::Playlist,
         };
         Ok(Self { route, source, work: Work::Video(asset) })
+    }
+
+    /// Whether the bytes may have to be put in another order for a player.
+    pub fn is_progressive(&self) -> bool {
+        let video =
+            |extension: &str| VIDEO_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
+        matches!(self.work, Work::Fetch) && self.source.extension().is_some_and(video)
     }
 
     /// Equal texts mean equal answers. A space cannot occur in a target, so no two kinds of work meet.

@@ -22,20 +22,31 @@ use crate::{
         ffmpeg::Ffmpeg,
         image,
         pool::{self, Pool},
+        video::Package,
     },
     origin,
 };
 
 mod image_variant;
 mod poster;
+mod progressive;
+mod slots;
 mod source;
 mod video;
 
 pub use image_variant::ImageVariant;
-pub use video::{Packages, VideoAsset};
+pub use progressive::Arrangement;
+pub use video::VideoAsset;
+
+use progressive::Arrangements;
+use slots::Slots;
 
 /// Raised whenever an operation's output changes, so that old and new are never taken for each other.
 const OPERATIONS_VERSION: u32 = 1;
+
+/// Memory for the sample indexes of videos, and as much for what stands in front of rearranged ones. An hour of video takes
+/// one or two MiB.
+const INDEX_BYTES: usize = 16 << 20;
 
 /// What a semaphore can count, at least.
 const MAX_PAGES: u32 = u32::MAX >> 3;
@@ -56,7 +67,8 @@ pub struct Media {
     places: Semaphore,
     /// Pages of memory for sources: as much as the longest one.
     pages: Semaphore,
-    packages: Packages,
+    packages: Slots<Package>,
+    arrangements: Arrangements,
     instruments: MediaInstruments,
 }
 
@@ -86,7 +98,8 @@ impl Media {
             places: Semaphore::new(pool.config().threads + pool.config().queue),
             pages: Semaphore::new(pages(config.limits.max_source_bytes) as usize),
             pool,
-            packages: Packages::default(),
+            packages: Slots::new(INDEX_BYTES),
+            arrangements: Slots::new(INDEX_BYTES),
             instruments,
             config,
         })

@@ -15,6 +15,7 @@ use super::{
         reader::Reader,
         request::Target,
         resolve::{Query, Resolved},
+        respond::Available,
     },
     Refusal,
 };
@@ -115,6 +116,13 @@ impl Core {
 }
 
 impl Source {
+    /// What is available already. None while its length is not known.
+    pub fn of(fills: &Arc<Fills>, available: &Available) -> Option<Self> {
+        let length = available.length()?;
+        let (object, following) = (available.object.clone(), available.following.clone());
+        Some(Self { fills: fills.clone(), object, following, _hold: None, length })
+    }
+
     pub fn head(&self) -> &Arc<Head> {
         &self.object.head
     }

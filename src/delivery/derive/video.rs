@@ -1,11 +1,10 @@
 //! Playlists, segments and posters of a video as something that answers like an origin.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::StatusCode;
-use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::OnceCell};
+use tokio::runtime::Handle;
 
 use super::{
     super::{
@@ -28,20 +27,6 @@ pub struct VideoAsset {
     pub source: Target,
     pub work: Work,
 }
-
-/// Sample indexes of the videos asked for last; each at most a few megabytes.
-#[derive(Default)]
-pub struct Packages {
-    opened: Mutex<HashMap<String, Slot>>,
-}
-
-struct Slot {
-    package: Arc<OnceCell<Arc<Package>>>,
-    /// Counts up; the smallest is the least recently used.
-    used: u64,
-}
-
-const MAX_PACKAGES: usize = 64;
 
 impl Upstream for VideoAsset {
     fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
@@ -116,27 +101,11 @@ impl VideoAsset {
 
     async fn package(&self, source: &Source) -> Result<Arc<Package>, video::Error> {
         let media = &self.core.media;
-        let open = || async { Package::open(source, media.config.segment_target).await.map(Arc::new) };
+        let open = async || Package::open(source, media.config.segment_target).await;
         match source.version() {
-            Some(version) => media.packages.slot(version).get_or_try_init(open).await.cloned(),
-            None => open().await,
+            Some(version) => media.packages.get_or_make(version, Package::weight, open).await,
+            None => open().await.map(Arc::new),
         }
-    }
-}
-
-impl Packages {
-    fn slot(&self, version: String) -> Arc<OnceCell<Arc<Package>>> {
-        let mut opened = self.opened.lock();
-        let latest = opened.values().map(|slot| slot.used).max().unwrap_or(0) + 1;
-        if opened.len() >= MAX_PACKAGES && !opened.contains_key(&version) {
-            let oldest = opened.iter().min_by_key(|(_, slot)| slot.used).map(|(version, _)| version.clone());
-            if let Some(oldest) = oldest {
-                opened.remove(&oldest);
-            }
-        }
-        let slot = opened.entry(version).or_insert_with(|| Slot { package: Arc::default(), used: 0 });
-        slot.used = latest;
-        slot.package.clone()
     }
 }
 

@@ -166,3 +166,88 @@ async fn a_segment_costs_the_origin_its_own_blocks() {
     let (frames, _) = probe(&[init, changed.body].concat(), directory.path());
     assert_eq!(frames, 25);
 }
+
+/// Position of a box at the top level.
+fn position(file: &[u8], kind: &[u8; 4]) -> usize {
+    let mut at = 0;
+    while &file[at + 4..at + 8] != kind {
+        at += u32::from_be_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    }
+    at
+}
+
+/// The same file with its index behind the media.
+fn put_index_last(from: &Path, to: &Path) {
+    let status = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-y", "-i"])
+        .arg(from)
+        .args(["-c", "copy"])
+        .arg(to)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn an_index_at_the_end_is_delivered_in_front() {
+    let directory = tempfile::tempdir().unwrap();
+    let [front, late] = ["front.mp4", "late.mp4"].map(|name| directory.path().join(name));
+    make(&front, "2000k");
+    put_index_last(&front, &late);
+    let [front, late] = [front, late].map(|path| std::fs::read(path).unwrap());
+    assert!(position(&late, b"moov") > position(&late, b"mdat"));
+    let length = late.len();
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let answer = |file: &[u8]| Answer::ok(file).etag("\"1\"").cache_control("max-age=60");
+    origin.on("/whole.mp4", answer(&late));
+    origin.on("/parts.mp4", answer(&late));
+    origin.on("/front.mp4", answer(&front));
+    origin.on("/weak.mp4", Answer::ok(&late[..]).etag("W/\"1\"").cache_control("max-age=60"));
+
+    let whole = edge.get("/whole.mp4").await;
+    assert_eq!((whole.status, whole.cache(), whole.body.len()), (200, "MISS", length));
+    assert!(position(&whole.body, b"moov") < position(&whole.body, b"mdat"));
+    assert_eq!(probe(&whole.body, directory.path()), probe(&late, directory.path()));
+    // The index is not waited for: it is asked for by itself, and may come once more with the rest.
+    assert!(origin.bytes_sent("/whole.mp4") <= length as u64 + BLOCK);
+    let tag = whole.field("etag").to_owned();
+    assert!(tag.starts_with('"') && tag != "\"1\"", "{tag}");
+    let again = edge.get("/whole.mp4").await;
+    assert!(again.cache() == "HIT" && again.body == whole.body && again.field("etag") == tag);
+
+    // The answer's bytes in parts, cold.
+    for (range, part) in [
+        (format!("bytes={}-", length - 1000), length - 1000..length),
+        ("bytes=0-99".to_owned(), 0..100),
+        (format!("bytes={}-{}", length / 2, length / 2 + 99_999), length / 2..length / 2 + 100_000),
+        ("bytes=-70000".to_owned(), length - 70_000..length),
+    ] {
+        let reply = edge.get_range("/parts.mp4", &range).await;
+        assert_eq!(reply.status, 206, "{range}");
+        assert_eq!(reply.field("content-range"), format!("bytes {}-{}/{length}", part.start, part.end - 1));
+        assert!(reply.body == whole.body[part], "{range}");
+    }
+    assert!(origin.bytes_sent("/parts.mp4") < length as u64 / 2, "only what was asked for, and the index");
+    let parts = edge.get_range("/parts.mp4", "bytes=0-9,500000-500009").await;
+    assert_eq!(parts.status, 206);
+    assert!(parts.body.windows(10).any(|bytes| bytes == &whole.body[500_000..500_010]));
+
+    // One representation, whichever way it is asked for.
+    let head = edge.ask("HEAD", "/whole.mp4", &[]).await;
+    assert_eq!((head.field("etag"), head.field("content-length")), (&*tag, &*length.to_string()));
+    assert_eq!(edge.ask("GET", "/whole.mp4", &[("if-none-match", &tag)]).await.status, 304);
+    let resumed = [("range", "bytes=100000-"), ("if-range", &*tag)];
+    assert!(edge.ask("GET", "/whole.mp4", &resumed).await.body == whole.body[100_000..]);
+    let other = [("range", "bytes=100000-"), ("if-range", "\"1\"")];
+    assert_eq!(edge.ask("GET", "/whole.mp4", &other).await.status, 200);
+    edge.advance(61);
+    let confirmed = edge.get("/whole.mp4").await;
+    assert!(confirmed.cache() == "REVALIDATED" && confirmed.body == whole.body);
+
+    // In front already, or not to be told apart from another version: as it is.
+    for (path, file, tag) in [("/front.mp4", &front, "\"1\""), ("/weak.mp4", &late, "W/\"1\"")] {
+        let reply = edge.get(path).await;
+        assert!(reply.body == *file && reply.field("etag") == tag, "{path}");
+    }
+}
