@@ -18,8 +18,9 @@ use crate::delivery::{Body, BodyError, Route, Served};
 /// Handed to actix at once. The copy into the connection's write buffer stays in the CPU's cache.
 const FRAME: usize = 64 * 1024;
 
-/// After its first frame, and then after so many bytes, an answer gives way to the others on its thread: actix would write
-/// until the socket is full, megabytes, while others wait for their first byte.
+/// An answer gives way to the others on its thread: after its first frame, when it has sent twice as much, and so on, at last
+/// each time it has sent so much more. actix would write until the socket is full, megabytes, while others wait for their
+/// first byte.
 const TURN: u64 = 512 * 1024;
 
 /// What is recorded when the answer is over.
@@ -83,7 +84,7 @@ impl MessageBody for Sending {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
         if self.sent >= self.turn && matches!(self.source, Source::Stream(_)) {
-            self.turn = self.sent + TURN;
+            self.turn = self.sent + self.sent.min(TURN);
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
