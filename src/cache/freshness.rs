@@ -114,7 +114,7 @@ fn lifetime(
         return (Basis::MaxAge, millis(seconds));
     }
     let mut expires = fields.lines("expires");
-    if let Some(first) = expires.next() {
+    if let Some(first) = expires.next().filter(|_| !control.targeted) {
         // Several lines contradict each other: stale (RFC 9111 §4.2.1).
         let only = expires.next().is_none();
         let end = date::parse(first).filter(|_| only);
@@ -156,10 +156,10 @@ mod tests {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
     fn freshness(status: u16, lines: &[(&'static str, &str)]) -> Freshness {
-        let map: HeaderMap = lines
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
-            .collect();
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
         let status = StatusCode::from_u16(status).unwrap();
         Freshness::of(status, &map, &ResponseControl::parse(&map), NOW, NOW)
     }
@@ -181,6 +181,18 @@ mod tests {
                 MAX_HEURISTIC,
             ),
             (&[("date", DATE)], Basis::None, 0),
+            // Two lines say two things.
+            (&[("expires", later), ("expires", later)], Basis::Expires, 0),
+            // What is said to us alone puts aside what is said to everybody.
+            (
+                &[("cdn-cache-control", "max-age=60"), ("cache-control", "s-maxage=1"), ("expires", DATE)],
+                Basis::MaxAge,
+                60_000,
+            ),
+            (&[("cdn-cache-control", "max-age=0"), ("expires", later)], Basis::MaxAge, 0),
+            (&[("cdn-cache-control", "none"), ("expires", later)], Basis::None, 0),
+            (&[("cdn-cache-control", "&"), ("expires", later)], Basis::Expires, 60_000),
+            (&[("surrogate-control", "max-age=60"), ("cache-control", "max-age=1")], Basis::MaxAge, 60_000),
         ];
         for (lines, basis, lifetime) in cases {
             let found = freshness(200, lines);
