@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn lifetime_follows_the_order_of_precedence() {
         let later = "Sun, 06 Nov 1994 08:50:37 GMT";
-        let cases: &[(&[(&'static str, &str)], Basis, i64)] = &[
+        type Lines<'a> = &'a [(&'static str, &'a str)];
+        let cases: &[(Lines<'_>, Basis, i64)] = &[
             (&[("cache-control", "max-age=60, s-maxage=10"), ("expires", later)], Basis::SMaxage, 10_000),
             (&[("cache-control", "max-age=60"), ("expires", DATE)], Basis::MaxAge, 60_000),
             (&[("date", DATE), ("expires", later)], Basis::Expires, 60_000),
@@ -203,8 +204,14 @@ mod tests {
     #[test]
     fn heuristics_need_a_cacheable_status() {
         let lines = [("date", DATE), ("last-modified", "Sun, 06 Nov 1994 08:48:37 GMT")];
-        assert_eq!(freshness(301, &lines).basis, Basis::Heuristic);
-        assert_eq!(freshness(302, &lines).basis, Basis::None);
+        for status in 100..=999 {
+            let cacheable =
+                matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501);
+            let basis = if cacheable { Basis::Heuristic } else { Basis::None };
+            assert_eq!(freshness(status, &lines).basis, basis, "{status}");
+            let public = [lines[0], lines[1], ("cache-control", "public")];
+            assert_eq!(freshness(status, &public).basis, Basis::Heuristic, "{status} public");
+        }
     }
 
     #[test]

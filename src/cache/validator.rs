@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn strong_validators() {
-        let cases: &[(&[(&'static str, &'static str)], Option<&str>)] = &[
+        type Lines = &'static [(&'static str, &'static str)];
+        let cases: &[(Lines, Option<&str>)] = &[
             (&[("etag", "\"a\"")], Some("\"a\"")),
             (&[("etag", "W/\"a\"")], None),
             (
