@@ -13,13 +13,13 @@ export PATH := $(PATH):$(CARGO_TARGET_DIR)/tools/bin
 
 DEMO ?= demo
 
-.PHONY: help deps run demo build test lint bench
+.PHONY: help deps run demo build test conformance lint bench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-deps: ## install every outside tool (run, test, lint and bench)
-	@scripts/deps.sh run test lint bench
+deps: ## install every outside tool (run, test, conformance, lint and bench)
+	@scripts/deps.sh run test conformance lint bench
 
 build: ## build the release binaries
 	@scripts/deps.sh run
@@ -35,6 +35,10 @@ run: build demo ## build, make the demo library, start server and sidecar; Ctrl-
 test: ## every test: Rust, alert rules, real browser
 	@scripts/deps.sh run test
 	@scripts/test.sh
+
+conformance: build ## the public suite of HTTP cache tests against the release binary
+	@scripts/deps.sh conformance
+	@npm --prefix tests/conformance test --silent
 
 lint: ## formatting, clippy, licences and advisories, spelling
 	@scripts/deps.sh run lint

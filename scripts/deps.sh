@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the outside tools that a group of targets needs: deps.sh [run|test|lint|bench]...
+# Installs the outside tools that a group of targets needs: deps.sh [run|test|conformance|lint|bench]...
 #
 # A tool that is already there is left alone, so a second call does nothing and costs milliseconds.
 # Debian and Ubuntu; a Rust toolchain and Node.js are taken for granted. What the distribution does
@@ -83,8 +83,9 @@ install_chromium() {
   (cd tests/browser && npx playwright-core install --with-deps chromium)
 }
 
+# install_node_modules DIR: what DIR's lock file names.
 install_node_modules() {
-  local dir=tests/browser stamp=tests/browser/node_modules/.package-lock.json
+  local dir=$1 stamp=$1/node_modules/.package-lock.json
   [[ $stamp -nt $dir/package-lock.json ]] && return 0
   printf 'deps: npm packages of %s\n' "$dir"
   (cd "$dir" && npm ci --no-audit --no-fund --loglevel=error)
@@ -129,8 +130,12 @@ deps_test() {
   need ps procps
   install_missing
   install_promtool
-  install_node_modules
+  install_node_modules tests/browser
   install_chromium
+}
+
+deps_conformance() {
+  install_node_modules tests/conformance
 }
 
 deps_lint() {
@@ -147,12 +152,12 @@ deps_bench() {
   install_missing
 }
 
-[[ $# -gt 0 ]] || set -- run test lint bench
+[[ $# -gt 0 ]] || set -- run test conformance lint bench
 # nginx and varnishd live in sbin, which is not on every user's PATH.
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 for group in "$@"; do
   case $group in
-    run | test | lint | bench) "deps_$group" ;;
-    *) die "unknown group '$group'; one of run, test, lint, bench" ;;
+    run | test | conformance | lint | bench) "deps_$group" ;;
+    *) die "unknown group '$group'; one of run, test, conformance, lint, bench" ;;
   esac
 done

@@ -1,6 +1,7 @@
-//! `Cache-Control` of requests and responses (RFC 9111 §5.2, RFC 5861, RFC 8246).
+//! `Cache-Control` of requests and responses (RFC 9111 §5.2, RFC 5861, RFC 8246). What speaks to caches like us alone
+//! takes its place: see [`super::targeted`].
 
-use super::FieldLines;
+use super::{FieldLines, targeted};
 
 /// Seconds; values beyond are clamped here (RFC 9111 §1.2.2).
 pub const MAX_SECONDS: u32 = 1 << 31;
@@ -19,6 +20,8 @@ pub struct ResponseControl {
     pub s_maxage: Option<u32>,
     pub stale_while_revalidate: Option<u32>,
     pub stale_if_error: Option<u32>,
+    /// Said to us alone: then `Expires`, which is said to everybody, counts as little as `Cache-Control`.
+    pub targeted: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,26 +37,47 @@ pub struct RequestControl {
 
 impl ResponseControl {
     pub fn parse(fields: &impl FieldLines) -> Self {
+        if let Some(control) = targeted::parse(fields) {
+            return Self { targeted: true, ..control };
+        }
         let mut control = Self::default();
-        for_each_directive(fields.lines("cache-control"), |name, value| {
-            match name {
-                "no-store" => control.no_store = true,
-                // The forms that name fields are treated as the bare ones, which is always safe.
-                "no-cache" => control.no_cache = true,
-                "private" => control.private = true,
-                "public" => control.public = true,
-                "must-revalidate" => control.must_revalidate = true,
-                "proxy-revalidate" => control.proxy_revalidate = true,
-                "must-understand" => control.must_understand = true,
-                "immutable" => control.immutable = true,
-                "max-age" => shortest(&mut control.max_age, value),
-                "s-maxage" => shortest(&mut control.s_maxage, value),
-                "stale-while-revalidate" => shortest(&mut control.stale_while_revalidate, value),
-                "stale-if-error" => shortest(&mut control.stale_if_error, value),
-                _ => {}
-            }
-        });
+        for_each_directive(fields.lines("cache-control"), |name, value| control.add_text(name, value));
         control
+    }
+
+    /// Takes in a directive as it stands in `Cache-Control`: lower-case name, value without quotes.
+    pub(super) fn add_text(&mut self, name: &str, value: Option<&str>) {
+        // The forms of `no-cache` and `private` that name fields are treated as the bare ones, which is always safe.
+        if let Some(slot) = self.seconds_of(name) {
+            shortest(slot, seconds(value));
+        } else {
+            self.add_flag(name);
+        }
+    }
+
+    pub(super) fn add_flag(&mut self, name: &str) {
+        match name {
+            "no-store" => self.no_store = true,
+            "no-cache" => self.no_cache = true,
+            "private" => self.private = true,
+            "public" => self.public = true,
+            "must-revalidate" => self.must_revalidate = true,
+            "proxy-revalidate" => self.proxy_revalidate = true,
+            "must-understand" => self.must_understand = true,
+            "immutable" => self.immutable = true,
+            _ => {}
+        }
+    }
+
+    /// Where the seconds of this directive belong, if it has any.
+    pub(super) fn seconds_of(&mut self, name: &str) -> Option<&mut Option<u32>> {
+        match name {
+            "max-age" => Some(&mut self.max_age),
+            "s-maxage" => Some(&mut self.s_maxage),
+            "stale-while-revalidate" => Some(&mut self.stale_while_revalidate),
+            "stale-if-error" => Some(&mut self.stale_if_error),
+            _ => None,
+        }
     }
 
     /// Whether a stale response may never be used unvalidated (RFC 9111 §4.2.4).
@@ -72,7 +96,7 @@ impl RequestControl {
                 "no-store" => control.no_store = true,
                 "no-cache" => control.no_cache = true,
                 "only-if-cached" => control.only_if_cached = true,
-                "max-age" => shortest(&mut control.max_age, value),
+                "max-age" => shortest(&mut control.max_age, seconds(value)),
                 "min-fresh" => control.min_fresh = Some(seconds(value)),
                 "max-stale" => {
                     control.max_stale = Some(value.map_or(MAX_SECONDS, |value| seconds(Some(value))))
@@ -88,8 +112,7 @@ impl RequestControl {
 }
 
 /// Of contradicting values the shortest counts: in doubt, stale (RFC 9111 §4.2.1).
-fn shortest(slot: &mut Option<u32>, value: Option<&str>) {
-    let seconds = seconds(value);
+fn shortest(slot: &mut Option<u32>, seconds: u32) {
     *slot = Some(slot.map_or(seconds, |earlier| earlier.min(seconds)));
 }
 
@@ -104,7 +127,10 @@ fn seconds(value: Option<&str>) -> u32 {
 }
 
 /// Calls with (lower-case name, value without quotes).
-fn for_each_directive<'a>(lines: impl Iterator<Item = &'a [u8]>, mut found: impl FnMut(&str, Option<&str>)) {
+pub(super) fn for_each_directive<'a>(
+    lines: impl Iterator<Item = &'a [u8]>,
+    mut found: impl FnMut(&str, Option<&str>),
+) {
     for line in lines {
         let text = String::from_utf8_lossy(line);
         for directive in split_list(&text) {

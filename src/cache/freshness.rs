@@ -114,7 +114,7 @@ fn lifetime(
         return (Basis::MaxAge, millis(seconds));
     }
     let mut expires = fields.lines("expires");
-    if let Some(first) = expires.next() {
+    if let Some(first) = expires.next().filter(|_| !control.targeted) {
         // Several lines contradict each other: stale (RFC 9111 §4.2.1).
         let only = expires.next().is_none();
         let end = date::parse(first).filter(|_| only);
@@ -156,10 +156,10 @@ mod tests {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
     fn freshness(status: u16, lines: &[(&'static str, &str)]) -> Freshness {
-        let map: HeaderMap = lines
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
-            .collect();
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
         let status = StatusCode::from_u16(status).unwrap();
         Freshness::of(status, &map, &ResponseControl::parse(&map), NOW, NOW)
     }
@@ -167,7 +167,8 @@ mod tests {
     #[test]
     fn lifetime_follows_the_order_of_precedence() {
         let later = "Sun, 06 Nov 1994 08:50:37 GMT";
-        let cases: &[(&[(&'static str, &str)], Basis, i64)] = &[
+        type Lines<'a> = &'a [(&'static str, &'a str)];
+        let cases: &[(Lines<'_>, Basis, i64)] = &[
             (&[("cache-control", "max-age=60, s-maxage=10"), ("expires", later)], Basis::SMaxage, 10_000),
             (&[("cache-control", "max-age=60"), ("expires", DATE)], Basis::MaxAge, 60_000),
             (&[("date", DATE), ("expires", later)], Basis::Expires, 60_000),
@@ -181,6 +182,18 @@ mod tests {
                 MAX_HEURISTIC,
             ),
             (&[("date", DATE)], Basis::None, 0),
+            // Two lines say two things.
+            (&[("expires", later), ("expires", later)], Basis::Expires, 0),
+            // What is said to us alone puts aside what is said to everybody.
+            (
+                &[("cdn-cache-control", "max-age=60"), ("cache-control", "s-maxage=1"), ("expires", DATE)],
+                Basis::MaxAge,
+                60_000,
+            ),
+            (&[("cdn-cache-control", "max-age=0"), ("expires", later)], Basis::MaxAge, 0),
+            (&[("cdn-cache-control", "none"), ("expires", later)], Basis::None, 0),
+            (&[("cdn-cache-control", "&"), ("expires", later)], Basis::Expires, 60_000),
+            (&[("surrogate-control", "max-age=60"), ("cache-control", "max-age=1")], Basis::MaxAge, 60_000),
         ];
         for (lines, basis, lifetime) in cases {
             let found = freshness(200, lines);
@@ -191,8 +204,14 @@ mod tests {
     #[test]
     fn heuristics_need_a_cacheable_status() {
         let lines = [("date", DATE), ("last-modified", "Sun, 06 Nov 1994 08:48:37 GMT")];
-        assert_eq!(freshness(301, &lines).basis, Basis::Heuristic);
-        assert_eq!(freshness(302, &lines).basis, Basis::None);
+        for status in 100..=999 {
+            let cacheable =
+                matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501);
+            let basis = if cacheable { Basis::Heuristic } else { Basis::None };
+            assert_eq!(freshness(status, &lines).basis, basis, "{status}");
+            let public = [lines[0], lines[1], ("cache-control", "public")];
+            assert_eq!(freshness(status, &public).basis, Basis::Heuristic, "{status} public");
+        }
     }
 
     #[test]

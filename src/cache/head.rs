@@ -20,7 +20,7 @@ pub struct Head {
     /// Text of the key this was stored under; compared at lookup, so a hash collision is a miss.
     pub key: Box<str>,
     pub status: StatusCode,
-    /// End-to-end fields without `Content-Length`, `Content-Range` and `Age`, which are generated.
+    /// End-to-end fields without those that are generated: `Content-Length`, `Age`, and the range of a part.
     pub fields: Fields,
     pub control: ResponseControl,
     pub freshness: Freshness,
@@ -31,7 +31,7 @@ pub struct Head {
 }
 
 /// Fields that are generated for each response, never stored.
-const GENERATED: [header::HeaderName; 3] = [header::CONTENT_LENGTH, header::CONTENT_RANGE, header::AGE];
+const GENERATED: [header::HeaderName; 2] = [header::CONTENT_LENGTH, header::AGE];
 
 impl Head {
     pub fn new(
@@ -47,6 +47,10 @@ impl Head {
         let mut kept = headers.clone();
         for name in GENERATED {
             kept.remove(name);
+        }
+        // Of a part it was said, not of the whole; where it names no bytes, it is a field like any other.
+        if headers.get_all(header::CONTENT_RANGE).iter().any(|range| names_bytes(range.as_bytes())) {
+            kept.remove(header::CONTENT_RANGE);
         }
         let fields = Fields::from(&kept);
         Self { key: key.into(), status, fields, control, freshness, length, content, request_time }
@@ -115,6 +119,11 @@ impl Head {
     }
 }
 
+/// Whether a `Content-Range` is in bytes; units are compared without case (RFC 9110 §14.1).
+fn names_bytes(range: &[u8]) -> bool {
+    range.split(|byte| *byte == b' ').next().is_some_and(|unit| unit.eq_ignore_ascii_case(b"bytes"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +145,20 @@ mod tests {
         let head = head(&[("content-length", "3"), ("age", "5"), ("etag", "\"a\"")]);
         assert_eq!(head.fields.iter().count(), 1);
         assert_eq!(head.freshness.initial_age, 5_000);
+    }
+
+    #[test]
+    fn the_range_of_a_part_is_not_stored() {
+        for (value, kept) in [
+            ("bytes 0-4/10", false),
+            ("Bytes */10", false),
+            ("pages 1-2/3", true),
+            ("junk", true),
+            ("", true),
+        ] {
+            let head = head(&[("content-range", value)]);
+            assert_eq!(head.fields.first("content-range").is_some(), kept, "{value}");
+        }
     }
 
     #[test]

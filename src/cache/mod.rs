@@ -12,6 +12,7 @@ mod head;
 mod key;
 pub mod storable;
 mod store;
+mod targeted;
 pub mod validator;
 pub mod vary;
 

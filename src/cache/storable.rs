@@ -136,7 +136,8 @@ mod tests {
     fn rules_of_storing() {
         let get = || Method::GET;
         let fresh = ("cache-control", "max-age=60");
-        let cases: &[(Method, &str, bool, u16, &[(&str, &str)], Result<(), Refusal>)] = &[
+        type Case<'a> = (Method, &'a str, bool, u16, &'a [(&'a str, &'a str)], Result<(), Refusal>);
+        let cases: &[Case<'_>] = &[
             (get(), "", false, 200, &[fresh], Ok(())),
             (Method::HEAD, "", false, 200, &[fresh], Ok(())),
             (Method::POST, "", false, 200, &[fresh], Err(Refusal::Method)),
@@ -178,6 +179,29 @@ mod tests {
         for (method, asked, authorization, status, lines, expected) in cases {
             let found = verdict(method.clone(), asked, *authorization, *status, lines);
             assert_eq!(found, *expected, "{method} {asked} {authorization} {status} {lines:?}");
+        }
+    }
+
+    /// The suite asks this of some statuses only. Explicit freshness makes any final status storable, but for those
+    /// that speak of a part or of the request; heuristics only those of RFC 9110 §15.1.
+    #[test]
+    fn lifetimes_by_status() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let old = ("last-modified", "Sun, 06 Nov 1994 08:39:37 GMT");
+        for status in (100..=599).chain([600, 799, 999]) {
+            let ours = status < 200 || matches!(status, 206 | 304 | 416);
+            let guessed = matches!(status, 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501);
+            for (lines, expected) in [
+                (&[("cache-control", "max-age=60")][..], !ours),
+                (&[("cdn-cache-control", "max-age=60"), ("cache-control", "no-store")], !ours),
+                (&[("date", date), ("expires", "Sun, 06 Nov 1994 08:50:37 GMT")], !ours),
+                (&[("date", date), old], guessed),
+                (&[("date", date), old, ("cache-control", "public")], !ours),
+                (&[("date", date)], false),
+            ] {
+                let stored = verdict(Method::GET, "", false, status, lines).is_ok();
+                assert_eq!(stored, expected, "{status} {lines:?}");
+            }
         }
     }
 }

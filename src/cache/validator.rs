@@ -2,7 +2,7 @@
 
 use millrace_kit::clock::UnixMillis;
 
-use super::{FieldLines, control::split_list, date};
+use super::{FieldLines, date};
 
 /// An entity tag as it stands in the field, quotes included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +35,25 @@ impl<'a> EntityTag<'a> {
 
 /// The members of an `If-Match` or `If-None-Match` list, `None` standing for `*`. At most 64 are looked at.
 pub fn list<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<Option<EntityTag<'a>>> {
-    let members = lines.filter_map(|line| std::str::from_utf8(line).ok()).flat_map(split_list);
-    members
+    lines
+        .flat_map(members)
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
         .take(64)
         .filter_map(|member| match member {
-            "*" => Some(None),
-            tag => EntityTag::parse(tag.as_bytes()).map(Some),
+            b"*" => Some(None),
+            tag => EntityTag::parse(tag).map(Some),
         })
         .collect()
+}
+
+/// Split at commas outside of quotes. A tag may hold any byte, and a backslash in it escapes nothing.
+fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    line.split(move |byte| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    })
 }
 
 /// The value for `If-Range` under which parts of this response may be combined: a strong entity tag, or a
@@ -88,13 +99,18 @@ mod tests {
         assert_eq!(found.len(), 3);
         assert_eq!(found[0].unwrap().opaque, b"\"a,b\"");
         assert!(found[2].is_none());
+        // Latin-1, and a backslash before the closing quote.
+        let odd = list([&b"\"caf\xe9\", \"a\\\", W/\"b\""[..]].into_iter());
+        let odd: Vec<_> = odd.into_iter().map(|tag| tag.unwrap().opaque).collect();
+        assert_eq!(odd, [&b"\"caf\xe9\""[..], b"\"a\\\"", b"\"b\""]);
         let long = vec!["\"x\""; 1_000].join(",");
         assert_eq!(list([long.as_bytes()].into_iter()).len(), 64);
     }
 
     #[test]
     fn strong_validators() {
-        let cases: &[(&[(&'static str, &'static str)], Option<&str>)] = &[
+        type Lines = &'static [(&'static str, &'static str)];
+        let cases: &[(Lines, Option<&str>)] = &[
             (&[("etag", "\"a\"")], Some("\"a\"")),
             (&[("etag", "W/\"a\"")], None),
             (

@@ -41,28 +41,64 @@ impl VarySpec {
     }
 
     /// Text that is equal for two requests exactly when they select the same variant. Lines are joined and white
-    /// space around list members does not count; absence differs from emptiness.
+    /// space around list members does not count; absence differs from emptiness. Languages and codings are compared
+    /// by what they mean: neither their case nor the order of equally liked ones counts.
     pub fn select(&self, request: &impl FieldLines) -> String {
         let mut selected = String::new();
         for name in &self.names {
             selected.push_str(name);
-            let mut lines = request.lines(name).peekable();
-            if lines.peek().is_some() {
+            let lines: Vec<_> = request.lines(name).map(String::from_utf8_lossy).collect();
+            if !lines.is_empty() {
+                let members = lines
+                    .iter()
+                    .flat_map(|line| line.split(','))
+                    .map(|member| member.trim_matches([' ', '\t']));
                 selected.push('=');
-            }
-            let mut first = true;
-            for line in lines {
-                for member in String::from_utf8_lossy(line).split(',') {
-                    if !first {
-                        selected.push(',');
-                    }
-                    first = false;
-                    selected.push_str(member.trim_matches([' ', '\t']));
-                }
+                selected.push_str(&match &**name {
+                    "accept-language" | "accept-encoding" => by_preference(members),
+                    _ => members.collect::<Vec<_>>().join(","),
+                });
             }
             selected.push('\n');
         }
         selected
+    }
+}
+
+/// A list with weights (RFC 9110 §12.4.2), the most liked first, equals in alphabetical order.
+fn by_preference<'a>(members: impl Iterator<Item = &'a str>) -> String {
+    let mut ranked: Vec<(u16, String)> = members
+        .filter(|member| !member.is_empty())
+        .map(|member| weighted(&member.to_ascii_lowercase()))
+        .collect();
+    ranked.sort_unstable_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
+    ranked.dedup();
+    let texts = ranked.into_iter().map(|(weight, text)| match weight {
+        1000 => text,
+        weight => format!("{text};q={weight}"),
+    });
+    texts.collect::<Vec<_>>().join(",")
+}
+
+/// The weight in thousandths, and the member without it. What is not understood stays as it is.
+fn weighted(member: &str) -> (u16, String) {
+    let whole = || (1000, member.to_owned());
+    let Some((range, parameter)) = member.split_once(';') else { return whole() };
+    let weight = parameter.trim_matches([' ', '\t']).strip_prefix("q=").and_then(thousandths);
+    weight.map_or_else(whole, |weight| (weight, range.trim_end_matches([' ', '\t']).to_owned()))
+}
+
+/// `0`, `0.25`, `1.000`: at most three digits behind the point.
+fn thousandths(qvalue: &str) -> Option<u16> {
+    let (whole, part) = qvalue.split_once('.').unwrap_or((qvalue, ""));
+    if part.len() > 3 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let part: u16 = format!("{part:0<3}").parse().ok()?;
+    match whole {
+        "0" => Some(part),
+        "1" if part == 0 => Some(1000),
+        _ => None,
     }
 }
 
@@ -105,5 +141,32 @@ mod tests {
         for lines in different {
             assert_ne!(spec.select(&map(lines)), base, "{lines:?}");
         }
+    }
+    #[test]
+    fn languages_and_codings_are_compared_by_what_they_mean() {
+        let spec = VarySpec::of(&map(&[("vary", "accept-language, accept-encoding, foo")]));
+        let select = |name, value| spec.select(&map(&[(name, value)]));
+        let cases: &[(&str, &str, &str, bool)] = &[
+            ("accept-language", "en, de", "de, en", true),
+            ("accept-language", "en, de", "eN,De", true),
+            ("accept-language", "en, de", "de;q=1.0, en;q=1", true),
+            ("accept-language", "de, en;q=0.5", "en ; q=0.500, de", true),
+            ("accept-language", "de, en", "de, en, de,,", true),
+            ("accept-language", "de, en;q=0.5", "en, de;q=0.5", false),
+            ("accept-language", "de", "de-at", false),
+            ("accept-language", "de", "de;q=0", false),
+            // No weights: kept as they stand.
+            ("accept-language", "de;q=2", "de;q=0.5", false),
+            ("accept-language", "de;q=0.5555", "de", false),
+            ("accept-language", "de;level=1", "de", false),
+            ("accept-encoding", "gzip, br", "BR, gzip", true),
+            ("accept-encoding", "gzip, br;q=0.9", "br, gzip;q=0.9", false),
+            ("foo", "a, b", "b, a", false),
+            ("foo", "a", "A", false),
+        ];
+        for (name, one, other, same) in cases {
+            assert_eq!(select(name, one) == select(name, other), *same, "{name}: {one} | {other}");
+        }
+        assert_ne!(select("accept-language", ""), spec.select(&map(&[])), "empty is not absent");
     }
 }

@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { chromium } from 'playwright-core';
 
-import { eventually, root, screenshots, startFleet } from './servers.mjs';
+import { root } from '../processes.mjs';
+import { eventually, screenshots, startFleet } from './servers.mjs';
 
 let fleet, browser, page, complaints, index;
 
