@@ -10,6 +10,8 @@ pub const MAX_SECONDS: u32 = 1 << 31;
 pub struct ResponseControl {
     pub no_store: bool,
     pub no_cache: bool,
+    /// Of some fields only: see [`no_cache_fields`].
+    pub no_cache_fields: bool,
     pub private: bool,
     pub public: bool,
     pub must_revalidate: bool,
@@ -47,8 +49,10 @@ impl ResponseControl {
 
     /// Takes in a directive as it stands in `Cache-Control`: lower-case name, value without quotes.
     pub(super) fn add_text(&mut self, name: &str, value: Option<&str>) {
-        // The forms of `no-cache` and `private` that name fields are treated as the bare ones, which is always safe.
-        if let Some(slot) = self.seconds_of(name) {
+        // The form of `private` that names fields is treated as the bare one, which is always safe.
+        if name == "no-cache" && value.is_some_and(|names| !names.is_empty()) {
+            self.no_cache_fields = true;
+        } else if let Some(slot) = self.seconds_of(name) {
             shortest(slot, seconds(value));
         } else {
             self.add_flag(name);
@@ -109,6 +113,17 @@ impl RequestControl {
         }
         control
     }
+}
+
+/// Names of the fields that `no-cache="..."` keeps from being used unvalidated (RFC 9111 §5.2.2.4), in lower case.
+pub fn no_cache_fields(fields: &impl FieldLines) -> Vec<String> {
+    let mut names = Vec::new();
+    for_each_directive(fields.lines("cache-control"), |name, value| {
+        if let Some(value) = value.filter(|_| name == "no-cache") {
+            names.extend(split_list(value).map(str::to_ascii_lowercase));
+        }
+    });
+    names
 }
 
 /// Of contradicting values the shortest counts: in doubt, stale (RFC 9111 §4.2.1).

@@ -63,6 +63,11 @@ impl Freshness {
         Self { basis, lifetime, initial_age, response_time }
     }
 
+    /// Whether the response itself says how long it is good for.
+    pub fn is_explicit(&self) -> bool {
+        matches!(self.basis, Basis::SMaxage | Basis::MaxAge | Basis::Expires)
+    }
+
     /// Milliseconds; a clock that jumped back does not make a response younger than when it came.
     pub fn age(&self, now: UnixMillis) -> i64 {
         self.initial_age.saturating_add(now.saturating_sub(self.response_time).max(0))

@@ -33,9 +33,19 @@ pub struct Asked<'a> {
     pub method: &'a Method,
     pub control: &'a RequestControl,
     pub authorization: bool,
+    /// It carries cookies.
+    pub cookie: bool,
+}
+
+/// What operators choose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Store what comes with `Set-Cookie` and a lifetime of its own, though it does not say that it is for everybody.
+    pub cookies_with_lifetime: bool,
 }
 
 pub fn check(
+    rules: &Rules,
     asked: &Asked<'_>,
     status: StatusCode,
     fields: &impl FieldLines,
@@ -69,7 +79,9 @@ pub fn check(
     {
         return Err(Refusal::VaryStar);
     }
-    if fields.first("set-cookie").is_some() && !explicitly_shared {
+    // RFC 9111 §7.3 leaves it to the origin to forbid this; most that set cookies do not know that they should.
+    let kept_with_cookie = rules.cookies_with_lifetime && freshness.is_explicit() && !asked.cookie;
+    if fields.first("set-cookie").is_some() && !explicitly_shared && !kept_with_cookie {
         return Err(Refusal::SetCookie);
     }
     if status.is_informational() || matches!(status.as_u16(), 206 | 304 | 416) {
@@ -124,7 +136,8 @@ mod tests {
         let freshness = Freshness::of(status, &map, &control, 0, 0);
         let request = RequestControl::parse(&request);
         check(
-            &Asked { method: &method, control: &request, authorization },
+            &Rules::default(),
+            &Asked { method: &method, control: &request, authorization, cookie: false },
             status,
             &map,
             &control,
@@ -179,6 +192,36 @@ mod tests {
         for (method, asked, authorization, status, lines, expected) in cases {
             let found = verdict(method.clone(), asked, *authorization, *status, lines);
             assert_eq!(found, *expected, "{method} {asked} {authorization} {status} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn cookies_where_operators_allow_them() {
+        let explicit = ("cache-control", "max-age=60");
+        let cookie = ("set-cookie", "a=b");
+        for (allowed, asked_with_cookie, lines, stored) in [
+            (false, false, [explicit, cookie], false),
+            (true, false, [explicit, cookie], true),
+            (true, true, [explicit, cookie], false),
+            (true, false, [("etag", "\"1\""), cookie], false),
+            (false, true, [("cache-control", "s-maxage=60"), cookie], true),
+        ] {
+            let map: HeaderMap = lines
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect();
+            let control = ResponseControl::parse(&map);
+            let freshness = Freshness::of(StatusCode::OK, &map, &control, 0, 0);
+            let request = RequestControl::default();
+            let asked = Asked {
+                method: &Method::GET,
+                control: &request,
+                authorization: false,
+                cookie: asked_with_cookie,
+            };
+            let rules = Rules { cookies_with_lifetime: allowed };
+            let verdict = check(&rules, &asked, StatusCode::OK, &map, &control, &freshness);
+            assert_eq!(verdict.is_ok(), stored, "{allowed} {asked_with_cookie} {lines:?}");
         }
     }
 

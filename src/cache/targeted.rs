@@ -64,6 +64,7 @@ mod tests {
     const NONE: ResponseControl = ResponseControl {
         no_store: false,
         no_cache: false,
+        no_cache_fields: false,
         private: false,
         public: false,
         must_revalidate: false,

@@ -2,6 +2,8 @@
 
 use super::{FieldLines, control::split_list};
 
+const LANGUAGE: &str = "accept-language";
+
 /// More nominated fields than this and the response is treated as `Vary: *`.
 pub const MAX_FIELDS: usize = 16;
 
@@ -44,10 +46,36 @@ impl VarySpec {
     /// space around list members does not count; absence differs from emptiness. Languages and codings are compared
     /// by what they mean: neither their case nor the order of equally liked ones counts.
     pub fn select(&self, request: &impl FieldLines) -> String {
+        self.select_with(request, None)
+    }
+
+    /// What a request that asks for this one language alone would select; `None` when languages do not matter.
+    pub fn select_language(&self, request: &impl FieldLines, language: &str) -> Option<String> {
+        let language = language.trim_matches([' ', '\t']).to_ascii_lowercase();
+        let one = !language.is_empty() && !language.contains([',', ';', '*']);
+        (one && self.names.iter().any(|name| **name == *LANGUAGE))
+            .then(|| self.select_with(request, Some(&language)))
+    }
+
+    /// The same for the language that the request likes better than any other.
+    pub fn select_favourite(&self, request: &impl FieldLines) -> Option<String> {
+        let lines: Vec<_> = request.lines(LANGUAGE).map(String::from_utf8_lossy).collect();
+        let ranked = ranked(lines.iter().flat_map(|line| line.split(',')));
+        let favourite = match &ranked[..] {
+            [(first, language), (second, _), ..] if first > second => language,
+            _ => return None,
+        };
+        self.select_language(request, favourite)
+    }
+
+    fn select_with(&self, request: &impl FieldLines, language: Option<&str>) -> String {
         let mut selected = String::new();
         for name in &self.names {
             selected.push_str(name);
-            let lines: Vec<_> = request.lines(name).map(String::from_utf8_lossy).collect();
+            let lines: Vec<_> = match language.filter(|_| **name == *LANGUAGE) {
+                Some(language) => vec![language.into()],
+                None => request.lines(name).map(String::from_utf8_lossy).collect(),
+            };
             if !lines.is_empty() {
                 let members = lines
                     .iter()
@@ -55,7 +83,7 @@ impl VarySpec {
                     .map(|member| member.trim_matches([' ', '\t']));
                 selected.push('=');
                 selected.push_str(&match &**name {
-                    "accept-language" | "accept-encoding" => by_preference(members),
+                    LANGUAGE | "accept-encoding" => by_preference(members),
                     _ => members.collect::<Vec<_>>().join(","),
                 });
             }
@@ -66,14 +94,19 @@ impl VarySpec {
 }
 
 /// A list with weights (RFC 9110 §12.4.2), the most liked first, equals in alphabetical order.
-fn by_preference<'a>(members: impl Iterator<Item = &'a str>) -> String {
+fn ranked<'a>(members: impl Iterator<Item = &'a str>) -> Vec<(u16, String)> {
     let mut ranked: Vec<(u16, String)> = members
+        .map(|member| member.trim_matches([' ', '\t']))
         .filter(|member| !member.is_empty())
         .map(|member| weighted(&member.to_ascii_lowercase()))
         .collect();
     ranked.sort_unstable_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.cmp(&other.1)));
     ranked.dedup();
-    let texts = ranked.into_iter().map(|(weight, text)| match weight {
+    ranked
+}
+
+fn by_preference<'a>(members: impl Iterator<Item = &'a str>) -> String {
+    let texts = ranked(members).into_iter().map(|(weight, text)| match weight {
         1000 => text,
         weight => format!("{text};q={weight}"),
     });

@@ -50,6 +50,9 @@ pub struct Cache {
     /// Unit of storing and fetching, a power of two from `64KiB` to `16MiB`. Objects up to this length are stored as
     /// one entry. A change applies to what is fetched from then on.
     pub block_size: String,
+    /// Also store answers with `Set-Cookie` that only say how long they are good for, and send the cookie to everybody.
+    /// Without this, only those are stored that say `public` or `s-maxage`.
+    pub cookies_with_lifetime: bool,
 }
 
 /// How objects are fetched into the cache.
@@ -61,6 +64,9 @@ pub struct Fill {
     /// An object that was asked for as a whole is fetched to its end after all clients have left, if no more than
     /// this is missing.
     pub finish_max: String,
+    /// Ask an origin again that answered 408, 429, 500, 502, 503 or 504. Failed connections and answers that do not come are
+    /// retried in any case, and the next origin is asked in any case.
+    pub retry_statuses: bool,
     /// A transfer that waits for slow readers gives its origin connection back after this time.
     pub idle_secs: u32,
     /// How often one transfer may be resumed after it broke.
@@ -146,13 +152,20 @@ impl Default for Cache {
             disk: "auto".to_owned(),
             data_dir: String::new(),
             block_size: "1MiB".to_owned(),
+            cookies_with_lifetime: false,
         }
     }
 }
 
 impl Default for Fill {
     fn default() -> Self {
-        Self { read_ahead: "8MiB".to_owned(), finish_max: "1GiB".to_owned(), idle_secs: 20, resumes: 8 }
+        Self {
+            read_ahead: "8MiB".to_owned(),
+            finish_max: "1GiB".to_owned(),
+            retry_statuses: false,
+            idle_secs: 20,
+            resumes: 8,
+        }
     }
 }
 

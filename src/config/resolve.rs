@@ -13,7 +13,7 @@ use millrace_kit::{config::Faults, telemetry};
 
 use super::{Raw, raw};
 use crate::{
-    cache,
+    cache::{self, storable::Rules},
     delivery::{self, FillLimits, MediaConfig},
     http,
     media::{ffmpeg::Ffmpeg, image, pool},
@@ -80,7 +80,12 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
         cache,
         origins,
-        delivery: delivery::Config { fill, retry: RetryPolicy::default(), media },
+        delivery: delivery::Config {
+            fill,
+            rules: Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime },
+            retry: RetryPolicy { statuses: raw.fill.retry_statuses, ..RetryPolicy::default() },
+            media,
+        },
         log: raw.log.clone(),
     };
     faults.into_result(settings)

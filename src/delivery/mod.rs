@@ -9,6 +9,7 @@ mod derive;
 mod fill;
 mod forward;
 mod instruments;
+mod locations;
 pub mod outcome;
 mod pass;
 mod pipeline;
@@ -30,7 +31,7 @@ pub use respond::replaces;
 pub use response::{Body, BodyError, Fields, Response};
 pub use route::Route;
 
-pub use crate::origin::remove_hop_by_hop;
+pub use crate::{cache::control::no_cache_fields, origin::remove_hop_by_hop};
 
 /// What both a client's request and a derived object need: a way to get at objects.
 pub(crate) struct Core {

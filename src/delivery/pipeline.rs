@@ -12,6 +12,7 @@ use super::{
     fill::{self, Fills, Upstream},
     forward::{self, OriginUpstream},
     instruments::{self, Instruments, OriginRequests},
+    locations,
     outcome::{Outcome, Reason, Served},
     pass::pass,
     range::{self, Spec},
@@ -22,13 +23,19 @@ use super::{
     route::{Plan, Route, Work},
 };
 use crate::{
-    cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness, storable::Refusal},
+    cache::{
+        Content, FieldLines, Found, Freshness, Head, Key, Store,
+        control::{RequestControl, ResponseControl},
+        freshness,
+        storable::{self, Asked, Refusal},
+    },
     origin::{self, Chain, Origin, RetryPolicy},
 };
 
 #[derive(Debug, Clone)]
 pub struct Config {
     pub fill: fill::Limits,
+    pub rules: storable::Rules,
     pub retry: RetryPolicy,
     pub media: MediaConfig,
 }
@@ -65,7 +72,8 @@ impl Delivery {
         registry: &Registry,
     ) -> Result<Self, SetupError> {
         let chain = Chain::new(origins, config.retry).with_observer(OriginRequests::new(registry)?);
-        let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
+        let fills =
+            Fills::new(store, config.fill, config.rules, clock, tasks, instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, chain: Arc::new(chain), media });
         Ok(Self { core, instruments: Instruments::new(registry)? })
@@ -212,13 +220,25 @@ impl Delivery {
         let mut onward = origin::Request::new(request.method.clone(), request.target.to_string());
         onward.headers = forward::forwarded_fields(&request.headers);
         onward.body = body;
+        let sent = self.core.clock().unix_millis();
         match self.core.chain.fetch(onward).await {
             Ok(response) => {
+                let times = (sent, self.core.clock().unix_millis());
                 let succeeded = response.status.is_success() || response.status.is_redirection();
-                if succeeded && request.method != Method::OPTIONS {
-                    let key = Key::new(request.target.to_string(), self.store().seed());
-                    self.core.fills.invalidate(&key).await;
+                if succeeded && !request.method.is_safe() {
+                    let of = |field| locations::named(request, &response.headers, field);
+                    let named = [of(header::LOCATION), of(header::CONTENT_LOCATION)];
+                    for target in named.iter().flatten().chain([&request.target]) {
+                        let key = Key::new(target.to_string(), self.store().seed());
+                        self.core.fills.invalidate(&key).await;
+                    }
                 }
+                let response = match self.keep(request, response, times).await {
+                    Ok(response) => response,
+                    Err(error) => {
+                        return failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind)));
+                    }
+                };
                 let served = Served {
                     forward_status: Some(response.status),
                     ..Served::new(Outcome::Bypass, Reason::Refused(Refusal::Method))
@@ -234,6 +254,53 @@ impl Delivery {
             }
             Err(error) => failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind))),
         }
+    }
+}
+
+impl Delivery {
+    /// An answer to POST that is the resource's own representation is stored for GET (RFC 9110 §9.3.3), when it fits
+    /// into one block.
+    async fn keep(
+        &self,
+        request: &Request,
+        response: origin::Response,
+        times: (i64, i64),
+    ) -> Result<origin::Response, origin::Error> {
+        let block_size = u64::from(self.store().block_size());
+        let small = response.content_length.is_some_and(|length| length <= block_size);
+        let named = locations::named(request, &response.headers, header::CONTENT_LOCATION);
+        let itself = named.as_ref() == Some(&request.target);
+        if request.method != Method::POST || response.status != StatusCode::OK || !small || !itself {
+            return Ok(response);
+        }
+        let control = ResponseControl::parse(&response.headers);
+        let freshness = Freshness::of(response.status, &response.headers, &control, times.0, times.1);
+        let asked = Asked {
+            method: &Method::GET,
+            control: &RequestControl::parse(&*request.headers),
+            authorization: request.headers.contains_key(header::AUTHORIZATION),
+            cookie: request.headers.contains_key(header::COOKIE),
+        };
+        let rules = self.core.fills.rules();
+        let storable =
+            storable::check(rules, &asked, response.status, &response.headers, &control, &freshness);
+        let varies = response.headers.contains_key(header::VARY);
+        if storable.is_err() || varies || !freshness.is_explicit() {
+            return Ok(response);
+        }
+        let mut whole = Vec::new();
+        let mut body = response.body;
+        while let Some(chunk) = body.next().await {
+            whole.extend_from_slice(&chunk?);
+        }
+        let whole = bytes::Bytes::from(whole);
+        let key = Key::new(request.target.to_string(), self.store().seed());
+        let content = Content::Inline(whole.clone());
+        let head =
+            Head::new(key.text(), response.status, &response.headers, times, whole.len() as u64, content);
+        self.store().put_head(&key, Arc::new(head)).await;
+        let body = futures_util::stream::iter([Ok(whole)]).boxed();
+        Ok(origin::Response { body, ..response })
     }
 }
 

@@ -114,12 +114,19 @@ impl Core {
                 Lookup { key: query.key.clone(), head: Some(head), reason: Reason::Expired }
             }
             Some(Found::Variants(variants)) => {
-                let selection = variants.spec.select(&*query.headers);
-                let key = query.key.variant(&variants, &selection, store.seed());
-                match store.find(&key).await {
-                    Some(Found::Head(head)) => Lookup { key, head: Some(head), reason: Reason::Expired },
-                    _ => Lookup { key, head: None, reason: Reason::VaryMiss },
+                let variant = |selection: &str| query.key.variant(&variants, selection, store.seed());
+                let key = variant(&variants.spec.select(&*query.headers));
+                if let Some(Found::Head(head)) = store.find(&key).await {
+                    return Lookup { key, head: Some(head), reason: Reason::Expired };
                 }
+                // What came in the language that this request likes best.
+                if let Some(selection) = variants.spec.select_favourite(&*query.headers) {
+                    let key = variant(&selection);
+                    if let Some(Found::Head(head)) = store.find(&key).await {
+                        return Lookup { key, head: Some(head), reason: Reason::Expired };
+                    }
+                }
+                Lookup { key, head: None, reason: Reason::VaryMiss }
             }
         }
     }

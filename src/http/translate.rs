@@ -6,7 +6,7 @@ use actix_web::http::header::{HeaderMap as ActixMap, HeaderName as ActixName, He
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::delivery::{Fields, Outcome, Served, remove_hop_by_hop, replaces};
+use crate::delivery::{Fields, Outcome, Served, no_cache_fields, remove_hop_by_hop, replaces};
 
 /// End-to-end fields of a client's request.
 pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
@@ -48,8 +48,7 @@ pub fn method(theirs: &actix_web::http::Method) -> Option<http::Method> {
 }
 
 /// Names that an answer carries at most once, because we write them.
-const OURS: [&[u8]; 8] = [
-    b"age",
+const OURS: [&[u8]; 7] = [
     b"x-cache",
     b"x-request-id",
     b"traceparent",
@@ -58,7 +57,8 @@ const OURS: [&[u8]; 8] = [
     b"transfer-encoding",
     b"keep-alive",
 ];
-/// Control for caches like us, spent here (RFC 9213 §2.2).
+/// Control for caches like us, spent here. What is passed on without being stored keeps its `CDN-Cache-Control`, which
+/// speaks to caches behind us as well (RFC 9213 §3).
 const SPENT: [&[u8]; 4] = [b"cdn-cache-control", b"surrogate-control", b"surrogate-key", b"cache-tag"];
 
 /// Writes the fields of an answer.
@@ -71,10 +71,20 @@ pub fn response_headers(
     into: &mut ActixMap,
 ) {
     let skipped = |name: &[u8]| OURS.contains(&name) || SPENT.contains(&name) || replaces(added, name);
+    // The age of what is not ours is for its origin to say.
+    let passes = |name: &[u8]| !skipped(name) || (name == b"cdn-cache-control" && !replaces(added, name));
     match fields {
         Fields::Stored(head) => {
             // How long the making took is told to those who waited for it.
             let made_now = served.outcome == Outcome::Miss;
+            // Some fields are good for those only who had the answer validated.
+            let asked_now =
+                matches!(served.outcome, Outcome::Miss | Outcome::Revalidated) && !served.collapsed;
+            let withheld = match head.control.no_cache_fields && !asked_now {
+                true => no_cache_fields(&head.fields),
+                false => Vec::new(),
+            };
+            let skipped = |name: &[u8]| skipped(name) || withheld.iter().any(|held| held.as_bytes() == name);
             for (name, value) in head.fields.iter() {
                 if !skipped(&name) && (made_now || name != "server-timing") {
                     append(into, &name, value);
@@ -83,7 +93,7 @@ pub fn response_headers(
         }
         Fields::Own(headers) => {
             for (name, value) in headers {
-                if !skipped(name.as_str().as_bytes()) {
+                if passes(name.as_str().as_bytes()) {
                     append(into, name.as_str().as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
                 }
             }

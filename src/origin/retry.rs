@@ -11,6 +11,9 @@ use http::{HeaderMap, StatusCode, header};
 pub struct RetryPolicy {
     /// Attempts at one origin before the next one is tried; 0 counts as 1.
     pub attempts_per_origin: u32,
+    /// Whether an origin that answered 408, 429, 500, 502, 503 or 504 is asked again, too. An answer is an answer: to ask
+    /// again at once mostly adds to the trouble. The next origin is asked in any case.
+    pub statuses: bool,
     /// The pause before attempt n+1 is random between zero and `base · 2^(n-1)` ("full jitter"), so that callers who
     /// failed together do not come back together.
     pub backoff_base: Duration,
@@ -21,6 +24,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             attempts_per_origin: 2,
+            statuses: false,
             backoff_base: Duration::from_millis(50),
             backoff_max: Duration::from_secs(1),
         }

@@ -34,7 +34,9 @@ async function run() {
   const origin = await suite.origin();
   const server = start(binary('millrace', 'release'),
     ['serve', '--origin', `http://127.0.0.1:${origin.address().port}`, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0',
-      '--data-dir', join(scratch, 'data'), '--memory', '64MiB', '--disk', '256MiB'],
+      '--data-dir', join(scratch, 'data'), '--memory', '64MiB', '--disk', '256MiB',
+      // The suite holds that an answer with Set-Cookie and a lifetime is stored; by default we do not.
+      '--set', 'cache.cookies_with_lifetime=true'],
     [/^.*\blistening on (http:\/\/\S+)/m]);
   const deadline = setTimeout(() => {
     console.log(`not finished within ${DEADLINE_MS / 1000} s`);

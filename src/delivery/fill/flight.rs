@@ -110,8 +110,9 @@ impl Fills {
             method: &wanted.method,
             control: &wanted.control,
             authorization: wanted.headers.contains_key(header::AUTHORIZATION),
+            cookie: wanted.headers.contains_key(header::COOKIE),
         };
-        storable::check(&asked, status, &response.headers, &control, &freshness)?;
+        storable::check(&self.rules, &asked, status, &response.headers, &control, &freshness)?;
         let vary = VarySpec::of(&response.headers);
         if vary.is_too_wide() {
             return Err(Refusal::VaryStar);

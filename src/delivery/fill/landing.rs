@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
 use super::{
     Extent, Fills, Landed, LandedObject, Leader, Opened, Pace, Subject, Transfer, Wanted, board::Place,
 };
 use crate::{
-    cache::{Content, Head, Incarnation, Key, vary::VarySpec},
+    cache::{Content, FieldLines, Head, Incarnation, Key, vary::VarySpec},
     origin,
 };
 
@@ -52,7 +52,7 @@ impl Fills {
         let block_size = self.store().block_size();
         let incarnation = Incarnation::new();
         let selection = landing.vary.select(&*wanted.headers);
-        let key = self.key_of(wanted, &landing.vary, &selection, &mut place).await;
+        let (key, alias) = self.keys_of(wanted, &landing, &response.headers, &selection, &mut place).await;
         let length = landing.extent.length();
         let content = Content::Blocks { incarnation, block_size };
         let head =
@@ -103,24 +103,44 @@ impl Fills {
         let opened = Opened::new(response.body, offset, None);
         let forget = self.store().replace_head(&key, incarnation, None);
         match transfer.run(&self.context, Some(opened), forget).await {
-            Ok(()) if early => self.inline(&key, &head, incarnation, &transfer).await,
-            Ok(()) => self.complete(&key, &head, &transfer, &place).await,
+            Ok(()) => {
+                match early {
+                    true => self.inline(&key, &head, incarnation, &transfer).await,
+                    false => self.complete(&key, &head, &transfer, &place).await,
+                }
+                if let Some(alias) = alias {
+                    let head = Head { key: alias.text().into(), ..(*head).clone() };
+                    self.complete(&alias, &head, &transfer, &place).await;
+                }
+            }
             Err(error) => tracing::warn!(path = key.path(), "fill failed: {error}"),
         }
         self.forget(&transfer);
     }
 
-    /// Where the answer belongs: at the resource, or at the variant for requests like this one.
-    async fn key_of(&self, wanted: &Wanted, vary: &VarySpec, selection: &str, place: &mut Place) -> Key {
-        if vary.is_empty() {
-            return wanted.primary.clone();
+    /// Where the answer belongs: at the resource, or at the variant for requests like this one; and, when it is in one
+    /// language, where requests look that ask for this language alone.
+    async fn keys_of(
+        &self,
+        wanted: &Wanted,
+        landing: &Landing,
+        answer: &HeaderMap,
+        selection: &str,
+        place: &mut Place,
+    ) -> (Key, Option<Key>) {
+        if landing.vary.is_empty() {
+            return (wanted.primary.clone(), None);
         }
-        let variants = self.store().variants(&wanted.primary, vary, || place.is_current()).await;
-        let key = wanted.primary.variant(&variants, selection, self.store().seed());
+        let variants = self.store().variants(&wanted.primary, &landing.vary, || place.is_current()).await;
+        let variant = |selection: &str| wanted.primary.variant(&variants, selection, self.store().seed());
+        let key = variant(selection);
         if key != wanted.key {
             place.also(&key);
         }
-        key
+        let language = answer.first("content-language").and_then(|line| std::str::from_utf8(line).ok());
+        let alone = language.and_then(|language| landing.vary.select_language(&*wanted.headers, language));
+        let alias = alone.filter(|alone| alone != selection).map(|alone| variant(&alone));
+        (key, alias)
     }
 
     /// Stores the head of an object that was not to be found before it has arrived whole.

@@ -15,7 +15,7 @@ use millrace_kit::{
 use parking_lot::Mutex;
 
 use crate::{
-    cache::{Content, Head, Incarnation, Key, Store},
+    cache::{Content, Head, Incarnation, Key, Store, storable::Rules},
     origin,
 };
 
@@ -75,6 +75,7 @@ pub const NEAR: u64 = 2;
 /// All flights and transfers of a server.
 pub struct Fills {
     context: Context,
+    rules: Rules,
     clock: Clock,
     tasks: Tasks,
     in_flight: IntGauge,
@@ -95,6 +96,7 @@ impl Fills {
     pub fn new(
         store: Arc<Store>,
         limits: Limits,
+        rules: Rules,
         clock: Clock,
         tasks: Tasks,
         instruments: Instruments,
@@ -102,6 +104,7 @@ impl Fills {
         let Instruments { in_flight, collapsed, resumes, received } = instruments;
         Arc::new(Self {
             context: Context { store, limits, resumes, received },
+            rules,
             clock,
             tasks,
             in_flight,
@@ -113,6 +116,10 @@ impl Fills {
 
     pub fn store(&self) -> &Arc<Store> {
         &self.context.store
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     pub fn clock(&self) -> &Clock {

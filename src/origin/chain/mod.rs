@@ -62,10 +62,10 @@ impl Attempt {
         }
     }
 
-    fn may_retry(self) -> bool {
+    fn may_retry(self, policy: &RetryPolicy) -> bool {
         match self {
             Self::Answered | Self::Missing => false,
-            Self::Transient => true,
+            Self::Transient => policy.statuses,
             Self::Failed(kind) => kind.is_retryable(),
         }
     }
@@ -145,7 +145,7 @@ impl Chain {
         loop {
             let (attempt, result) = self.attempt(origin, question.ask()).await;
             failed += 1;
-            if !attempt.may_retry() || failed >= self.retry.attempts_per_origin {
+            if !attempt.may_retry(&self.retry) || failed >= self.retry.attempts_per_origin {
                 return (attempt, result);
             }
             if let Ok(answer) = &result

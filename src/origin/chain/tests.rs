@@ -77,7 +77,8 @@ fn chain(scripts: &[&[Step]]) -> (Chain, Vec<Arc<Scripted>>, Arc<Notes>) {
         .collect();
     let notes = Arc::new(Notes::default());
     let dynamic = origins.iter().map(|origin| Arc::clone(origin) as Arc<dyn Origin>).collect();
-    let chain = Chain::new(dynamic, RetryPolicy::default()).with_observer(Arc::clone(&notes) as _);
+    let policy = RetryPolicy { statuses: true, ..RetryPolicy::default() };
+    let chain = Chain::new(dynamic, policy).with_observer(Arc::clone(&notes) as _);
     (chain, origins, notes)
 }
 
@@ -135,6 +136,21 @@ async fn which_answer_counts() {
         let (chain, origins, _) = chain(scripts);
         let result = chain.fetch(get()).await;
         assert_eq!(verdict(&result), expected, "{scripts:?}");
+        let counts: Vec<_> = origins.iter().map(|origin| origin.asked.lock().len()).collect();
+        assert_eq!(counts, asked, "{scripts:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_not_asked_for_again_unless_told() {
+    for (scripts, expected, asked) in [
+        (&[&[Status(503), Status(200)][..], &[Status(200)]][..], "b 200", &[1, 1][..]),
+        (&[&[Status(503), Status(200)]], "a 503", &[1]),
+        (&[&[CONNECT, Status(200)]], "a 200", &[2]),
+    ] {
+        let (mut chain, origins, _) = chain(scripts);
+        chain.retry = RetryPolicy::default();
+        assert_eq!(verdict(&chain.fetch(get()).await), expected, "{scripts:?}");
         let counts: Vec<_> = origins.iter().map(|origin| origin.asked.lock().len()).collect();
         assert_eq!(counts, asked, "{scripts:?}");
     }

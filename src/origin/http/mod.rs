@@ -17,9 +17,9 @@ mod body;
 mod failure;
 mod target;
 
-/// Shorter than what common origins allow (node: 5 s, nginx: 75 s) is of no use, longer only finds closed connections;
-/// one that the origin closed first is noticed before a request is sent on it.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Below the 5 s after which node and Apache close a connection by default: a request with a body cannot be sent again
+/// when it meets the close on its way.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Fields in an answer's head; more is `BadResponse`. The head's bytes are bounded by hyper at about 400 KiB.
 const MAX_RESPONSE_FIELDS: usize = 256;

@@ -10,7 +10,7 @@ use crate::origin_double::{Answer, OriginDouble, first_mismatch};
 
 fn chain(first: &OriginDouble, patience: Duration, second: &OriginDouble) -> Chain {
     let origins = vec![named(first, "first", patience), named(second, "second", PATIENT)];
-    Chain::new(origins, RetryPolicy::default())
+    Chain::new(origins, RetryPolicy { statuses: true, ..RetryPolicy::default() })
 }
 
 async fn two() -> (OriginDouble, OriginDouble, Chain) {
@@ -118,7 +118,7 @@ async fn a_directory_and_a_server_make_a_chain() {
     let double = OriginDouble::start().await;
     double.on_any(Answer::ok("remote"));
     let origins: Vec<Arc<dyn Origin>> = vec![Arc::new(directory), named(&double, "net", PATIENT)];
-    let chain = Chain::new(origins, RetryPolicy::default());
+    let chain = Chain::new(origins, RetryPolicy { statuses: true, ..RetryPolicy::default() });
     // An encoded slash names no file, and may well mean something to a server.
     for (target, origin, body) in
         [("/local.txt", "disk", "local"), ("/else.txt", "net", "remote"), ("/a%2Fb", "net", "remote")]
