@@ -57,7 +57,7 @@ impl Head {
     }
 
     /// The same object after a 304 (RFC 9111 §4.3.4): its fields replace the stored ones of the same name. Validators
-    /// stay: they name the bytes that are stored, whatever the origin has by now. A cookie is for the one who asked.
+    /// stay: they name the bytes that are stored, whatever the origin has by now.
     pub fn freshened(&self, not_modified: &HeaderMap, times: (UnixMillis, UnixMillis)) -> Self {
         let mut headers = self.fields.to_header_map();
         // Of the old answer; ours has come now, when it does not say otherwise.
@@ -71,9 +71,10 @@ impl Head {
                     | header::CONTENT_RANGE
                     | header::ETAG
                     | header::LAST_MODIFIED
-                    | header::SET_COOKIE
             );
-            if kept {
+            // A cookie is for the one who asked, unless one was stored for everybody already.
+            let foreign = *name == header::SET_COOKIE && !headers.contains_key(name);
+            if kept || foreign {
                 continue;
             }
             headers.remove(name);
@@ -184,5 +185,7 @@ mod tests {
         assert_eq!(new.freshness.lifetime, 60_000);
         assert_eq!((new.freshness.response_time, new.freshness.initial_age), (90_000, 0));
         assert_eq!(new.content, old.content);
+        let shared = head(&[("cache-control", "public"), ("set-cookie", "a=1")]).freshened(&answer, (0, 0));
+        assert_eq!(shared.fields.first("set-cookie"), Some(&b"session=1"[..]));
     }
 }
