@@ -35,7 +35,7 @@ pub struct Config {
 
 /// Answers requests. Shared by all connections.
 pub struct Delivery {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     instruments: Instruments,
 }
 
