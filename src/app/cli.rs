@@ -4,6 +4,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -14,7 +15,7 @@ use millrace_kit::{
     telemetry,
 };
 
-use super::Server;
+use super::{Server, purge, remote};
 use crate::config::{Raw, Settings, raw, resolve};
 
 /// Exit status for a bad configuration (`EX_USAGE`).
@@ -42,6 +43,8 @@ enum Command {
         #[arg(long, value_name = "A:P", default_value = "127.0.0.1:8081")]
         admin: String,
     },
+    /// Have a running server forget what it has stored.
+    Purge(purge::Purge),
     /// Print the configuration reference.
     Docs,
 }
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => self::serve(&serve),
         Command::Check { file } => check(&file),
         Command::Health { admin } => health(&admin),
+        Command::Purge(purge) => purge::run(&purge),
         Command::Docs => {
             say(&config::reference::<Raw>("Configuration reference"));
             ExitCode::SUCCESS
@@ -191,25 +195,14 @@ fn check(file: &Path) -> ExitCode {
     }
 }
 
-/// Asks `/health/ready` with the one request that needs no HTTP client.
 fn health(admin: &str) -> ExitCode {
-    use std::io::Read;
-    let ask = || -> std::io::Result<String> {
-        let address = admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/');
-        let mut connection = std::net::TcpStream::connect(address)?;
-        connection.set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
-        write!(connection, "GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        connection.take(64 * 1024).read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    match ask() {
-        Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {
+    match remote::get(admin, "/health/ready", Duration::from_secs(5)) {
+        Ok(answer) if answer.status == 200 => {
             say("ready\n");
             ExitCode::SUCCESS
         }
         Ok(answer) => {
-            complain(&format_args!("not ready: {}", answer.lines().next().unwrap_or("no answer")));
+            complain(&format_args!("not ready: {} {}", answer.status, answer.body));
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -219,12 +212,12 @@ fn health(admin: &str) -> ExitCode {
     }
 }
 
-fn complain(what: &dyn std::fmt::Display) -> ExitCode {
+pub(super) fn complain(what: &dyn std::fmt::Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "millrace: {what}");
     ExitCode::from(BAD_CONFIG)
 }
 
 /// To standard output, which may be closed.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

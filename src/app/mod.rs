@@ -10,6 +10,8 @@ use millrace_kit::{
 };
 
 pub mod cli;
+mod purge;
+mod remote;
 
 use crate::{
     cache::{self, Store},
@@ -57,8 +59,9 @@ impl Server {
         let delivery =
             Delivery::new(settings.delivery, store.clone(), origins, clock, tasks.clone(), &registry)?;
         let delivery = Arc::new(delivery);
-        let state = Arc::new(Admin::new(registry, delivery.clone())?);
-        let data = Arc::new(Data { delivery, pages: settings.pages });
+        let token = (!settings.admin.ip().is_loopback()).then(|| settings.token.clone());
+        let state = Arc::new(Admin::new(registry, delivery.clone(), token)?);
+        let data = Arc::new(Data { delivery, pages: settings.pages, token: settings.token });
         let data = http::listen_data(data_listener, &settings.http, data)?;
         let admin = http::listen_admin(admin_listener, &settings.http, state.clone())?;
         Ok(Self { data, admin, state, store, tasks, drain_timeout: settings.http.drain_timeout })

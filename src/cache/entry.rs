@@ -6,7 +6,12 @@ use bytes::Bytes;
 use foyer::{Code, Error, ErrorKind};
 use http::StatusCode;
 
-use super::{Content, Fields, Freshness, Head, Key, control::ResponseControl, vary::VarySpec};
+use super::{
+    Content, Fields, Freshness, Head, Key,
+    control::ResponseControl,
+    purge::{Seen, Tags},
+    vary::VarySpec,
+};
 
 /// Names the blocks of one version of one object, so that blocks of different versions never mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,7 +107,7 @@ impl Code for EntryKey {
 }
 
 // Changing the layout changes these tags, so that entries of another version are misses, not garbage.
-const TAG_HEAD: u8 = 1;
+const TAG_HEAD: u8 = 6;
 const TAG_VARIANTS: u8 = 5;
 const TAG_BLOCK: u8 = 3;
 const TAG_GONE: u8 = 4;
@@ -173,6 +178,7 @@ fn encode_head(head: &Head, writer: &mut impl Write) -> foyer::Result<()> {
     // The only generated field whose value matters later.
     put(writer, &head.freshness.initial_age.to_le_bytes())?;
     put(writer, &head.length.to_le_bytes())?;
+    put(writer, &head.born.to_le_bytes())?;
     match &head.content {
         Content::Inline(bytes) => {
             put(writer, &[CONTENT_INLINE])?;
@@ -195,6 +201,7 @@ fn decode_head(reader: &mut impl Read) -> foyer::Result<Head> {
     let response_time = i64::from_le_bytes(take(reader)?);
     let initial_age = i64::from_le_bytes(take(reader)?);
     let length = u64::from_le_bytes(take(reader)?);
+    let born = u64::from_le_bytes(take(reader)?);
     let content = match take::<1>(reader)?[0] {
         CONTENT_INLINE => Content::Inline(take_chunk(reader)?),
         CONTENT_BLOCKS => Content::Blocks {
@@ -206,7 +213,8 @@ fn decode_head(reader: &mut impl Read) -> foyer::Result<Head> {
     let control = ResponseControl::parse(&fields);
     let freshness =
         Freshness { initial_age, ..Freshness::of(status, &fields, &control, request_time, response_time) };
-    Ok(Head { key, status, fields, control, freshness, length, content, request_time })
+    let (tags, seen) = (Tags::of(&fields), Seen::up_to(born));
+    Ok(Head { key, status, fields, control, freshness, length, content, request_time, born, tags, seen })
 }
 
 fn put(writer: &mut impl Write, bytes: &[u8]) -> foyer::Result<()> {
@@ -267,10 +275,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("cache-control", HeaderValue::from_static("max-age=60"));
         headers.insert("age", HeaderValue::from_static("7"));
+        headers.insert("cache-tag", HeaderValue::from_static("a,b"));
         let inline = Content::Inline(Bytes::from_static(b"body"));
         let blocks = Content::Blocks { incarnation: Incarnation::new(), block_size: 1 << 20 };
         for content in [inline, blocks] {
-            let head = Head::new("/a", StatusCode::OK, &headers, (5, 6), 4, content);
+            let head = Head::new("/a", StatusCode::OK, &headers, (5, 6), 4, content).born_after(7);
             let Entry::Head(back) = round_trip(&Entry::Head(head.clone().into())) else {
                 panic!("not a head")
             };

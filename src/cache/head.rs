@@ -4,7 +4,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
 
-use super::{FieldLines, Fields, Freshness, Incarnation, control::ResponseControl, validator};
+use super::{
+    FieldLines, Fields, Freshness, Incarnation,
+    control::ResponseControl,
+    purge::{Seen, Tags},
+    validator,
+};
 
 /// Where the bytes of an object are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,11 @@ pub struct Head {
     pub length: u64,
     pub content: Content,
     pub request_time: UnixMillis,
+    /// The latest purge from before the upstream was asked.
+    pub born: u64,
+    pub tags: Tags,
+    /// Purges that are known not to concern it, beyond `born`.
+    pub seen: Seen,
 }
 
 /// Fields that are generated for each response, never stored.
@@ -53,7 +63,20 @@ impl Head {
             kept.remove(header::CONTENT_RANGE);
         }
         let fields = Fields::from(&kept);
-        Self { key: key.into(), status, fields, control, freshness, length, content, request_time }
+        let (tags, born, seen) = (Tags::of(headers), 0, Seen::default());
+        let key = key.into();
+        Self { key, status, fields, control, freshness, length, content, request_time, born, tags, seen }
+    }
+
+    /// The same head, known to be of a time after this purge. Without being told so, it is of the time before all purges.
+    pub fn born_after(self, purge: u64) -> Self {
+        Self { born: purge, seen: Seen::up_to(purge), ..self }
+    }
+
+    /// The freshness to go by after a soft purge: none is left.
+    pub fn outdated(&self, now: UnixMillis) -> Freshness {
+        let lifetime = self.freshness.lifetime.min(self.freshness.age(now));
+        Freshness { lifetime, ..self.freshness }
     }
 
     /// The same object after a 304 (RFC 9111 §4.3.4): its fields replace the stored ones of the same name. Validators
@@ -116,7 +139,7 @@ impl Head {
             Content::Inline(bytes) => bytes.len(),
             Content::Blocks { .. } => 0,
         };
-        size_of::<Self>() + self.key.len() + self.fields.encoded().len() + inline
+        size_of::<Self>() + self.key.len() + self.fields.encoded().len() + self.tags.weight() + inline
     }
 }
 

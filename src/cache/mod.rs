@@ -10,6 +10,7 @@ mod fields;
 pub mod freshness;
 mod head;
 mod key;
+pub mod purge;
 pub mod storable;
 mod store;
 mod targeted;

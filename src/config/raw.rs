@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Raw {
     pub server: Server,
+    pub admin: Admin,
     pub cache: Cache,
     pub fill: Fill,
     /// A fallback chain: asked in this order.
@@ -23,7 +24,8 @@ pub struct Raw {
 pub struct Server {
     /// Address and port for clients. Port 0: any free one.
     pub listen: String,
-    /// Address and port for health, metrics and administration. Keep it private: it asks for no token yet.
+    /// Address and port for health, metrics and administration. Keep it private: only
+    /// purges ask for the `admin.token` there, and not on a loopback address.
     pub admin: String,
     /// Threads that serve clients; 0: one per core.
     pub workers: u32,
@@ -35,6 +37,27 @@ pub struct Server {
     pub keep_alive_secs: u32,
     /// Requests in flight get this long to finish when the server stops.
     pub drain_timeout_secs: u32,
+}
+
+/// Who may change something from elsewhere.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Admin {
+    /// Secret that `PURGE` wants as `Authorization: Bearer`, and the admin port when it is not on a loopback address.
+    /// Empty: nobody is let in.
+    #[schemars(with = "String")]
+    pub token: Secret,
+}
+
+/// Never shown.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// The memory and disk tiers.

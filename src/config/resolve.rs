@@ -25,6 +25,7 @@ use crate::{
 pub struct Settings {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+    pub token: http::Token,
     pub http: http::Config,
     pub pages: http::Pages,
     pub cache: cache::Config,
@@ -47,6 +48,9 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let mut faults = Faults::default();
     let listen = address(&raw.server.listen, "server.listen", &mut faults);
     let admin = address(&raw.server.admin, "server.admin", &mut faults);
+    if !raw.admin.token.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+        faults.push("admin.token", "must be printable ASCII without spaces");
+    }
     let cache = cache(&raw.cache, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
     let origins = origins(&raw.origins, &mut faults);
@@ -76,6 +80,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let settings = Settings {
         listen,
         admin,
+        token: http::Token::new(raw.admin.token.0.clone()),
         http,
         pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
         cache,
@@ -258,6 +263,7 @@ mod tests {
     fn every_fault_is_found() {
         let mut raw = with_origin("ftp://x");
         raw.server.listen = "nowhere".to_owned();
+        raw.admin.token.0 = "two words".to_owned();
         raw.cache.memory = "lots".to_owned();
         raw.cache.block_size = "3MiB".to_owned();
         raw.media.segment_secs = 0;
@@ -269,6 +275,7 @@ mod tests {
             keys,
             [
                 "server.listen",
+                "admin.token",
                 "cache.memory",
                 "cache.memory",
                 "cache.block_size",

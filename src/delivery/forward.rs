@@ -1,4 +1,4 @@
-//! Asking the origin chain: which of the client's fields go along, and requests that the cache does not answer.
+//! Asking the origin chain, and which of the client's fields go along.
 
 use std::sync::Arc;
 

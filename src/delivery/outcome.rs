@@ -14,7 +14,7 @@ pub enum Outcome {
     /// Stale, found unchanged at the origin, and served from store.
     Revalidated,
     Miss,
-    /// Not the cache's business: forwarded without storing.
+    /// Nothing was looked up: forwarded without storing, or a purge.
     Bypass,
     /// Answered by us with an error.
     Error,
@@ -42,6 +42,8 @@ pub enum Reason {
     BadRequest,
     NotFound,
     NotAllowed,
+    /// It was a purge.
+    Purge,
     Overloaded,
     Internal,
 }
@@ -118,6 +120,7 @@ impl Reason {
             Self::BadRequest => "bad-request",
             Self::NotFound => "not-found",
             Self::NotAllowed => "not-allowed",
+            Self::Purge => "purge",
             Self::Overloaded => "overloaded",
             Self::Internal => "internal",
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use http::{Method, StatusCode, header};
 use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 
@@ -10,25 +9,19 @@ use super::{
     Core,
     derive::{ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Fills, Upstream},
-    forward::{self, OriginUpstream},
+    forward::OriginUpstream,
     instruments::{self, Instruments, OriginRequests},
-    locations,
     outcome::{Outcome, Reason, Served},
     pass::pass,
     range::{self, Spec},
     request::Request,
     resolve::{Query, Resolved},
     respond::{respond, respond_inline},
-    response::{Body, BodyError, Fields, Response},
+    response::Response,
     route::{Plan, Route, Work},
 };
 use crate::{
-    cache::{
-        Content, FieldLines, Found, Freshness, Head, Key, Store,
-        control::{RequestControl, ResponseControl},
-        freshness,
-        storable::{self, Asked, Refusal},
-    },
+    cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness, storable},
     origin::{self, Chain, Origin, RetryPolicy},
 };
 
@@ -42,7 +35,7 @@ pub struct Config {
 
 /// Answers requests. Shared by all connections.
 pub struct Delivery {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     instruments: Instruments,
 }
 
@@ -205,103 +198,6 @@ impl Delivery {
             range,
         }
     }
-
-    /// Methods that the cache does not answer: sent on once; a success makes what is stored outdated (RFC 9111 §4.4).
-    async fn forward(&self, request: &Request, body: Option<RequestBody>) -> Response {
-        let refused = Served::new(Outcome::Error, Reason::NotAllowed);
-        if matches!(request.method, Method::TRACE | Method::CONNECT) {
-            return Response::problem(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "this method is not answered here",
-                refused,
-            )
-            .with(header::ALLOW, "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE");
-        }
-        let mut onward = origin::Request::new(request.method.clone(), request.target.to_string());
-        onward.headers = forward::forwarded_fields(&request.headers);
-        onward.body = body;
-        let sent = self.core.clock().unix_millis();
-        match self.core.chain.fetch(onward).await {
-            Ok(response) => {
-                let times = (sent, self.core.clock().unix_millis());
-                let succeeded = response.status.is_success() || response.status.is_redirection();
-                if succeeded && !request.method.is_safe() {
-                    let of = |field| locations::named(request, &response.headers, field);
-                    let named = [of(header::LOCATION), of(header::CONTENT_LOCATION)];
-                    for target in named.iter().flatten().chain([&request.target]) {
-                        let key = Key::new(target.to_string(), self.store().seed());
-                        self.core.fills.invalidate(&key).await;
-                    }
-                }
-                let response = match self.keep(request, response, times).await {
-                    Ok(response) => response,
-                    Err(error) => {
-                        return failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind)));
-                    }
-                };
-                let served = Served {
-                    forward_status: Some(response.status),
-                    ..Served::new(Outcome::Bypass, Reason::Refused(Refusal::Method))
-                };
-                let length = response.content_length;
-                let bytes = response.body.map(|item| item.map_err(BodyError::from)).boxed();
-                Response::new(
-                    response.status,
-                    Fields::Own(response.headers),
-                    Body::Stream { length, bytes },
-                    served,
-                )
-            }
-            Err(error) => failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind))),
-        }
-    }
-}
-
-impl Delivery {
-    /// An answer to POST that is the resource's own representation is stored for GET (RFC 9110 §9.3.3), when it fits
-    /// into one block.
-    async fn keep(
-        &self,
-        request: &Request,
-        response: origin::Response,
-        times: (i64, i64),
-    ) -> Result<origin::Response, origin::Error> {
-        let block_size = u64::from(self.store().block_size());
-        let small = response.content_length.is_some_and(|length| length <= block_size);
-        let named = locations::named(request, &response.headers, header::CONTENT_LOCATION);
-        let itself = named.as_ref() == Some(&request.target);
-        if request.method != Method::POST || response.status != StatusCode::OK || !small || !itself {
-            return Ok(response);
-        }
-        let control = ResponseControl::parse(&response.headers);
-        let freshness = Freshness::of(response.status, &response.headers, &control, times.0, times.1);
-        let asked = Asked {
-            method: &Method::GET,
-            control: &RequestControl::parse(&*request.headers),
-            authorization: request.headers.contains_key(header::AUTHORIZATION),
-            cookie: request.headers.contains_key(header::COOKIE),
-        };
-        let rules = self.core.fills.rules();
-        let storable =
-            storable::check(rules, &asked, response.status, &response.headers, &control, &freshness);
-        let varies = response.headers.contains_key(header::VARY);
-        if storable.is_err() || varies || !freshness.is_explicit() {
-            return Ok(response);
-        }
-        let mut whole = Vec::new();
-        let mut body = response.body;
-        while let Some(chunk) = body.next().await {
-            whole.extend_from_slice(&chunk?);
-        }
-        let whole = bytes::Bytes::from(whole);
-        let key = Key::new(request.target.to_string(), self.store().seed());
-        let content = Content::Inline(whole.clone());
-        let head =
-            Head::new(key.text(), response.status, &response.headers, times, whole.len() as u64, content);
-        self.store().put_head(&key, Arc::new(head)).await;
-        let body = futures_util::stream::iter([Ok(whole)]).boxed();
-        Ok(origin::Response { body, ..response })
-    }
 }
 
 fn first_range(request: &Request) -> Option<Spec> {
@@ -312,7 +208,7 @@ fn first_range(request: &Request) -> Option<Spec> {
 }
 
 /// No origin could answer.
-fn failed(error: &origin::Error, served: Served) -> Response {
+pub(super) fn failed(error: &origin::Error, served: Served) -> Response {
     use origin::ErrorKind;
     let (status, detail) = match error.kind {
         ErrorKind::FirstByteTimeout | ErrorKind::IdleTimeout => {

@@ -67,18 +67,20 @@ struct Lookup {
     /// Where the answer is, or would be.
     key: Key,
     head: Option<Arc<Head>>,
+    /// It has been purged softly.
+    outdated: bool,
     reason: Reason,
 }
 
 impl Core {
     pub async fn resolve(&self, query: &Query) -> Resolved {
         for _ in 0..MAX_ROUNDS {
-            let Lookup { key, head: seen, reason } = self.look_up(query).await;
+            let Lookup { key, head: seen, outdated, reason } = self.look_up(query).await;
             let now = self.clock().unix_millis();
             let (stale, reason) = match seen.clone() {
                 None => (None, reason),
                 Some(head) if !self.fills.is_usable(&head) => (None, Reason::Partial),
-                Some(head) => match self.usable(query, &key, head, now) {
+                Some(head) => match self.usable(query, &key, head, outdated, now) {
                     Ok(resolved) => return resolved,
                     Err(stale) => stale,
                 },
@@ -108,27 +110,30 @@ impl Core {
 
     async fn look_up(&self, query: &Query) -> Lookup {
         let store = self.fills.store();
-        match store.find(&query.key).await {
-            None => Lookup { key: query.key.clone(), head: None, reason: Reason::UriMiss },
-            Some(Found::Head(head)) => {
-                Lookup { key: query.key.clone(), head: Some(head), reason: Reason::Expired }
-            }
+        let (key, found, missing) = match store.find(&query.key).await {
             Some(Found::Variants(variants)) => {
                 let variant = |selection: &str| query.key.variant(&variants, selection, store.seed());
                 let key = variant(&variants.spec.select(&*query.headers));
-                if let Some(Found::Head(head)) = store.find(&key).await {
-                    return Lookup { key, head: Some(head), reason: Reason::Expired };
-                }
-                // What came in the language that this request likes best.
-                if let Some(selection) = variants.spec.select_favourite(&*query.headers) {
-                    let key = variant(&selection);
-                    if let Some(Found::Head(head)) = store.find(&key).await {
-                        return Lookup { key, head: Some(head), reason: Reason::Expired };
+                match (store.find(&key).await, variants.spec.select_favourite(&*query.headers)) {
+                    // What came in the language that this request likes best.
+                    (None, Some(favourite)) => {
+                        let favourite = variant(&favourite);
+                        match store.find(&favourite).await {
+                            None => (key, None, Reason::VaryMiss),
+                            found => (favourite, found, Reason::VaryMiss),
+                        }
                     }
+                    (found, _) => (key, found, Reason::VaryMiss),
                 }
-                Lookup { key, head: None, reason: Reason::VaryMiss }
             }
-        }
+            found => (query.key.clone(), found, Reason::UriMiss),
+        };
+        let (head, outdated, reason) = match found {
+            Some(Found::Head(head)) => (Some(head), false, Reason::Expired),
+            Some(Found::Outdated(head)) => (Some(head), true, Reason::Expired),
+            Some(Found::Variants(_)) | None => (None, false, missing),
+        };
+        Lookup { key, head, outdated, reason }
     }
 
     /// The stored response, when it may be used; else what to validate, and why.
@@ -137,9 +142,11 @@ impl Core {
         query: &Query,
         key: &Key,
         head: Arc<Head>,
+        outdated: bool,
         now: UnixMillis,
     ) -> Result<Resolved, (Option<Arc<Head>>, Reason)> {
-        let (outcome, reason) = match head.freshness.judge(&head.control, &query.control, now) {
+        let freshness = if outdated { head.outdated(now) } else { head.freshness };
+        let (outcome, reason) = match freshness.judge(&head.control, &query.control, now) {
             Verdict::Fresh => (Outcome::Hit, Reason::Fresh),
             Verdict::StaleAccepted => (Outcome::Stale, Reason::StaleAccepted),
             Verdict::StaleWhileRevalidate => {

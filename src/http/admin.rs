@@ -8,6 +8,7 @@ use std::sync::{
 use actix_web::{HttpResponse, http::header, web};
 use millrace_kit::metrics::{self, IntGauge, Registry, catalogue};
 
+use super::{purge, token::Token};
 use crate::delivery::Delivery;
 
 /// Where the process is in its life.
@@ -22,6 +23,8 @@ pub struct Admin {
     phase: AtomicU8,
     registry: Registry,
     delivery: Arc<Delivery>,
+    /// Wanted of those who change something; None on a port that others cannot reach.
+    pub(super) token: Option<Token>,
     tiers: Tiers,
 }
 
@@ -50,7 +53,11 @@ impl Phase {
 }
 
 impl Admin {
-    pub fn new(registry: Registry, delivery: Arc<Delivery>) -> Result<Self, metrics::Error> {
+    pub fn new(
+        registry: Registry,
+        delivery: Arc<Delivery>,
+        token: Option<Token>,
+    ) -> Result<Self, metrics::Error> {
         let bytes = registry.gauge(&catalogue::CACHE_TIER_BYTES)?;
         let capacity = registry.gauge(&catalogue::CACHE_TIER_CAPACITY)?;
         registry
@@ -62,7 +69,11 @@ impl Admin {
             memory_capacity: capacity.with_label_values(&["memory"]),
             disk_capacity: capacity.with_label_values(&["disk"]),
         };
-        Ok(Self { phase: AtomicU8::new(Phase::Starting as u8), registry, delivery, tiers })
+        Ok(Self { phase: AtomicU8::new(Phase::Starting as u8), registry, delivery, token, tiers })
+    }
+
+    pub(super) fn delivery(&self) -> &Delivery {
+        &self.delivery
     }
 
     pub fn enter(&self, phase: Phase) {
@@ -93,6 +104,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     }
     config.route("/metrics", web::get().to(exposition));
     config.route("/api/v1/cache/stats", web::get().to(stats));
+    config.route("/api/v1/purge", web::post().to(purge::on_admin));
     config.default_service(web::to(nothing));
 }
 
@@ -121,7 +133,7 @@ async fn nothing() -> HttpResponse {
     let body = serde_json::json!({
         "status": 404,
         "title": "Not Found",
-        "detail": "the admin port has /health, /health/live, /health/ready, /metrics and /api/v1/cache/stats"
+        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats and POST /api/v1/purge"
     });
     HttpResponse::NotFound().content_type("application/problem+json").body(body.to_string())
 }

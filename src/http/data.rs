@@ -9,6 +9,8 @@ use http::{HeaderValue, Method, StatusCode};
 use super::{
     body::{Record, Sending},
     pages::Pages,
+    purge,
+    token::Token,
     translate,
 };
 use crate::delivery::{
@@ -19,6 +21,7 @@ use crate::delivery::{
 pub struct Data {
     pub delivery: Arc<Delivery>,
     pub pages: Pages,
+    pub token: Token,
 }
 
 impl Data {
@@ -52,6 +55,7 @@ pub async fn handle(
     let has_body = translate::has_body(request.headers());
     let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
     let mut answer = match Target::parse(raw) {
+        Ok(target) if method.as_str() == "PURGE" => purge::on_data(&data, &headers, &target).await,
         Ok(target) => match data.pages.get(&method, &target) {
             Some(response) => Answer { route: Route::Asset, response },
             None => {

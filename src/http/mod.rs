@@ -9,11 +9,14 @@ mod admin;
 mod body;
 mod data;
 mod pages;
+mod purge;
+mod token;
 mod translate;
 
 pub use admin::{Admin, Phase};
 pub use data::Data;
 pub use pages::Pages;
+pub use token::Token;
 
 /// Bounds of the listeners.
 #[derive(Debug, Clone)]

@@ -66,6 +66,11 @@ catalogue! {
     COLLAPSED_REQUESTS = "millrace_collapsed_requests_total" Kind::Counter, [],
         "Requests that joined a fill that another request had started.";
 
+    PURGE_SEQUENCE = "millrace_purge_sequence" Kind::Gauge, [],
+        "Sequence number of the latest purge in force.";
+    PURGE_APPLY = "millrace_purge_apply_seconds" Kind::Histogram(REQUEST_SECONDS), [],
+        "Time from a purge's arrival to its receipt.";
+
     // Origins.
     ORIGIN_REQUESTS = "millrace_origin_requests_total" Kind::Counter, ["origin", "result"],
         "Requests sent to an origin by result.";

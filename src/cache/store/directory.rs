@@ -20,24 +20,25 @@ pub fn lock(dir: &Path) -> Result<std::fs::File, Error> {
 /// The hash seed of this directory, made at first use. Without it nothing stored would be found again.
 pub fn load_seed(dir: &Path) -> Result<KeySeed, Error> {
     let failed = |source| Error::Directory { dir: dir.to_owned(), source };
-    let path = dir.join("seed");
-    match std::fs::read(&path) {
+    match std::fs::read(dir.join("seed")) {
         Ok(bytes) if bytes.len() == 8 => {
             let mut seed = [0; 8];
             seed.copy_from_slice(&bytes);
             Ok(KeySeed(u64::from_le_bytes(seed)))
         }
-        Ok(_) => new_seed(&path).map_err(failed),
-        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => new_seed(&path).map_err(failed),
+        Ok(_) => new_seed(dir),
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => new_seed(dir),
         Err(other) => Err(failed(other)),
     }
 }
 
-fn new_seed(path: &Path) -> std::io::Result<KeySeed> {
+/// Another one: nothing that is stored is found any more.
+pub fn new_seed(dir: &Path) -> Result<KeySeed, Error> {
+    let failed = |source| Error::Directory { dir: dir.to_owned(), source };
     let seed = fastrand::u64(..);
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, seed.to_le_bytes())?;
-    std::fs::rename(partial, path)?;
+    let partial = dir.join("seed.partial");
+    std::fs::write(&partial, seed.to_le_bytes()).map_err(failed)?;
+    std::fs::rename(partial, dir.join("seed")).map_err(failed)?;
     Ok(KeySeed(seed))
 }
 

@@ -10,6 +10,7 @@ use super::{Found, Store};
 use crate::cache::{
     Content, Head, Incarnation, Key, Variants,
     entry::{Entry, EntryKey, HEAD},
+    purge::Standing,
     vary::VarySpec,
 };
 
@@ -42,7 +43,7 @@ impl Stripes {
 impl Store {
     /// What memory holds under `key`, without waiting and without counting.
     pub fn peek(&self, key: &Key) -> Option<Found> {
-        found(self.cache.memory().get(&head_key(key))?.value(), key)
+        self.found(self.cache.memory().get(&head_key(key))?.value(), key)
     }
 
     /// Counts a hit on what [`Self::peek`] has found.
@@ -55,7 +56,7 @@ impl Store {
         let at = head_key(key);
         if let Some(entry) = self.cache.memory().get(&at) {
             self.counters.memory_hit.inc();
-            return found(entry.value(), key);
+            return self.found(entry.value(), key);
         }
         self.counters.memory_miss.inc();
         self.disk_window.as_ref()?;
@@ -68,7 +69,7 @@ impl Store {
         let before = {
             let changes = stripe.changes.lock();
             if let Some(entry) = self.cache.memory().get(&at) {
-                return found(entry.value(), key);
+                return self.found(entry.value(), key);
             }
             *changes
         };
@@ -82,14 +83,14 @@ impl Store {
         let entry = entry.await?;
         let changes = stripe.changes.lock();
         if let Some(newer) = self.cache.memory().get(&at) {
-            return found(newer.value(), key);
+            return self.found(newer.value(), key);
         }
         if *changes != before {
             // Replaced while it was read, and what replaced it is not in memory any more.
             return None;
         }
         self.insert_in_memory(at, entry.clone());
-        found(&entry, key)
+        self.found(&entry, key)
     }
 
     pub async fn put_head(&self, key: &Key, head: Arc<Head>) {
@@ -137,6 +138,21 @@ impl Store {
         variants
     }
 
+    /// What there is to see of an entry: nothing that has been purged, and nothing of another key.
+    fn found(&self, entry: &Entry, key: &Key) -> Option<Found> {
+        match entry {
+            Entry::Head(head) if *head.key == *key.text() => match self.purges.judge(head) {
+                Standing::Current => Some(Found::Head(head.clone())),
+                Standing::Outdated => Some(Found::Outdated(head.clone())),
+                Standing::Hidden => None,
+            },
+            Entry::Variants(variants) if *variants.key == *key.text() => {
+                Some(Found::Variants(variants.clone()))
+            }
+            _ => None,
+        }
+    }
+
     /// One step: from what memory holds under the key to what `change` says, if anything. On disk, what is there is
     /// replaced in any case, and taken away when the disk does not keep up. `weight` is about what it will weigh.
     async fn change(&self, key: &Key, weight: usize, change: impl FnOnce(Option<&Entry>) -> Option<Entry>) {
@@ -167,14 +183,6 @@ impl Store {
 
 fn head_key(key: &Key) -> EntryKey {
     EntryKey { id: key.hash(), part: HEAD }
-}
-
-fn found(entry: &Entry, key: &Key) -> Option<Found> {
-    match entry {
-        Entry::Head(head) if *head.key == *key.text() => Some(Found::Head(head.clone())),
-        Entry::Variants(variants) if *variants.key == *key.text() => Some(Found::Variants(variants.clone())),
-        _ => None,
-    }
 }
 
 impl Head {

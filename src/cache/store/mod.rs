@@ -1,7 +1,7 @@
 //! The tiers: foyer's hybrid cache, memory in front of disk, opened, watched and closed.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use super::{
     Head, Incarnation, KeySeed, Variants,
     entry::{Entry, EntryKey},
+    purge::{OpenError, Purges},
 };
 
 mod directory;
@@ -65,6 +66,8 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub enum Found {
     Head(Arc<Head>),
+    /// Purged softly: as good as stale, whatever its lifetime.
+    Outdated(Arc<Head>),
     /// The response varies: look again under the variant's key.
     Variants(Arc<Variants>),
 }
@@ -90,6 +93,7 @@ pub struct Store {
     disk_capacity: u64,
     disk_window: Option<Window>,
     stripes: Stripes,
+    purges: Purges,
     counters: Counters,
     disk_failed: Mutex<Option<Instant>>,
     /// Of the directory.
@@ -135,7 +139,7 @@ impl Store {
             .with_weighter(|_, entry: &Entry| entry.weight())
             .storage()
             .with_spawner(Spawner::from(tasks.runtime().clone()));
-        let store = |cache, seed, disk_window, lock| {
+        let store = |cache, seed, purges, disk_window, lock| {
             Arc::new(Self {
                 cache,
                 seed,
@@ -143,17 +147,19 @@ impl Store {
                 disk_capacity: config.disk.as_ref().map_or(0, |disk| disk.bytes),
                 disk_window,
                 stripes: Stripes::default(),
+                purges,
                 counters,
                 disk_failed: Mutex::default(),
                 lock,
             })
         };
         let Some(disk) = &config.disk else {
-            return Ok(store(memory.build().await?, KeySeed(fastrand::u64(..)), None, None));
+            let purges = Purges::in_memory(registry)?;
+            return Ok(store(memory.build().await?, KeySeed(fastrand::u64(..)), purges, None, None));
         };
         let lock = directory::lock(&disk.dir)?;
-        let seed = directory::load_seed(&disk.dir)?;
         directory::check_space(disk)?;
+        let (seed, purges) = open_books(&disk.dir, registry, tasks)?;
         let segment =
             SEGMENT.min(disk.bytes / 64).max(2 * u64::from(config.block_size)).next_multiple_of(4096);
         let capacity = usize::try_from(disk.bytes).unwrap_or(usize::MAX);
@@ -171,7 +177,11 @@ impl Store {
             .build()
             .await?;
         let window = Window::open(cache.clone(), tasks);
-        Ok(store(cache, seed, Some(window), Some(lock)))
+        Ok(store(cache, seed, purges, Some(window), Some(lock)))
+    }
+
+    pub fn purges(&self) -> &Purges {
+        &self.purges
     }
 
     pub fn seed(&self) -> KeySeed {
@@ -287,10 +297,22 @@ impl Store {
     }
 }
 
+/// The seed of a directory and its purges. What is stored there is found only if both belong together.
+fn open_books(dir: &Path, registry: &Registry, tasks: &Tasks) -> Result<(KeySeed, Purges), Error> {
+    let failed = |error| match error {
+        OpenError::Log(source) => Error::Directory { dir: dir.to_owned(), source },
+        OpenError::Metrics(error) => Error::Metrics(error),
+    };
+    let seed = directory::load_seed(dir)?;
+    if let Some(purges) = Purges::open(dir, seed, registry, tasks).map_err(failed)? {
+        return Ok((seed, purges));
+    }
+    let seed = directory::new_seed(dir)?;
+    Ok((seed, Purges::create(dir, seed, registry, tasks).map_err(failed)?))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use http::{HeaderMap, StatusCode};
 
     use super::*;

@@ -44,7 +44,7 @@ impl Upstream for ImageVariant {
 
 impl ImageVariant {
     async fn make(&self, ask: &Ask) -> Result<origin::Response, SourceError> {
-        let source = self.core.source(&self.source, Want::All).await?;
+        let source = self.core.source(&self.source, Want::All, &ask.born).await?;
         let limits = self.core.media.config.limits;
         if source.length() > limits.max_source_bytes {
             let detail = format!(

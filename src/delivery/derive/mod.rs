@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::fill::Ask;
 use crate::{
-    cache::{Head, validator},
+    cache::{Head, purge::ANY_TAG, validator},
     media::{
         ffmpeg::Ffmpeg,
         image,
@@ -187,6 +187,8 @@ impl Refusal {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let control = if lasting { "public, max-age=10" } else { "no-store" };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
+        // The tags of what it is about are not known here.
+        headers.insert(CACHE_TAG, HeaderValue::from_static(ANY_TAG));
         if let Some(seconds) = self.retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -198,14 +200,20 @@ impl Refusal {
     }
 }
 
-/// Fields that a derived answer takes over from its source: together they give it the source's remaining lifetime.
-const INHERITED: [HeaderName; 5] = [
+/// Fields that a derived answer takes over from its source: together they give it the source's remaining lifetime, and
+/// its end.
+const INHERITED: [HeaderName; 7] = [
     header::CACHE_CONTROL,
     header::EXPIRES,
     header::DATE,
     header::LAST_MODIFIED,
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    SURROGATE_KEY,
+    CACHE_TAG,
 ];
+
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
 /// The head of what `operation` (canonical text) makes of a source.
 fn derived_fields(source: &Head, operation: &str, content_type: &'static str, now: UnixMillis) -> HeaderMap {

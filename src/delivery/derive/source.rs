@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::{
     super::{
         Core,
-        fill::{self, Attachment, Fills, Object, Pace, Transfer, Upstream},
+        fill::{self, Attachment, Born, Fills, Object, Pace, Transfer, Upstream},
         forward::OriginUpstream,
         range::Spec,
         reader::Reader,
@@ -53,8 +53,9 @@ pub enum Want {
 }
 
 impl Core {
-    /// The current version of a source. What an origin answers without allowing it to be stored cannot be a source.
-    pub async fn source(&self, target: &Target, want: Want) -> Result<Source, SourceError> {
+    /// The current version of a source, for something that is as old as this then. What an origin answers without allowing
+    /// it to be stored cannot be a source.
+    pub async fn source(&self, target: &Target, want: Want, born: &Born) -> Result<Source, SourceError> {
         let seed = self.fills.store().seed();
         let block_size = u64::from(self.fills.store().block_size());
         let upstream: Arc<dyn Upstream> = Arc::new(OriginUpstream::new(self.chain.clone(), target));
@@ -68,6 +69,7 @@ impl Core {
         };
         match self.resolve(&query).await {
             Resolved::Object { available, hold, .. } if available.object.head.status == StatusCode::OK => {
+                born.with(&available.object.head);
                 let length = match available.length() {
                     Some(length) => length,
                     None => self.drain(&available.object, available.following.as_ref()).await?,
@@ -131,10 +133,12 @@ impl Source {
         self.length
     }
 
-    /// Identifies this version of this source, for memory caches. None when the version is not known.
+    /// Identifies this version of this source, for memory caches. None when the version is not known. A purge doubts what
+    /// the validator says.
     pub fn version(&self) -> Option<String> {
         let validator = self.object.head.strong_validator()?;
-        Some(format!("{}\n{}", self.object.key.text(), String::from_utf8_lossy(validator.as_bytes())))
+        let validator = String::from_utf8_lossy(validator.as_bytes());
+        Some(format!("{}\n{}\n{validator}", self.object.key.text(), self.object.head.born))
     }
 
     pub fn reader(&self, range: Range<u64>, pace: Pace) -> Reader {

@@ -46,7 +46,7 @@ impl Upstream for VideoAsset {
 
 impl VideoAsset {
     async fn make(&self, ask: &Ask) -> Result<origin::Response, SourceError> {
-        let source = self.core.source(&self.source, Want::Parts).await?;
+        let source = self.core.source(&self.source, Want::Parts, &ask.born).await?;
         let now = self.core.clock().unix_millis();
         let (operation, content_type) = match &self.work {
             Work::Video(asset) => (format!("video:{asset}"), asset.content_type()),

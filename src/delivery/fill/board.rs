@@ -1,7 +1,7 @@
 //! Who waits for what: at most one flight for each key, which everybody who wants the same joins.
 
 use std::{
-    collections::hash_map::Entry,
+    collections::{HashMap, hash_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,9 +11,9 @@ use std::{
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::sync::{oneshot, watch};
 
-use super::{Attachment, Error, Fills, Transfer, Upstream};
+use super::{Attachment, Born, Error, Fills, Transfer, Upstream};
 use crate::{
-    cache::{Found, Head, Key, control::RequestControl, storable::Refusal, vary::VarySpec},
+    cache::{Found, Head, Key, control::RequestControl, purge::Standing, storable::Refusal, vary::VarySpec},
     delivery::range::Spec,
     origin,
 };
@@ -92,6 +92,8 @@ pub(super) struct Flight {
     primary: u128,
     landed: watch::Sender<Option<Landed>>,
     outdated: AtomicBool,
+    /// The latest purge from before it began.
+    born: u64,
 }
 
 /// Requests that only want the head do not wait for those that want bytes, or the other way round; and what is answered to
@@ -136,7 +138,7 @@ impl Fills {
     pub fn board(self: &Arc<Self>, wanted: Wanted) -> Boarded {
         let flight_key = FlightKey::of(&wanted);
         let mut flights = self.flights.lock();
-        if let Some(flight) = flights.get(&flight_key) {
+        if let Some(flight) = self.joinable(&flights, &wanted) {
             self.collapsed.inc();
             return Boarded::Boarding(Boarding { landed: flight.landed.subscribe(), leader: None });
         }
@@ -147,16 +149,21 @@ impl Fills {
         if flights.len() >= MAX_FLIGHTS {
             return Boarded::Full;
         }
+        let born = self.store().purges().latest();
         let flight = Arc::new(Flight {
             primary: wanted.primary.hash(),
             landed: watch::Sender::new(None),
             outdated: AtomicBool::new(false),
+            born,
         });
-        flights.insert(flight_key, flight.clone());
+        if let Some(earlier) = flights.insert(flight_key, flight.clone()) {
+            earlier.outdated.store(true, Ordering::SeqCst);
+        }
         drop(flights);
+        let wanted = Wanted { stale: wanted.stale.filter(|stale| !self.is_hidden(stale)), ..wanted };
         let landed = flight.landed.subscribe();
         let (leader, follow) = oneshot::channel();
-        let place = Place { fills: self.clone(), flight, keys: vec![flight_key] };
+        let place = Place { fills: self.clone(), flight, keys: vec![flight_key], born: Born::after(born) };
         self.tasks.spawn("flight", async move {
             place.fills.in_flight.inc();
             let in_flight = place.fills.in_flight.clone();
@@ -168,10 +175,20 @@ impl Fills {
 
     /// Starts a flight for this key that nobody waits for, unless there is one.
     pub fn refresh(self: &Arc<Self>, wanted: Wanted) {
-        let under_way = self.flights.lock().contains_key(&FlightKey::of(&wanted));
+        let under_way = self.joinable(&self.flights.lock(), &wanted).is_some();
         if !under_way {
             self.board(wanted);
         }
+    }
+
+    /// The flight to join, if any: what began before a purge that may concern it is not for those who come after.
+    fn joinable<'a>(
+        &self,
+        flights: &'a HashMap<FlightKey, Arc<Flight>>,
+        wanted: &Wanted,
+    ) -> Option<&'a Arc<Flight>> {
+        let flight = flights.get(&FlightKey::of(wanted))?;
+        (!self.store().purges().may_concern(wanted.key.text(), flight.born)).then_some(flight)
     }
 
     /// Takes a resource out of the store, and sees to it that what is under way for it is not stored either.
@@ -186,10 +203,17 @@ impl Fills {
         self.store().remove_head(primary).await;
     }
 
+    /// Whether a head that was found before has been purged since.
+    pub(super) fn is_hidden(&self, head: &Head) -> bool {
+        self.store().purges().judge(head) == Standing::Hidden
+    }
+
     fn has_changed(&self, wanted: &Wanted) -> bool {
         match self.store().peek(&wanted.key) {
             None => false,
-            Some(Found::Head(head)) => wanted.seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &head)),
+            Some(Found::Head(head) | Found::Outdated(head)) => {
+                wanted.seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &head))
+            }
             Some(Found::Variants(_)) => true,
         }
     }
@@ -200,6 +224,8 @@ pub(super) struct Place {
     fills: Arc<Fills>,
     flight: Arc<Flight>,
     keys: Vec<FlightKey>,
+    /// Of what it brings.
+    pub born: Born,
 }
 
 impl Place {

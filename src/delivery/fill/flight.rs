@@ -6,7 +6,7 @@ use http::{Method, StatusCode, header};
 use tokio::sync::oneshot;
 
 use super::{
-    Ask, Extent, Fills, Landed, LandedObject, Leader, Wanted,
+    Ask, Born, Extent, Fills, Landed, LandedObject, Leader, Wanted,
     board::Place,
     declared_length,
     landing::Landing,
@@ -28,18 +28,20 @@ use crate::{
 impl Fills {
     pub(super) async fn fly(self: Arc<Self>, wanted: &Wanted, leader: oneshot::Sender<Leader>, place: Place) {
         let mut request_time = self.clock.unix_millis();
-        let mut opened = wanted.upstream.open(self.ask(wanted)).await;
+        let mut opened = wanted.upstream.open(self.ask(wanted, &place.born)).await;
         let confirmation = match (&opened, &wanted.stale) {
             (Ok(response), Some(stale)) if confirms(wanted, stale, response) => {
                 let times = (request_time, self.clock.unix_millis());
-                Some((stale.freshened(&response.headers, times), response.status))
+                let head = stale.freshened(&response.headers, times).born_after(place.born.purge());
+                Some((head, response.status, stale))
             }
             _ => None,
         };
-        if let Some((head, status)) = confirmation {
+        if let Some((head, status, stale)) = confirmation {
             if !(head.control.no_store || head.control.private) {
                 let head = Arc::new(head);
-                self.store().put_head_while(&wanted.key, head.clone(), || place.is_current()).await;
+                let still = || place.is_current() && !self.is_hidden(stale);
+                self.store().put_head_while(&wanted.key, head.clone(), still).await;
                 place.leave();
                 return place.land(confirmed(wanted, head, status));
             }
@@ -47,7 +49,7 @@ impl Fills {
             if status == StatusCode::NOT_MODIFIED {
                 // Unchanged, and not for everybody any more: asked for as if it had never been here.
                 request_time = self.clock.unix_millis();
-                opened = wanted.upstream.open(Ask { validate: None, ..self.ask(wanted) }).await;
+                opened = wanted.upstream.open(Ask { validate: None, ..self.ask(wanted, &place.born) }).await;
             }
         }
         let response = match opened {
@@ -74,7 +76,7 @@ impl Fills {
     }
 
     /// The question, with the range widened to whole blocks.
-    fn ask(&self, wanted: &Wanted) -> Ask {
+    fn ask(&self, wanted: &Wanted, born: &Born) -> Ask {
         let block_size = u64::from(self.store().block_size());
         let range = wanted.range.map(|range| match range {
             Spec::From(first) => Spec::From(first / block_size * block_size),
@@ -91,6 +93,7 @@ impl Fills {
             range,
             if_range: wanted.range.and_then(|_| wanted.headers.get(header::IF_RANGE).cloned()),
             validate: wanted.stale.clone(),
+            born: born.clone(),
         }
     }
 

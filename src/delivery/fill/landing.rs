@@ -57,7 +57,7 @@ impl Fills {
         let content = Content::Blocks { incarnation, block_size };
         let head =
             Head::new(key.text(), landing.status, &response.headers, times, length.unwrap_or(0), content);
-        let head = Arc::new(head);
+        let head = Arc::new(head.born_after(place.born.purge()));
         let status = response.status;
         let object = |transfer| {
             Landed::Object(Arc::new(LandedObject {

@@ -27,7 +27,7 @@ mod upstream;
 
 pub use board::{Boarded, Boarding, Landed, LandedObject, Leader, Wanted};
 pub use transfer::{Attachment, Limits, Pace, Taken, Transfer, aligned};
-pub use upstream::{Ask, Extent, Upstream, declared_length};
+pub use upstream::{Ask, Born, Extent, Upstream, declared_length};
 
 use board::{Flight, FlightKey};
 use transfer::{Context, Opened, Subject};

@@ -1,6 +1,12 @@
 //! Where a fill gets its bytes: an origin chain, or an operation that derives them.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -21,7 +27,27 @@ pub struct Ask {
     /// The range is wanted only of this version.
     pub if_range: Option<HeaderValue>,
     /// A stored version that a 304 would confirm.
-    pub validate: Option<std::sync::Arc<Head>>,
+    pub validate: Option<Arc<Head>>,
+    pub born: Born,
+}
+
+/// The latest purge from before what an answer stands on was asked for.
+#[derive(Debug, Clone)]
+pub struct Born(Arc<AtomicU64>);
+
+impl Born {
+    pub fn after(purge: u64) -> Self {
+        Self(Arc::new(purge.into()))
+    }
+
+    /// The answer is made of something that may be older: purges of the time between concern the answer too.
+    pub fn with(&self, source: &Head) {
+        self.0.fetch_min(source.born, Ordering::Relaxed);
+    }
+
+    pub fn purge(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Something that answers like an origin. A derived answer may ignore the range: then it is whole.
@@ -36,7 +62,14 @@ pub trait Upstream: Send + Sync {
 
 impl Ask {
     pub fn get(headers: HeaderMap) -> Self {
-        Self { method: Method::GET, headers, range: None, if_range: None, validate: None }
+        Self {
+            method: Method::GET,
+            headers,
+            range: None,
+            if_range: None,
+            validate: None,
+            born: Born::after(0),
+        }
     }
 
     /// Whether a 304 can be the answer.

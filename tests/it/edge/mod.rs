@@ -10,10 +10,12 @@ mod fields;
 mod fills;
 mod freshness;
 mod images;
+mod killed;
 mod methods;
-
 mod model;
 mod origins;
+mod purge;
+mod purge_model;
 mod races;
 mod ranges;
 mod restart;

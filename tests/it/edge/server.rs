@@ -162,6 +162,22 @@ impl Edge {
         client::open(self.admin, "GET", target, &[], b"").await.whole().await
     }
 
+    pub(crate) async fn admin_post(&self, target: &str, fields: &[(&str, &str)], body: &[u8]) -> Reply {
+        client::open(self.admin, "POST", target, fields, body).await.whole().await
+    }
+
+    /// The receipt's sequence number.
+    pub(crate) async fn purge(&self, purge: &str) -> u64 {
+        let reply = self.admin_post("/api/v1/purge", &[], purge.as_bytes()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let receipt: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        receipt["sequence"].as_u64().unwrap()
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Sum of the samples of `name` whose labels include all of `labels`, given as `key="value"`.
     pub(crate) async fn metric(&self, name: &str, labels: &[&str]) -> u64 {
         let exposition = self.admin_get("/metrics").await.text();

@@ -1,0 +1,121 @@
+//! Requests that the cache does not answer: passed on as they come, once. What they change is outdated afterwards.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{Method, StatusCode, header};
+
+use super::{
+    forward, locations,
+    outcome::{Outcome, Reason, Served},
+    pipeline::{Delivery, RequestBody, failed},
+    request::Request,
+    response::{Body, BodyError, Fields, Response},
+};
+use crate::{
+    cache::{
+        Content, Freshness, Head, Key,
+        control::{RequestControl, ResponseControl},
+        storable::{self, Asked, Refusal},
+    },
+    origin,
+};
+
+impl Delivery {
+    /// Sent on once; a success makes what is stored outdated (RFC 9111 §4.4).
+    pub(super) async fn forward(&self, request: &Request, body: Option<RequestBody>) -> Response {
+        let refused = Served::new(Outcome::Error, Reason::NotAllowed);
+        if matches!(request.method, Method::TRACE | Method::CONNECT) {
+            return Response::problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this method is not answered here",
+                refused,
+            )
+            .with(header::ALLOW, "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE");
+        }
+        let mut onward = origin::Request::new(request.method.clone(), request.target.to_string());
+        onward.headers = forward::forwarded_fields(&request.headers);
+        onward.body = body;
+        let (sent, before) = (self.core.clock().unix_millis(), self.store().purges().latest());
+        match self.core.chain.fetch(onward).await {
+            Ok(response) => {
+                let times = (sent, self.core.clock().unix_millis());
+                let succeeded = response.status.is_success() || response.status.is_redirection();
+                if succeeded && !request.method.is_safe() {
+                    let of = |field| locations::named(request, &response.headers, field);
+                    let named = [of(header::LOCATION), of(header::CONTENT_LOCATION)];
+                    for target in named.iter().flatten().chain([&request.target]) {
+                        let key = Key::new(target.to_string(), self.store().seed());
+                        self.core.fills.invalidate(&key).await;
+                    }
+                }
+                let response = match self.keep(request, response, times, before).await {
+                    Ok(response) => response,
+                    Err(error) => {
+                        return failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind)));
+                    }
+                };
+                let served = Served {
+                    forward_status: Some(response.status),
+                    ..Served::new(Outcome::Bypass, Reason::Refused(Refusal::Method))
+                };
+                let length = response.content_length;
+                let bytes = response.body.map(|item| item.map_err(BodyError::from)).boxed();
+                Response::new(
+                    response.status,
+                    Fields::Own(response.headers),
+                    Body::Stream { length, bytes },
+                    served,
+                )
+            }
+            Err(error) => failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind))),
+        }
+    }
+
+    /// An answer to POST that is the resource's own representation is stored for GET (RFC 9110 §9.3.3), when it fits
+    /// into one block.
+    async fn keep(
+        &self,
+        request: &Request,
+        response: origin::Response,
+        times: (i64, i64),
+        latest_purge: u64,
+    ) -> Result<origin::Response, origin::Error> {
+        let block_size = u64::from(self.store().block_size());
+        let small = response.content_length.is_some_and(|length| length <= block_size);
+        let named = locations::named(request, &response.headers, header::CONTENT_LOCATION);
+        let itself = named.as_ref() == Some(&request.target);
+        if request.method != Method::POST || response.status != StatusCode::OK || !small || !itself {
+            return Ok(response);
+        }
+        let control = ResponseControl::parse(&response.headers);
+        let freshness = Freshness::of(response.status, &response.headers, &control, times.0, times.1);
+        let asked = Asked {
+            method: &Method::GET,
+            control: &RequestControl::parse(&*request.headers),
+            authorization: request.headers.contains_key(header::AUTHORIZATION),
+            cookie: request.headers.contains_key(header::COOKIE),
+        };
+        let rules = self.core.fills.rules();
+        let storable =
+            storable::check(rules, &asked, response.status, &response.headers, &control, &freshness);
+        let varies = response.headers.contains_key(header::VARY);
+        if storable.is_err() || varies || !freshness.is_explicit() {
+            return Ok(response);
+        }
+        let mut whole = Vec::new();
+        let mut body = response.body;
+        while let Some(chunk) = body.next().await {
+            whole.extend_from_slice(&chunk?);
+        }
+        let whole = Bytes::from(whole);
+        let key = Key::new(request.target.to_string(), self.store().seed());
+        let content = Content::Inline(whole.clone());
+        let head =
+            Head::new(key.text(), response.status, &response.headers, times, whole.len() as u64, content);
+        self.store().put_head(&key, Arc::new(head.born_after(latest_purge))).await;
+        let body = stream::iter([Ok(whole)]).boxed();
+        Ok(origin::Response { body, ..response })
+    }
+}
