@@ -61,7 +61,8 @@ impl Hasher for AsIs {
 
 impl Stamp {
     fn set(&mut self, sequence: u64, soft: bool) {
-        *(if soft { &mut self.soft } else { &mut self.hard }) = sequence;
+        let own = if soft { &mut self.soft } else { &mut self.hard };
+        *own = sequence.max(*own);
     }
 
     fn latest(self) -> u64 {
