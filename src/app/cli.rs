@@ -102,14 +102,7 @@ fn serve(serve: &Serve) -> ExitCode {
     if let Err(error) = telemetry::install(&settings.log) {
         complain(&error);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&error);
-            return ExitCode::FAILURE;
-        }
-    };
-    let result = runtime.block_on(async {
+    let result = run(async {
         let signals = Signals::listen()?;
         let server = Server::start(settings, Clock::System).await?;
         say(&format!("listening on http://{}\n", server.data_address()));
@@ -123,6 +116,17 @@ fn serve(serve: &Serve) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// How long a thread that still blocks is waited for when all else has ended.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Runs this to its end on a runtime of its own. A blocking call that hangs, as on a dead disk, is left behind.
+fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_WAIT);
+    result
 }
 
 fn load(serve: &Serve) -> Result<Settings, Faults> {
@@ -220,4 +224,25 @@ pub(super) fn complain(what: &dyn std::fmt::Display) -> ExitCode {
 /// To standard output, which may be closed.
 pub(super) fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_hangs_does_not_keep_the_process() {
+        let (_held, never) = mpsc::channel::<()>();
+        let (ended, awaited) = mpsc::channel();
+        std::thread::spawn(move || {
+            let result = run(async {
+                tokio::task::spawn_blocking(move || never.recv());
+                Ok(())
+            });
+            ended.send(result.is_ok())
+        });
+        assert_eq!(awaited.recv_timeout(Duration::from_secs(20)), Ok(true));
+    }
 }

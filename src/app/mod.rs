@@ -1,12 +1,17 @@
 //! Builds the server from settings, runs it, and stops it in order.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, pin::pin, sync::Arc, time::Duration};
 
+use futures_util::future::maybe_done;
 use millrace_kit::{
     clock::Clock,
     metrics::{self, Registry},
     signals::{Signal, Signals},
     tasks::Tasks,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
 };
 
 pub mod cli;
@@ -24,7 +29,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot listen on {address}: {source}")]
-    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    Listen { address: std::net::SocketAddr, source: io::Error },
     #[error(transparent)]
     Cache(#[from] cache::Error),
     #[error(transparent)]
@@ -33,8 +38,12 @@ pub enum Error {
     Media(#[from] delivery::SetupError),
     #[error(transparent)]
     Metrics(#[from] metrics::Error),
-    #[error("serving failed: {0}")]
-    Serve(#[from] std::io::Error),
+    #[error("opening a port failed: {0}")]
+    Open(#[from] io::Error),
+    #[error("the {port} port failed: {source}")]
+    Serve { port: &'static str, source: io::Error },
+    #[error("told to stop once more, the drain was cut short")]
+    CutShort,
 }
 
 /// A server that listens.
@@ -75,44 +84,94 @@ impl Server {
         self.admin.address
     }
 
-    /// Serves until a signal says stop, then drains.
+    /// Serves until a signal says stop, then drains. Another such signal ends the drain at once.
     pub async fn run(self, mut signals: Signals) -> Result<(), Error> {
-        self.run_until(async move {
-            while signals.next().await == Signal::Reload {
-                tracing::warn!(
-                    "reloading the configuration is not available in this version; restart to apply it"
-                );
-            }
-        })
-        .await
+        let (begin, begun) = oneshot::channel::<()>();
+        let running = self.run_until(async {
+            let _ = begun.await;
+        });
+        let told_twice = async {
+            next_stop(&mut signals).await;
+            drop(begin);
+            next_stop(&mut signals).await;
+        };
+        tokio::select! {
+            ended = running => ended,
+            () = told_twice => Err(Error::CutShort),
+        }
     }
 
-    /// Serves until `stop` resolves, then drains: not ready at once, requests in flight finish, then fills, then the
-    /// cache closes.
+    /// Serves until `stop` resolves or a port fails, then drains: not ready at once, requests in flight finish, then
+    /// fills, then the cache closes.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { data, admin, state, store, tasks, drain_timeout } = self;
         let (data_handle, admin_handle) = (data.handle.clone(), admin.handle.clone());
-        let orderly = async {
-            state.enter(Phase::Ready);
-            tracing::info!("ready");
-            stop.await;
+        let drain = async {
             state.enter(Phase::Draining);
             tracing::info!("draining");
-            let deadline = tokio::time::Instant::now() + drain_timeout;
-            // actix itself gives up at its shutdown time-out.
-            data_handle.stop(true).await;
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            if !tasks.drain(left).await {
+            let deadline = Instant::now() + drain_timeout;
+            let left = || deadline.saturating_duration_since(Instant::now());
+            // actix itself gives up at its shutdown time-out, unless a worker hangs.
+            within(left() + AT_LEAST, "requests in flight", data_handle.stop(true)).await;
+            if !tasks.drain(left()).await {
                 tracing::warn!(running = tasks.running(), "some fills did not finish in time");
             }
-            store.close().await;
-            admin_handle.stop(true).await;
+            within(left().max(AT_LEAST), "the cache", store.close()).await;
+            within(AT_LEAST, "the admin port", admin_handle.stop(true)).await;
         };
-        let (served, administered, ()) = tokio::join!(data.serve(), admin.serve(), orderly);
-        served?;
-        administered?;
+        state.enter(Phase::Ready);
+        tracing::info!("ready");
+        serve([("data", data.serve()), ("admin", admin.serve())], stop, drain).await?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// What a step of the drain gets when the time for all of it is used up.
+const AT_LEAST: Duration = Duration::from_secs(5);
+
+/// A step of the drain, left behind when it takes longer than this.
+async fn within(patience: Duration, what: &str, step: impl Future<Output = ()>) {
+    if timeout(patience, step).await.is_err() {
+        tracing::warn!("{what} did not end within {patience:?}");
+    }
+}
+
+/// Keeps the ports going until `stop` resolves or one of them ends, which none should untold, and then until `drain` is
+/// over, which tells them to.
+async fn serve(
+    [data, admin]: [(&'static str, impl Future<Output = io::Result<()>>); 2],
+    stop: impl Future<Output = ()>,
+    drain: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let (mut data_ended, mut admin_ended) = (pin!(maybe_done(data.1)), pin!(maybe_done(admin.1)));
+    let untold = tokio::select! {
+        () = stop => None,
+        () = &mut data_ended => Some(data.0),
+        () = &mut admin_ended => Some(admin.0),
+    };
+    let serving = async {
+        tokio::join!(data_ended.as_mut(), admin_ended.as_mut());
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = drain => {}
+        () = serving => {}
+    }
+    for (port, ended) in [(data.0, data_ended.take_output()), (admin.0, admin_ended.take_output())] {
+        let source = match ended {
+            Some(Err(source)) => source,
+            Some(Ok(())) if untold == Some(port) => io::Error::other("it ended untold"),
+            _ => continue,
+        };
+        return Err(Error::Serve { port, source });
+    }
+    Ok(())
+}
+
+async fn next_stop(signals: &mut Signals) {
+    while signals.next().await == Signal::Reload {
+        tracing::warn!("reloading the configuration is not available in this version; restart to apply it");
     }
 }
 
@@ -125,4 +184,75 @@ fn open_origin(settings: OriginSettings) -> Result<Arc<dyn Origin>, Error> {
         OriginSettings::Http(config) => Arc::new(Http::new(config)?),
         OriginSettings::Directory(config) => Arc::new(Directory::new(config)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, ready},
+        net::TcpStream,
+    };
+
+    use futures_util::{FutureExt, future::BoxFuture};
+
+    use super::*;
+    use crate::config::{Raw, raw, resolve};
+
+    type Port = (&'static str, BoxFuture<'static, io::Result<()>>);
+
+    /// A port that ends when told to.
+    fn port(name: &'static str) -> (Port, oneshot::Sender<()>) {
+        let (told, stop) = oneshot::channel::<()>();
+        ((name, stop.map(|_| Ok(())).boxed()), told)
+    }
+
+    #[tokio::test]
+    async fn a_port_that_fails_stops_the_other() {
+        let (healthy, told) = port("admin");
+        let failing: Port = ("data", ready(Err(io::Error::other("no more threads"))).boxed());
+        let error = serve([failing, healthy], pending(), async { drop(told) }).await.unwrap_err();
+        assert_eq!(error.to_string(), "the data port failed: no more threads");
+    }
+
+    #[tokio::test]
+    async fn ports_that_are_told_to_end_have_not_failed() {
+        let ((data, data_told), (admin, admin_told)) = (port("data"), port("admin"));
+        let drain = async { drop((data_told, admin_told)) };
+        serve([data, admin], ready(()), drain).await.unwrap();
+    }
+
+    /// Ends a listener behind the server's back.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_whose_listener_is_gone_ends() {
+        for (port, data_fails) in [("data", true), ("admin", false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut raw = Raw::default();
+            raw.server.listen = "127.0.0.1:0".to_owned();
+            raw.server.admin = "127.0.0.1:0".to_owned();
+            raw.cache.disk = "0".to_owned();
+            raw.cache.data_dir = dir.path().to_str().unwrap().to_owned();
+            raw.origins = vec![raw::Origin { url: "http://127.0.0.1:1".to_owned(), ..Default::default() }];
+            let server = Server::start(resolve(&raw).unwrap(), Clock::System).await.unwrap();
+            let addresses = [server.data_address(), server.admin_address()];
+            let handle = if data_fails { &server.data.handle } else { &server.admin.handle }.clone();
+            let (ended, ()) = tokio::join!(
+                timeout(Duration::from_secs(20), server.run_until(pending())),
+                handle.stop(false)
+            );
+            match ended {
+                Ok(Err(Error::Serve { port: failed, .. })) => assert_eq!(failed, port),
+                other => panic!("{port}: {other:?}"),
+            }
+            for address in addresses {
+                assert!(TcpStream::connect(address).is_err(), "{port}: {address} is still open");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_hangs_is_left_behind() {
+        let started = Instant::now();
+        within(AT_LEAST, "the cache", pending()).await;
+        assert_eq!(started.elapsed(), AT_LEAST);
+    }
 }

@@ -34,7 +34,9 @@ impl Window {
         let stuck = Arc::new(AtomicBool::new(false));
         // Bounded by the permits in it.
         let (written, entered) = mpsc::unbounded_channel();
-        tasks.spawn_until_stop("disk-window", let_go(cache, entered, stuck.clone()));
+        // Not one of the tasks that a drain waits for: their writes need it to the last. It ends with its channel, that is
+        // with the store.
+        tasks.runtime().spawn(let_go(cache, entered, stuck.clone()));
         Self { free, written, stuck }
     }
 

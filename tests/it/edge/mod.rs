@@ -6,6 +6,7 @@ mod client;
 mod server;
 
 mod conditions;
+mod drain;
 mod fields;
 mod fills;
 mod freshness;
