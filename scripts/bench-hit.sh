@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # The hit path beside nginx proxy_cache and Varnish: one core for the server, one for wrk, all in one interleaved run.
-# Prints a Markdown table of medians. Absolute figures belong to this machine; only the ratios travel.
+# Prints Markdown tables of medians: hits per second, and CPU time of the server per hit, which also tells something
+# on a busy machine, or when wrk is what holds the rate down. Absolute figures belong to this machine; only the
+# ratios travel.
 #
 # Environment: ROUNDS (3), SECS (5) of each measurement, CONNECTIONS (64), MILLRACE (the binary to measure).
 set -euo pipefail
@@ -18,6 +20,7 @@ die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
 
 scratch=$(mktemp -d)
 pids=()
+declare -A pid_of
 finish() {
   local pid
   for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
@@ -39,7 +42,22 @@ serve() {
   shift
   taskset -c "${cpus[0]}" "$@" >"$scratch/$name.log" 2>&1 &
   pids+=($!)
+  pid_of[$name]=$!
 }
+
+# tree PID: the process and its descendants.
+tree() {
+  local child
+  echo "$1"
+  for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do tree "$child"; done
+}
+
+# cpu_ticks PID: user and system time of the process and its descendants so far.
+cpu_ticks() {
+  local pid
+  for pid in $(tree "$1"); do sed 's/.*) //' "/proc/$pid/stat"; done | awk '{ ticks += $12 + $13 } END { print ticks }'
+}
+hertz=$(getconf CLK_TCK)
 
 wait_for() {
   local deadline=$((SECONDS + 20))
@@ -137,17 +155,21 @@ done
 
 # ---- the measurement -----------------------------------------------------------------------------------------
 
-# measure SERVER SIZE: appends "requests-per-second p99-in-ms" to that pair's results.
+# measure SERVER SIZE: appends "requests-per-second p99-in-ms CPU-microseconds-per-request" to that pair's results.
 measure() {
-  local report
+  local report before after
+  before=$(cpu_ticks "${pid_of[$1]}")
   report=$(taskset -c "${cpus[1]}" wrk -t1 -c"$connections" -d"${secs}s" --latency "http://127.0.0.1:${port[$1]}/$2")
+  after=$(cpu_ticks "${pid_of[$1]}")
   if grep -qE 'Non-2xx|Socket errors' <<<"$report"; then
     printf '%s\n' "$report" >&2
     die "$1 failed under load at $2"
   fi
-  awk '/Requests\/sec:/ { rate = $2 }
+  awk -v spent="$(((after - before) * 1000000 / hertz))" '
+       / requests in / { count = $1 }
+       /Requests\/sec:/ { rate = $2 }
        $1 == "99%" { p99 = $2 + 0; if ($2 ~ /us$/) p99 /= 1000; else if ($2 !~ /ms$/) p99 *= 1000 }
-       END { print rate, p99 }' <<<"$report" >>"$scratch/$1-$2.results"
+       END { print rate, p99, spent / count }' <<<"$report" >>"$scratch/$1-$2.results"
 }
 
 for ((round = 0; round < rounds; round++)); do
@@ -163,19 +185,34 @@ done
 # median FILE COLUMN
 median() { awk -v c="$2" '{ print $c }' "$1" | sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
-printf '\nHits per second on one core (p99): median of %d rounds of %d s, `wrk -t1 -c%d`; nginx %s, Varnish %s\n\n' \
-  "$rounds" "$secs" "$connections" "$(nginx -v 2>&1 | sed 's/.*nginx.//; s/ .*//')" "$(varnishd -V 2>&1 | sed -n '1s/.*varnish-\([0-9.]*\).*/\1/p')"
-printf '| object |'; printf ' %s |' "${servers[@]}"; [[ ${servers[0]} != millrace ]] || printf ' ÷ nginx | ÷ Varnish |'; echo
-printf '|---|'; printf -- '--:|%.0s' "${servers[@]}"; [[ ${servers[0]} != millrace ]] || printf -- '--:|--:|'; echo
-for size in "${sizes[@]}"; do
-  printf '| %s |' "${title[$size]}"
-  declare -A rate=()
-  for server in "${servers[@]}"; do
-    rate[$server]=$(median "$scratch/$server-$size.results" 1)
-    printf ' %s (%.1f ms) |' "$(LC_ALL=C printf '%.0f' "${rate[$server]}")" "$(median "$scratch/$server-$size.results" 2)"
+versions="nginx $(nginx -v 2>&1 | sed 's/.*nginx.//; s/ .*//'), Varnish $(varnishd -V 2>&1 | sed -n '1s/.*varnish-\([0-9.]*\).*/\1/p')"
+settings="median of $rounds rounds of $secs s, \`wrk -t1 -c$connections\`; $versions"
+
+# table TITLE COLUMN MORE: a row for each size with that column's medians. The ratios say how much better we are, MORE
+# being whether more is.
+table() {
+  local size server
+  local -A value
+  printf '\n%s: %s\n\n| object |' "$1" "$settings"
+  printf ' %s |' "${servers[@]}"; [[ ${servers[0]} != millrace ]] || printf ' to nginx | to Varnish |'; echo
+  printf '|---|'; printf -- '--:|%.0s' "${servers[@]}"; [[ ${servers[0]} != millrace ]] || printf -- '--:|--:|'; echo
+  for size in "${sizes[@]}"; do
+    printf '| %s |' "${title[$size]}"
+    for server in "${servers[@]}"; do
+      value[$server]=$(median "$scratch/$server-$size.results" "$2")
+      if [[ $2 == 1 ]]; then
+        LC_ALL=C printf ' %.0f (%.1f ms) |' "${value[$server]}" "$(median "$scratch/$server-$size.results" 2)"
+      else
+        LC_ALL=C printf ' %.1f µs |' "${value[$server]}"
+      fi
+    done
+    if [[ ${servers[0]} == millrace ]]; then
+      awk -v m="${value[millrace]}" -v n="${value[nginx]}" -v v="${value[varnish]}" -v more="$3" \
+        'BEGIN { if (more) printf " %.2f | %.2f |", m / n, m / v; else printf " %.2f | %.2f |", n / m, v / m }'
+    fi
+    echo
   done
-  if [[ ${servers[0]} == millrace ]]; then
-    awk -v m="${rate[millrace]}" -v n="${rate[nginx]}" -v v="${rate[varnish]}" 'BEGIN { printf " %.2f | %.2f |", m / n, m / v }'
-  fi
-  echo
-done
+}
+
+table 'Hits per second on one core (p99)' 1 1
+table 'CPU time of the server per hit' 3 0

@@ -8,9 +8,10 @@ use futures_util::{Stream, stream};
 use super::fill::{Attachment, Cover, Error, Fills, NEAR, Object, Pace, Taken, Transfer};
 use crate::cache::{Content, Incarnation};
 
-/// Bytes handed on at once. Small enough that the copy into the connection's write buffer stays in the CPU's
-/// cache, large enough that system calls do not dominate.
-const FRAME: usize = 64 * 1024;
+/// Bytes handed to a connection at once: few system calls, and a copy into its write buffer that is still in the CPU's
+/// cache when the kernel copies it on. Larger than the write buffer that actix keeps (128 KiB), so that an idle
+/// connection holds none.
+pub const FRAME: usize = 256 * 1024;
 
 /// A block that is said to be stored is looked for this often.
 const MAX_LOOKS: u32 = 3;

@@ -224,7 +224,9 @@ fn as_found(fills: &Fills, available: &Available, part: Range<u64>, served: Serv
         pieces.flatten().take(LOOK).find(|block| !fills.store().has_block(incarnation, *block as u32));
     match missing {
         Some(block) => {
-            let collapsed = fills.brings(incarnation, block * block_size);
+            // It may have come between the two looks.
+            let collapsed = fills.brings(incarnation, block * block_size)
+                || fills.store().has_block(incarnation, block as u32);
             Served { outcome: Outcome::Miss, reason: Reason::Partial, collapsed, ..served }
         }
         None => served,

@@ -13,10 +13,7 @@ use futures_util::{Stream, stream::BoxStream};
 use http::{Method, StatusCode};
 
 use super::data::Data;
-use crate::delivery::{Body, BodyError, Route, Served};
-
-/// Handed to actix at once. The copy into the connection's write buffer stays in the CPU's cache.
-const FRAME: usize = 64 * 1024;
+use crate::delivery::{Body, BodyError, FRAME, Route, Served};
 
 /// An answer gives way to the others on its thread: after its first frame, when it has sent twice as much, and so on, at last
 /// each time it has sent so much more. actix would write until the socket is full, megabytes, while others wait for their

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Instant};
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode as ActixStatus, web};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode as ActixStatus, header::HeaderValue as ActixValue},
+    web,
+};
 use futures_util::{StreamExt, stream};
 use http::{HeaderValue, Method, StatusCode};
 
@@ -41,16 +45,10 @@ pub async fn handle(
     let id = translate::request_id(&headers);
     let traceparent = translate::traceparent(&headers);
     let Some(method) = translate::method(request.method()) else {
-        return finish(
-            data,
-            Method::GET,
-            refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"),
-            &id,
-            started,
-        );
+        return finish(data, Method::GET, refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"), id, started);
     };
     if let Some((status, detail)) = translate::fault(&headers) {
-        return finish(data, method, refuse(status, detail), &id, started);
+        return finish(data, method, refuse(status, detail), id, started);
     }
     let has_body = translate::has_body(request.headers());
     let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
@@ -81,7 +79,7 @@ pub async fn handle(
     if let Some(parent) = traceparent {
         answer.response.added.push((http::HeaderName::from_static("traceparent"), parent));
     }
-    finish(data, method, answer, &id, started)
+    finish(data, method, answer, id, started)
 }
 
 fn refuse(status: StatusCode, detail: &str) -> Answer {
@@ -93,12 +91,12 @@ fn finish(
     data: Arc<Data>,
     method: Method,
     answer: Answer,
-    id: &str,
+    id: ActixValue,
     started: Instant,
 ) -> HttpResponse<Sending> {
     let Answer { route, response } = answer;
     tracing::debug!(
-        id,
+        id = id.to_str().unwrap_or_default(),
         %method,
         status = response.status.as_u16(),
         outcome = response.served.outcome.as_str(),

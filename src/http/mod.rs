@@ -53,6 +53,8 @@ pub fn listen_data(listener: TcpListener, config: &Config, data: Arc<Data>) -> s
     .max_connections(config.max_connections.div_ceil(config.workers.max(1)))
     .client_request_timeout(config.header_timeout)
     .keep_alive(config.keep_alive)
+    // Else the last segment of an answer may wait for the client's delayed acknowledgement, 40 ms.
+    .tcp_nodelay(true)
     .shutdown_timeout(config.drain_timeout.as_secs())
     .backlog(2048)
     .disable_signals()

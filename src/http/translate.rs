@@ -2,23 +2,37 @@
 
 use std::time::Instant;
 
-use actix_web::http::header::{HeaderMap as ActixMap, HeaderName as ActixName, HeaderValue as ActixValue};
+use actix_web::http::header::{
+    HeaderMap as ActixMap, HeaderName as ActixName, HeaderValue as ActixValue, VIA,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::delivery::{Fields, Outcome, Served, no_cache_fields, remove_hop_by_hop, replaces};
 
+// Names outside of the standard's set are parsed once, here.
+const CACHE_STATUS: ActixName = ActixName::from_static("cache-status");
+const SERVER_TIMING: ActixName = ActixName::from_static("server-timing");
+const X_CACHE: ActixName = ActixName::from_static("x-cache");
+const X_REQUEST_ID: ActixName = ActixName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// End-to-end fields of a client's request.
 pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(theirs.len());
+    let mut ordinary = true;
     for (name, value) in theirs {
+        ordinary = ordinary && is_ordinary(name.as_str());
         let name = HeaderName::from_bytes(name.as_str().as_bytes());
         let value = HeaderValue::from_bytes(value.as_bytes());
         if let (Ok(name), Ok(value)) = (name, value) {
             headers.append(name, value);
         }
     }
-    remove_hop_by_hop(&mut headers);
+    if !ordinary {
+        remove_hop_by_hop(&mut headers);
+    }
     headers
 }
 
@@ -27,6 +41,27 @@ pub fn has_body(theirs: &ActixMap) -> bool {
     let field = |name: HeaderName| theirs.get(name.as_str()).map(ActixValue::as_bytes);
     field(header::TRANSFER_ENCODING).is_some()
         || field(header::CONTENT_LENGTH).is_some_and(|length| length != b"0")
+}
+
+/// Of a field that is end-to-end unless `Connection` names it, and common. A request that has only such needs no
+/// closer look.
+fn is_ordinary(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "user-agent"
+            | "accept"
+            | "accept-encoding"
+            | "accept-language"
+            | "cache-control"
+            | "cookie"
+            | "if-modified-since"
+            | "if-none-match"
+            | "origin"
+            | "range"
+            | "referer"
+    ) || name.starts_with("sec-")
+        || name.starts_with("x-")
 }
 
 /// What is wrong with a request that can be read. actix sees to it that there is exactly one `Host`.
@@ -47,30 +82,36 @@ pub fn method(theirs: &actix_web::http::Method) -> Option<http::Method> {
     http::Method::from_bytes(theirs.as_str().as_bytes()).ok()
 }
 
-/// Names that an answer carries at most once, because we write them.
-const OURS: [&[u8]; 7] = [
-    b"x-cache",
-    b"x-request-id",
-    b"traceparent",
-    b"content-length",
-    b"connection",
-    b"transfer-encoding",
-    b"keep-alive",
-];
-/// Control for caches like us, spent here. What is passed on without being stored keeps its `CDN-Cache-Control`, which
-/// speaks to caches behind us as well (RFC 9213 §3).
-const SPENT: [&[u8]; 4] = [b"cdn-cache-control", b"surrogate-control", b"surrogate-key", b"cache-tag"];
+/// Whether an answer carries this field at most once, because we write it, or never, because it controls caches like us
+/// and is spent here. What is passed on without being stored keeps its `CDN-Cache-Control`, which speaks to caches behind us
+/// as well (RFC 9213 §3).
+fn is_ours(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"connection"
+            | b"content-length"
+            | b"keep-alive"
+            | b"traceparent"
+            | b"transfer-encoding"
+            | b"x-cache"
+            | b"x-request-id"
+            | b"cache-tag"
+            | b"cdn-cache-control"
+            | b"surrogate-control"
+            | b"surrogate-key"
+    )
+}
 
 /// Writes the fields of an answer.
 pub fn response_headers(
     fields: &Fields,
     added: &[(HeaderName, HeaderValue)],
     served: &Served,
-    request_id: &str,
+    request_id: ActixValue,
     started: Instant,
     into: &mut ActixMap,
 ) {
-    let skipped = |name: &[u8]| OURS.contains(&name) || SPENT.contains(&name) || replaces(added, name);
+    let skipped = |name: &[u8]| is_ours(name) || replaces(added, name);
     // The age of what is not ours is for its origin to say.
     let passes = |name: &[u8]| !skipped(name) || (name == b"cdn-cache-control" && !replaces(added, name));
     match fields {
@@ -102,39 +143,51 @@ pub fn response_headers(
     for (name, value) in added {
         append(into, name.as_str().as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
     }
-    append(into, b"x-cache", Bytes::from_static(served.outcome.x_cache().as_bytes()));
-    append(into, b"cache-status", served.cache_status().into());
-    append(into, b"via", Bytes::from_static(b"1.1 millrace"));
-    append(into, b"x-request-id", Bytes::copy_from_slice(request_id.as_bytes()));
+    into.append(X_CACHE, ActixValue::from_static(served.outcome.x_cache()));
+    append_named(into, CACHE_STATUS, served.cache_status().into());
+    into.append(VIA, ActixValue::from_static("1.1 millrace"));
+    into.append(X_REQUEST_ID, request_id);
     let micros = started.elapsed().as_micros();
     let timing = format!("cache;desc={};dur={}.{:03}", served.outcome.as_str(), micros / 1000, micros % 1000);
-    append(into, b"server-timing", timing.into());
+    append_named(into, SERVER_TIMING, timing.into());
 }
 
 fn append(into: &mut ActixMap, name: &[u8], value: Bytes) {
-    let name = ActixName::from_bytes(name);
-    let value = ActixValue::from_maybe_shared(value);
-    if let (Ok(name), Ok(value)) = (name, value) {
+    if let Ok(name) = ActixName::from_bytes(name) {
+        append_named(into, name, value);
+    }
+}
+
+fn append_named(into: &mut ActixMap, name: ActixName, value: Bytes) {
+    if let Ok(value) = ActixValue::from_maybe_shared(value) {
         into.append(name, value);
     }
 }
 
 /// The client's request id when it is harmless, else one of ours.
-pub fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
-    let harmless = |id: &&str| {
+pub fn request_id(headers: &HeaderMap) -> ActixValue {
+    let given = headers.get(REQUEST_ID).map(HeaderValue::as_bytes);
+    let harmless = |id: &&[u8]| {
         (1..=64).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+            && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
     };
-    match given.filter(harmless) {
-        Some(id) => id.to_owned(),
-        None => format!("{:016x}", fastrand::u64(..)),
-    }
+    let ours = || {
+        let mut left = fastrand::u64(..);
+        let mut digits = [0; 16];
+        for digit in &mut digits {
+            *digit = b"0123456789abcdef"[(left % 16) as usize];
+            left /= 16;
+        }
+        digits
+    };
+    let id = given.filter(harmless).map_or_else(|| ActixValue::from_bytes(&ours()), ActixValue::from_bytes);
+    // Letters and digits are always a valid value.
+    id.unwrap_or(ActixValue::from_static("none"))
 }
 
 /// `traceparent` of the client, if it is one (W3C Trace Context).
 pub fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
-    let value = headers.get("traceparent")?;
+    let value = headers.get(TRACEPARENT)?;
     let bytes = value.as_bytes();
     let shaped = bytes.len() == 55
         && bytes.iter().enumerate().all(|(index, byte)| match index {
@@ -142,4 +195,47 @@ pub fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
             _ => byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase(),
         });
     shaped.then(|| value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translated(fields: &[(&str, &str)]) -> Vec<String> {
+        let mut theirs = ActixMap::new();
+        for (name, value) in fields {
+            append(&mut theirs, name.as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
+        }
+        let mut names: Vec<_> = request_headers(&theirs).keys().map(ToString::to_string).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Each alone, as no `Connection` announces them.
+    #[test]
+    fn fields_of_the_connection_go_however_they_come() {
+        for name in [
+            "connection",
+            "http2-settings",
+            "keep-alive",
+            "proxy-authorization",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ] {
+            assert_eq!(translated(&[("host", "a"), (name, "x")]), ["host"], "{name}");
+        }
+        assert_eq!(
+            translated(&[("x-inner", "1"), ("connection", "X-Inner, range"), ("range", "x")]),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn all_others_stay() {
+        let fields = ["accept", "authorization", "cookie", "host", "if-range", "sec-fetch-mode", "x-a"];
+        assert_eq!(translated(&fields.map(|name| (name, "x"))), fields);
+    }
 }

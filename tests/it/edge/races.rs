@@ -29,7 +29,9 @@ async fn a_request_of_its_own_kind_leads_nobody() {
         });
         assert_eq!(first.told(), (200, "BYPASS", "shared".to_owned()), "{path}");
         for reply in others {
-            assert_eq!(reply.told(), (200, "MISS", "shared".to_owned()), "{path}");
+            // Those who come last may find it stored.
+            assert!(matches!(reply.cache(), "MISS" | "HIT"), "{path}: {}", reply.cache());
+            assert_eq!((reply.status, reply.text()), (200, "shared".to_owned()), "{path}");
         }
         edge.settled().await;
         assert_eq!(edge.get(path).await.cache(), "HIT", "{path}");
