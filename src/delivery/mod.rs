@@ -29,7 +29,6 @@ pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
 pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body};
 pub use purge::{PurgeError, PurgeRequest};
-pub use reader::FRAME;
 pub use request::{BadTarget, Request, Target};
 pub use respond::replaces;
 pub use response::{Body, BodyError, Fields, Response};

@@ -8,10 +8,9 @@ use futures_util::{Stream, stream};
 use super::fill::{Attachment, Cover, Error, Fills, NEAR, Object, Pace, Taken, Transfer};
 use crate::cache::{Content, Incarnation};
 
-/// Bytes handed to a connection at once: few system calls, and a copy into its write buffer that is still in the CPU's
-/// cache when the kernel copies it on. Larger than the write buffer that actix keeps (128 KiB), so that an idle
-/// connection holds none.
-pub const FRAME: usize = 256 * 1024;
+/// Bytes of a streamed body handed on at once. Many clients may wait for their first bytes, and each connection holds as
+/// much.
+const FRAME: usize = 64 * 1024;
 
 /// A block that is said to be stored is looked for this often.
 const MAX_LOOKS: u32 = 3;

@@ -13,12 +13,17 @@ use futures_util::{Stream, stream::BoxStream};
 use http::{Method, StatusCode};
 
 use super::data::Data;
-use crate::delivery::{Body, BodyError, FRAME, Route, Served};
+use crate::delivery::{Body, BodyError, Route, Served};
 
 /// An answer gives way to the others on its thread: after its first frame, when it has sent twice as much, and so on, at last
 /// each time it has sent so much more. actix would write until the socket is full, megabytes, while others wait for their
 /// first byte.
 const TURN: u64 = 512 * 1024;
+
+/// Bytes of a body in memory handed to actix at once: few system calls, and a copy into the connection's write buffer that is
+/// still in the CPU's cache when the kernel copies it on. Larger than the buffer that actix keeps (128 KiB), so that an idle
+/// connection holds none.
+const FRAME: usize = 256 * 1024;
 
 /// What is recorded when the answer is over.
 pub struct Record {
