@@ -129,6 +129,8 @@ impl Server {
 
 /// What a step of the drain gets when the time for all of it is used up.
 const AT_LEAST: Duration = Duration::from_secs(5);
+/// Connections that may wait to be accepted; the kernel caps it with `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
 
 /// A step of the drain, left behind when it takes longer than this.
 async fn within(patience: Duration, what: &str, step: impl Future<Output = ()>) {
@@ -176,7 +178,13 @@ async fn next_stop(signals: &mut Signals) {
 }
 
 fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).map_err(|source| Error::Listen { address, source })
+    let listen = || {
+        let listener = TcpListener::bind(address)?;
+        // The standard library's backlog is 128; what does not fit waits a second for its SYN to be sent again.
+        rustix::net::listen(&listener, BACKLOG)?;
+        Ok(listener)
+    };
+    listen().map_err(|source| Error::Listen { address, source })
 }
 
 fn open_origin(settings: OriginSettings) -> Result<Arc<dyn Origin>, Error> {

@@ -8,9 +8,10 @@ use futures_util::{Stream, stream};
 use super::fill::{Attachment, Cover, Error, Fills, NEAR, Object, Pace, Taken, Transfer};
 use crate::cache::{Content, Incarnation};
 
-/// Bytes of a streamed body handed on at once. Many clients may wait for their first bytes, and each connection holds as
-/// much.
+/// Bytes of a streamed body handed on at once: each connection holds as much.
 const FRAME: usize = 64 * 1024;
+/// The first frame is shorter, and each next one twice as long: many clients may wait for their first bytes.
+const FIRST_FRAME: usize = 16 * 1024;
 
 /// A block that is said to be stored is looked for this often.
 const MAX_LOOKS: u32 = 3;
@@ -23,6 +24,8 @@ pub struct Reader {
     end: Option<u64>,
     pace: Pace,
     attachment: Option<Attachment>,
+    /// Most bytes of the next frame.
+    frame: usize,
     /// The stored block under the offset.
     block: Option<(u32, Bytes)>,
 }
@@ -39,13 +42,31 @@ impl Reader {
         let near = NEAR * u64::from(fills.store().block_size());
         let following = following.filter(|transfer| !transfer.is_far_from(range.start, near));
         let attachment = following.map(Transfer::attach);
-        Self { fills, object, offset: range.start, end: Some(range.end), pace, attachment, block: None }
+        Self {
+            fills,
+            object,
+            offset: range.start,
+            end: Some(range.end),
+            pace,
+            attachment,
+            frame: FIRST_FRAME,
+            block: None,
+        }
     }
 
     /// For an object whose length is not known before its transfer is done.
     pub fn to_the_end(fills: Arc<Fills>, object: Object, following: &Arc<Transfer>) -> Self {
         let attachment = Some(following.attach());
-        Self { fills, object, offset: 0, end: None, pace: Pace::Whole, attachment, block: None }
+        Self {
+            fills,
+            object,
+            offset: 0,
+            end: None,
+            pace: Pace::Whole,
+            attachment,
+            frame: FIRST_FRAME,
+            block: None,
+        }
     }
 
     /// The next bytes, at most [`FRAME`] of them; None at the end.
@@ -61,7 +82,8 @@ impl Reader {
         };
         let left =
             self.end.map_or(usize::MAX, |end| usize::try_from(end - self.offset).unwrap_or(usize::MAX));
-        let frame = bytes.slice(..bytes.len().min(left).min(FRAME));
+        let frame = bytes.slice(..bytes.len().min(left).min(self.frame));
+        self.frame = FRAME.min(2 * self.frame);
         self.offset += frame.len() as u64;
         Some(Ok(frame))
     }

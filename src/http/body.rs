@@ -1,7 +1,8 @@
 //! The body of an answer as actix polls it, counting what goes out and reporting when it is over.
 
 use std::{
-    pin::Pin,
+    future::Future,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -87,7 +88,7 @@ impl MessageBody for Sending {
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
         if self.sent >= self.turn && matches!(self.source, Source::Stream(_)) {
             self.turn = self.sent + self.sent.min(TURN);
-            context.waker().wake_by_ref();
+            give_way(context);
             return Poll::Pending;
         }
         let next = match &mut self.source {
@@ -105,6 +106,12 @@ impl MessageBody for Sending {
         }
         Poll::Ready(next)
     }
+}
+
+/// Polls again after all others that are ready, also those that another thread has woken: the worker looks at these only
+/// when it has none of its own left, so a mere wake would let the first few connections keep the thread to themselves.
+fn give_way(context: &mut Context<'_>) {
+    let _ = pin!(tokio::task::yield_now()).poll(context);
 }
 
 impl Drop for Sending {
