@@ -126,6 +126,13 @@ pub fn no_cache_fields(fields: &impl FieldLines) -> Vec<String> {
     names
 }
 
+/// Whether the bytes must stay as they are (RFC 9111 §5.2.2.6).
+pub fn no_transform(fields: &impl FieldLines) -> bool {
+    let mut found = false;
+    for_each_directive(fields.lines("cache-control"), |name, _| found |= name == "no-transform");
+    found
+}
+
 /// Of contradicting values the shortest counts: in doubt, stale (RFC 9111 §4.2.1).
 fn shortest(slot: &mut Option<u32>, seconds: u32) {
     *slot = Some(slot.map_or(seconds, |earlier| earlier.min(seconds)));
@@ -159,7 +166,7 @@ pub(super) fn for_each_directive<'a>(
 }
 
 /// Members of a comma-separated list, trimmed, commas within quotes respected, empty ones dropped.
-pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
+pub fn split_list(text: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut escaped = false;
     text.split(move |byte| {

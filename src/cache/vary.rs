@@ -117,13 +117,13 @@ fn by_preference<'a>(members: impl Iterator<Item = &'a str>) -> String {
 fn weighted(member: &str) -> (u16, String) {
     let whole = || (1000, member.to_owned());
     let Some((range, parameter)) = member.split_once(';') else { return whole() };
-    let weight = parameter.trim_matches([' ', '\t']).strip_prefix("q=").and_then(thousandths);
+    let weight = parameter.trim_matches([' ', '\t']).strip_prefix("q=").and_then(qvalue);
     weight.map_or_else(whole, |weight| (weight, range.trim_end_matches([' ', '\t']).to_owned()))
 }
 
-/// `0`, `0.25`, `1.000`: at most three digits behind the point.
-fn thousandths(qvalue: &str) -> Option<u16> {
-    let (whole, part) = qvalue.split_once('.').unwrap_or((qvalue, ""));
+/// A weight (RFC 9110 §12.4.2) in thousandths. `0`, `0.25`, `1.000`: at most three digits behind the point.
+pub fn qvalue(text: &str) -> Option<u16> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 3 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

@@ -14,6 +14,7 @@ pub struct Raw {
     /// A fallback chain: asked in this order.
     pub origins: Vec<Origin>,
     pub media: Media,
+    pub compression: Compression,
     pub pages: Pages,
     pub log: telemetry::Config,
 }
@@ -144,6 +145,20 @@ pub struct Media {
     pub ffmpeg_timeout_secs: u32,
 }
 
+/// Content codings. What is stored, and of one of these types and lengths, is also kept in the codings that clients
+/// ask for: `br`, `zstd` and `gzip`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Compression {
+    pub enabled: bool,
+    /// Shorter objects are left as they are.
+    pub min_length: String,
+    /// Longer objects are left as they are.
+    pub max_length: String,
+    /// Media types; `text/*` stands for all of a kind, `*+json` for all with a suffix.
+    pub types: Vec<String>,
+}
+
 /// The built-in pages.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -220,6 +235,32 @@ impl Default for Media {
             segment_secs: 6,
             ffmpeg: "ffmpeg".to_owned(),
             ffmpeg_timeout_secs: 20,
+        }
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        let types = [
+            "text/*",
+            "*+json",
+            "*+xml",
+            "application/json",
+            "application/javascript",
+            "application/xml",
+            "application/vnd.apple.mpegurl",
+            "application/wasm",
+            "font/ttf",
+            "font/otf",
+            "image/bmp",
+            "image/vnd.microsoft.icon",
+            "image/x-icon",
+        ];
+        Self {
+            enabled: true,
+            min_length: "512B".to_owned(),
+            max_length: "8MiB".to_owned(),
+            types: types.map(str::to_owned).to_vec(),
         }
     }
 }

@@ -14,7 +14,7 @@ use millrace_kit::{config::Faults, telemetry};
 use super::{Raw, raw};
 use crate::{
     cache::{self, storable::Rules},
-    delivery::{self, FillLimits, MediaConfig},
+    delivery::{self, FillLimits, MediaConfig, coding},
     http,
     media::{ffmpeg::Ffmpeg, image, pool},
     origin::{RetryPolicy, Spec, directory, http as http_origin, parse_spec},
@@ -55,6 +55,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let fill = fill(&raw.fill, &mut faults);
     let origins = origins(&raw.origins, &mut faults);
     let media = media(&raw.media, &mut faults);
+    let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
         faults.push("log.filter", wrong.to_string());
     }
@@ -90,6 +91,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
             rules: Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime },
             retry: RetryPolicy { statuses: raw.fill.retry_statuses, ..RetryPolicy::default() },
             media,
+            coding,
         },
         log: raw.log.clone(),
     };
@@ -234,6 +236,25 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
         },
         segment_target: Duration::from_secs(u64::from(raw.segment_secs)),
         ffmpeg: Ffmpeg::new(&raw.ffmpeg, Duration::from_secs(u64::from(raw.ffmpeg_timeout_secs))),
+    }
+}
+
+fn coding(raw: &raw::Compression, faults: &mut Faults) -> coding::Rules {
+    for (index, text) in raw.types.iter().enumerate() {
+        let essence = text.trim_start_matches('*').trim_end_matches('*');
+        let whole = text.len() - essence.len() > 1 || essence.len() < 2;
+        if whole || essence.contains(['*', ';', ' ']) {
+            faults.push(
+                format!("compression.types[{index}]"),
+                format!("{text:?} is not a media type such as text/css, text/* or *+json"),
+            );
+        }
+    }
+    coding::Rules {
+        enabled: raw.enabled,
+        min_length: bytes(&raw.min_length, "compression.min_length", faults),
+        max_length: bytes(&raw.max_length, "compression.max_length", faults),
+        types: raw.types.clone(),
     }
 }
 

@@ -7,8 +7,9 @@ use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 
 use super::{
     Core,
-    derive::{ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
-    fill::{self, Fills, Upstream},
+    coding::{self, Form},
+    derive::{CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
     instruments::{self, Instruments, OriginRequests},
     outcome::{Outcome, Reason, Served},
@@ -16,12 +17,13 @@ use super::{
     range::{self, Spec},
     request::Request,
     resolve::{Query, Resolved},
-    respond::{respond, respond_inline},
+    respond::{Available, respond, respond_inline},
     response::Response,
     route::{Plan, Route, Work},
 };
 use crate::{
     cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness, storable},
+    media::coding::Coding,
     origin::{self, Chain, Origin, RetryPolicy},
 };
 
@@ -31,11 +33,13 @@ pub struct Config {
     pub rules: storable::Rules,
     pub retry: RetryPolicy,
     pub media: MediaConfig,
+    pub coding: coding::Rules,
 }
 
 /// Answers requests. Shared by all connections.
 pub struct Delivery {
     pub(super) core: Arc<Core>,
+    coding: coding::Rules,
     instruments: Instruments,
 }
 
@@ -69,7 +73,7 @@ impl Delivery {
             Fills::new(store, config.fill, config.rules, clock, tasks, instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, chain: Arc::new(chain), media });
-        Ok(Self { core, instruments: Instruments::new(registry)? })
+        Ok(Self { core, coding: config.coding, instruments: Instruments::new(registry)? })
     }
 
     pub fn instruments(&self) -> &Instruments {
@@ -93,15 +97,26 @@ impl Delivery {
         }
         let plan = Plan::of(&request.target).ok().filter(|plan| !plan.is_progressive())?;
         let key = Key::new(plan.key_text(), self.store().seed());
-        let Some(Found::Head(head)) = self.store().peek(&key) else { return None };
         let now = self.core.clock().unix_millis();
         let control = RequestControl::parse(&*request.headers);
-        if head.freshness.judge(&head.control, &control, now) != freshness::Verdict::Fresh {
-            return None;
+        let fresh = |key: &Key| match self.store().peek(key) {
+            Some(Found::Head(head)) => Some(head).filter(|head| {
+                head.freshness.judge(&head.control, &control, now) == freshness::Verdict::Fresh
+            }),
+            _ => None,
+        };
+        let mut head = fresh(&key)?;
+        let form = self.coding.form(request, &head, head.length);
+        let vary = form.vary(&head);
+        if let Form::Coded(coding) = form {
+            // Where there is no use in coding it, the long way finds that out.
+            head = fresh(&coding::key(&key, coding, self.store().seed()))
+                .filter(|head| head.status == StatusCode::OK)?;
         }
         let ttl = Some(head.freshness.ttl(now).div_euclid(1000));
         let served = Served { ttl, ..Served::new(Outcome::Hit, Reason::Fresh) };
-        let response = respond_inline(request, &head, served, now)?;
+        let mut response = respond_inline(request, &head, served, now)?;
+        response.added.extend(vary);
         self.store().count_hit();
         Some(Answer { route: plan.route, response })
     }
@@ -125,15 +140,29 @@ impl Delivery {
         let query = self.query(request, plan);
         for _ in 0..MAX_CHANGES {
             match self.core.resolve(&query).await {
-                Resolved::Object { mut available, served, hold } => {
+                Resolved::Object { mut available, mut served, mut hold } => {
                     if plan.is_progressive() {
                         available.arrangement = self.core.arrange(&available).await;
+                    }
+                    // Of a body that comes without its length, the coded form is made next time.
+                    let form = match available.length() {
+                        Some(length) => self.coding.form(request, &available.object.head, length),
+                        None => Form::Only,
+                    };
+                    let vary = form.vary(&available.object.head);
+                    if let Form::Coded(coding) = form
+                        && let Some(coded) = self.coded(&query, &available, served, coding).await
+                    {
+                        (available, served, hold) = coded;
                     }
                     let now = self.core.clock().unix_millis();
                     let answer = respond(&self.core.fills, request, available, served, now).await;
                     drop(hold);
                     match answer {
-                        Ok(response) => return response,
+                        Ok(mut response) => {
+                            response.added.extend(vary);
+                            return response;
+                        }
                         // Either way it is gone from the store.
                         Err(fill::Error::Changed | fill::Error::NotResumable) => {}
                         Err(error) => return broken(&error, served),
@@ -160,6 +189,30 @@ impl Delivery {
             &fill::Error::Changed,
             Served::new(Outcome::Error, Reason::Origin(origin::ErrorKind::BrokenBody)),
         )
+    }
+
+    /// The object in a content coding. None: as it is will do better, or has to do.
+    async fn coded(
+        &self,
+        query: &Query,
+        available: &Available,
+        served: Served,
+        coding: Coding,
+    ) -> Option<(Available, Served, Option<Attachment>)> {
+        let source =
+            Query { method: Method::GET, control: RequestControl::default(), range: None, ..query.clone() };
+        let upstream = Arc::new(CodedVariant { core: self.core.clone(), source, coding });
+        let key = coding::key(&available.object.key, coding, self.store().seed());
+        match self.core.resolve(&Query { key, upstream, ..query.clone() }).await {
+            Resolved::Object { available, served: coded, hold }
+                if available.object.head.status == StatusCode::OK =>
+            {
+                // What became of the request is told by what took longest.
+                let served = if served.outcome == Outcome::Hit { coded } else { served };
+                Some((available, served, hold))
+            }
+            _ => None,
+        }
     }
 
     fn query(&self, request: &Request, plan: &Plan) -> Query {

@@ -27,6 +27,7 @@ use crate::{
     origin,
 };
 
+mod coded;
 mod image_variant;
 mod poster;
 mod progressive;
@@ -34,6 +35,7 @@ mod slots;
 mod source;
 mod video;
 
+pub use coded::CodedVariant;
 pub use image_variant::ImageVariant;
 pub use progressive::Arrangement;
 pub use video::VideoAsset;

@@ -67,7 +67,12 @@ impl Core {
             control: RequestControl::default(),
             range: (want == Want::Parts).then_some(Spec::FromTo(0, block_size - 1)),
         };
-        match self.resolve(&query).await {
+        self.source_of(&query, born).await
+    }
+
+    /// The same of what a query finds.
+    pub async fn source_of(&self, query: &Query, born: &Born) -> Result<Source, SourceError> {
+        match self.resolve(query).await {
             Resolved::Object { available, hold, .. } if available.object.head.status == StatusCode::OK => {
                 born.with(&available.object.head);
                 let length = match available.length() {

@@ -5,6 +5,7 @@ mod admin;
 mod client;
 mod server;
 
+mod compression;
 mod conditions;
 mod drain;
 mod fields;
