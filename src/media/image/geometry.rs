@@ -1,7 +1,7 @@
 //! Sizes and rectangles: what part of the source goes where in the output. Pure arithmetic on the source's
 //! size after its EXIF orientation; the pixel work is done by others.
 
-use super::params::{Fit, Params};
+use super::params::{Fit, Gravity, Params, PixelRect};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Size {
@@ -64,33 +64,72 @@ impl Plan {
         self.content != self.canvas
     }
 
-    fn exact(source: Size, content: Size) -> Self {
-        Self { crop: Rect::whole(source), content, canvas: content, offset: (0, 0) }
+    fn exact(area: Area, content: Size) -> Self {
+        Self { crop: area.rect(), content, canvas: content, offset: (0, 0) }
+    }
+
+    /// With so many pixels around it.
+    fn padded(self, pad: u32) -> Self {
+        let canvas = Size::new(self.canvas.width + 2 * pad, self.canvas.height + 2 * pad);
+        Self { canvas, offset: (self.offset.0 + pad, self.offset.1 + pad), ..self }
     }
 }
 
-/// Lays out the operation for a source of this size, which has no zero side.
-pub fn plan(source: Size, params: &Params) -> Plan {
+/// The part of an upright source that an operation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Area {
+    pub left: u32,
+    pub top: u32,
+    pub size: Size,
+}
+
+impl Area {
+    pub fn whole(size: Size) -> Self {
+        Self { left: 0, top: 0, size }
+    }
+
+    /// What `rect` asks for of a source of this size, as far as there is something.
+    pub fn of(rect: Option<PixelRect>, size: Size) -> Self {
+        let Some(PixelRect { left, top, width, height }) = rect else { return Self::whole(size) };
+        let (left, top) = (left.min(size.width - 1), top.min(size.height - 1));
+        let size = Size::new(width.min(size.width - left), height.min(size.height - top));
+        Self { left, top, size }
+    }
+
+    pub fn rect(self) -> Rect {
+        Rect { left: self.left.into(), top: self.top.into(), ..Rect::whole(self.size) }
+    }
+}
+
+/// Lays out the operation for an area that has no zero side. What is asked for within a box is as large as the box with its
+/// padding.
+pub fn plan(area: Area, params: &Params) -> Plan {
+    let inner = |side: Option<u32>| side.map(|side| side.saturating_sub(2 * params.pad()).max(1));
+    layout(area, inner(params.width()), inner(params.height()), params).padded(params.pad())
+}
+
+fn layout(area: Area, width: Option<u32>, height: Option<u32>, params: &Params) -> Plan {
+    let source = area.size;
     let (sw, sh) = (f64::from(source.width), f64::from(source.height));
-    match (params.width(), params.height(), params.fit()) {
-        (None, None, _) => Plan::exact(source, source),
+    match (width, height, params.fit()) {
+        (None, None, _) => Plan::exact(area, source),
         (Some(w), None, Fit::Scale) => {
-            Plan::exact(source, bounded(Size { width: w, ..source.scaled(f64::from(w) / sw) }))
+            Plan::exact(area, bounded(Size { width: w, ..source.scaled(f64::from(w) / sw) }))
         }
         (None, Some(h), Fit::Scale) => {
-            Plan::exact(source, bounded(Size { height: h, ..source.scaled(f64::from(h) / sh) }))
+            Plan::exact(area, bounded(Size { height: h, ..source.scaled(f64::from(h) / sh) }))
         }
-        (Some(w), Some(h), Fit::Scale) => Plan::exact(source, Size::new(w, h)),
+        (Some(w), Some(h), Fit::Scale) => Plan::exact(area, Size::new(w, h)),
         (Some(w), Some(h), Fit::Crop) => {
             let canvas = Size::new(w, h);
-            Plan { crop: centred_crop(source, canvas), ..Plan::exact(source, canvas) }
+            Plan { crop: cropped(area, canvas, params.gravity()), ..Plan::exact(area, canvas) }
         }
         (Some(w), Some(h), Fit::Fill) => {
             let content = fitted(source, Some(w), Some(h));
             let offset = ((w - content.width) / 2, (h - content.height) / 2);
-            Plan { canvas: Size::new(w, h), offset, ..Plan::exact(source, content) }
+            Plan { canvas: Size::new(w, h), offset, ..Plan::exact(area, content) }
         }
-        (w, h, _) => Plan::exact(source, fitted(source, w, h)),
+        (w, h, _) => Plan::exact(area, fitted(source, w, h)),
     }
 }
 
@@ -109,13 +148,24 @@ fn bounded(size: Size) -> Size {
     Size { width: size.width.min(LONGEST), height: size.height.min(LONGEST) }
 }
 
-/// The largest part of the source that has the canvas' aspect ratio, in the middle.
-fn centred_crop(source: Size, canvas: Size) -> Rect {
-    let (sw, sh) = (f64::from(source.width), f64::from(source.height));
+/// The largest part of the area that has the canvas' aspect ratio. Where that depends on what the picture shows, the middle
+/// for now.
+fn cropped(area: Area, canvas: Size, gravity: Gravity) -> Rect {
+    let (sw, sh) = (f64::from(area.size.width), f64::from(area.size.height));
     let (cw, ch) = (f64::from(canvas.width), f64::from(canvas.height));
     let scale = (cw / sw).max(ch / sh);
     let (width, height) = ((cw / scale).min(sw), (ch / scale).min(sh));
-    Rect { left: (sw - width) / 2.0, top: (sh - height) / 2.0, width, height }
+    let (x, y) = match gravity {
+        Gravity::At { x, y } => (f64::from(x) / 1000.0, f64::from(y) / 1000.0),
+        Gravity::Entropy | Gravity::Attention => (0.5, 0.5),
+    };
+    let place = |at: f64, side: f64, part: f64| (at * side - part / 2.0).clamp(0.0, side - part);
+    Rect {
+        left: f64::from(area.left) + place(x, sw, width),
+        top: f64::from(area.top) + place(y, sh, height),
+        width,
+        height,
+    }
 }
 
 #[cfg(test)]
@@ -160,7 +210,7 @@ mod tests {
             ((1, 1), "w=1&h=1&fit=crop", (1, 1), (1, 1), (0, 0)),
         ];
         for &(source, query, content, canvas, offset) in table {
-            let plan = plan(Size::new(source.0, source.1), &params(query));
+            let plan = plan(Area::whole(Size::new(source.0, source.1)), &params(query));
             assert_eq!((plan.content.width, plan.content.height), content, "{source:?} {query}");
             assert_eq!((plan.canvas.width, plan.canvas.height), canvas, "{source:?} {query}");
             assert_eq!(plan.offset, offset, "{source:?} {query}");
@@ -169,10 +219,46 @@ mod tests {
 
     #[test]
     fn crop_takes_the_middle() {
-        let plan = plan(Size::new(300, 200), &params("w=100&h=100&fit=crop"));
+        let plan = plan(Area::whole(Size::new(300, 200)), &params("w=100&h=100&fit=crop"));
         assert_eq!(plan.crop, Rect { left: 50.0, top: 0.0, width: 200.0, height: 200.0 });
-        let plan = super::plan(Size::new(300, 200), &params("w=300&h=100&fit=crop"));
+        let plan = super::plan(Area::whole(Size::new(300, 200)), &params("w=300&h=100&fit=crop"));
         assert_eq!(plan.crop, Rect { left: 0.0, top: 50.0, width: 300.0, height: 100.0 });
+    }
+
+    #[test]
+    fn crops_are_placed_as_asked() {
+        for (query, left, top) in [
+            ("crop=left", 0.0, 0.0),
+            ("crop=right", 100.0, 0.0),
+            ("crop=top,right", 100.0, 0.0),
+            ("fp-x=0.2", 0.0, 0.0),
+            ("fp-x=0.5", 50.0, 0.0),
+            ("fp-x=0.4&fp-y=0.9", 20.0, 0.0),
+            ("rect=10,20,200,100&crop=right", 110.0, 20.0),
+            ("rect=250,150,500,500", 250.0, 150.0),
+        ] {
+            let params = params(&format!("w=50&h=50&fit=crop&{query}"));
+            let area = Area::of(params.rect(), Size::new(300, 200));
+            let crop = plan(area, &params).crop;
+            assert_eq!((crop.left, crop.top), (left, top), "{query}");
+        }
+    }
+
+    #[test]
+    fn padding_stays_within_what_is_asked_for() {
+        let table = [
+            ("pad=10", (300, 200), (320, 220), (10, 10)),
+            ("w=100&pad=10", (80, 53), (100, 73), (10, 10)),
+            ("w=100&h=100&fit=fill&pad=10", (80, 53), (100, 100), (10, 23)),
+            ("w=100&h=100&fit=crop&pad=10", (80, 80), (100, 100), (10, 10)),
+            ("w=10&h=10&fit=crop&pad=10", (1, 1), (21, 21), (10, 10)),
+        ];
+        for (query, content, canvas, offset) in table {
+            let plan = plan(Area::whole(Size::new(300, 200)), &params(query));
+            assert_eq!((plan.content.width, plan.content.height), content, "{query}");
+            assert_eq!((plan.canvas.width, plan.canvas.height), canvas, "{query}");
+            assert_eq!(plan.offset, offset, "{query}");
+        }
     }
 
     proptest! {
@@ -186,7 +272,7 @@ mod tests {
             if let Some(w) = w { query += &format!("&w={w}"); }
             if let Some(h) = h { query += &format!("&h={h}"); }
             let source = Size::new(sw, sh);
-            let plan = plan(source, &params(&query));
+            let plan = plan(Area::whole(source), &params(&query));
             let (content, canvas) = (plan.content, plan.canvas);
 
             prop_assert!(content.width > 0 && content.height > 0);

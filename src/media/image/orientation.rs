@@ -4,10 +4,10 @@
 use super::geometry::{Rect, Size};
 
 /// How stored pixels must be turned to stand upright; EXIF 2.32 §4.6.4, tag 0x0112.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Orientation(Exif);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 enum Exif {
     #[default]
     Upright,
@@ -32,6 +32,41 @@ impl Orientation {
             7 => Exif::Transversed,
             8 => Exif::Turned270,
             _ => Exif::Upright,
+        })
+    }
+
+    /// The value that EXIF has for it.
+    pub fn exif(self) -> u16 {
+        match self.0 {
+            Exif::Upright => 1,
+            Exif::MirroredColumns => 2,
+            Exif::Turned180 => 3,
+            Exif::MirroredRows => 4,
+            Exif::Transposed => 5,
+            Exif::Turned90 => 6,
+            Exif::Transversed => 7,
+            Exif::Turned270 => 8,
+        }
+    }
+
+    /// This, and then `next` on what came of it.
+    pub fn then(self, next: Self) -> Self {
+        let (mut columns, mut rows) = (next.mirrors_columns(), next.mirrors_rows());
+        if self.swaps_axes() {
+            (columns, rows) = (rows, columns);
+        }
+        let swaps = self.swaps_axes() != next.swaps_axes();
+        let columns = columns != self.mirrors_columns();
+        let rows = rows != self.mirrors_rows();
+        Self(match (swaps, columns, rows) {
+            (false, false, false) => Exif::Upright,
+            (false, true, false) => Exif::MirroredColumns,
+            (false, true, true) => Exif::Turned180,
+            (false, false, true) => Exif::MirroredRows,
+            (true, false, false) => Exif::Transposed,
+            (true, false, true) => Exif::Turned90,
+            (true, true, true) => Exif::Transversed,
+            (true, true, false) => Exif::Turned270,
         })
     }
 
@@ -71,6 +106,21 @@ impl Orientation {
         }
         if self.mirrors_rows() {
             rect.top = (f64::from(stored.height) - rect.top - rect.height).max(0.0);
+        }
+        rect
+    }
+
+    /// Where a part of the stored image lies in the upright one: the way back.
+    pub(super) fn to_upright(self, part: Rect, stored: Size) -> Rect {
+        let mut rect = part;
+        if self.mirrors_columns() {
+            rect.left = (f64::from(stored.width) - rect.left - rect.width).max(0.0);
+        }
+        if self.mirrors_rows() {
+            rect.top = (f64::from(stored.height) - rect.top - rect.height).max(0.0);
+        }
+        if self.swaps_axes() {
+            rect = Rect { left: rect.top, top: rect.left, width: rect.height, height: rect.width };
         }
         rect
     }
@@ -155,6 +205,29 @@ pub(super) mod tests {
         let mut wild = good.clone();
         wild[10..14].fill(0xff);
         assert!(Orientation::from_tiff(&wild).is_upright());
+    }
+
+    #[test]
+    fn one_after_the_other_is_one() {
+        use crate::media::image::raster::Raster;
+        let letters = Raster { size: Size::new(3, 2), channels: 1, data: b"abcdef".to_vec() };
+        for (first, second) in (1..=8).flat_map(|first| (1..=8).map(move |second| (first, second))) {
+            let [first, second] = [first, second].map(Orientation::from_exif);
+            let both = letters.clone().oriented(first).oriented(second);
+            assert_eq!(letters.clone().oriented(first.then(second)), both, "{first:?} {second:?}");
+        }
+        for value in 1..=8 {
+            assert_eq!(Orientation::from_exif(value).exif(), value);
+        }
+    }
+
+    #[test]
+    fn there_and_back() {
+        let (part, stored) = (Rect { left: 1.0, top: 2.0, width: 3.0, height: 4.0 }, Size::new(9, 11));
+        for value in 1..=8 {
+            let orientation = Orientation::from_exif(value);
+            assert_eq!(orientation.to_stored(orientation.to_upright(part, stored), stored), part, "{value}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::geometry::{Rect, Size};
 use super::orientation::Orientation;
+use super::params::Rgba;
 
 /// Interleaved 8-bit samples, rows without padding: 1 (a plane), 3 (RGB) or 4 (RGBA, not premultiplied)
 /// samples per pixel.
@@ -74,7 +75,7 @@ impl Raster {
         out
     }
 
-    /// Stands on a transparent canvas that it does not exceed.
+    /// Stands on a canvas that it does not exceed, transparent around it.
     pub(super) fn padded(self, canvas: Size, offset: (u32, u32)) -> Self {
         if canvas == self.size {
             return self;
@@ -90,7 +91,31 @@ impl Raster {
         out
     }
 
-    fn into_rgba(self) -> Self {
+    /// Stands on this colour where it is transparent; what is transparent of both stays so.
+    pub(super) fn on(mut self, [r, g, b, a]: Rgba) -> Self {
+        if self.channels != 4 {
+            return self;
+        }
+        if a == 255 {
+            return self.flattened([r, g, b]);
+        }
+        for pixel in self.data.as_chunks_mut::<4>().0 {
+            let front = u32::from(pixel[3]);
+            let back = u32::from(a) * (255 - front);
+            let alpha = front * 255 + back;
+            if alpha == 0 {
+                continue;
+            }
+            for (sample, behind) in pixel.iter_mut().zip([r, g, b]) {
+                let mixed = u32::from(*sample) * front * 255 + u32::from(behind) * back;
+                *sample = ((mixed + alpha / 2) / alpha) as u8;
+            }
+            pixel[3] = ((alpha + 127) / 255) as u8;
+        }
+        self
+    }
+
+    pub(super) fn into_rgba(self) -> Self {
         if self.channels == 4 {
             return self;
         }
@@ -99,26 +124,23 @@ impl Raster {
         Self { size: self.size, channels: 4, data }
     }
 
-    /// Drops the alpha channel where every pixel is opaque: smaller and faster to encode.
-    pub(super) fn without_needless_alpha(self) -> Self {
-        if self.channels == 4 && self.data.as_chunks::<4>().0.iter().all(|p| p[3] == 255) {
-            return self.flattened();
-        }
-        self
+    pub(super) fn is_opaque(&self) -> bool {
+        self.channels != 4 || self.data.as_chunks::<4>().0.iter().all(|pixel| pixel[3] == 255)
     }
 
-    /// Stands on white where it is transparent.
-    pub(super) fn flattened(self) -> Self {
+    /// Without alpha channel: stands on this colour where it is transparent.
+    pub(super) fn flattened(self, behind: [u8; 3]) -> Self {
         if self.channels != 4 {
             return self;
         }
-        let over_white = |c: u8, a: u8| {
-            let (c, a) = (u32::from(c), u32::from(a));
-            ((c * a + 255 * (255 - a) + 127) / 255) as u8
+        let mixed = |c: u8, behind: u8, a: u8| {
+            let (c, behind, a) = (u32::from(c), u32::from(behind), u32::from(a));
+            ((c * a + behind * (255 - a) + 127) / 255) as u8
         };
+        let [red, green, blue] = behind;
         let (pixels, _) = self.data.as_chunks::<4>();
-        let data = pixels.iter().flat_map(|&[r, g, b, a]| [r, g, b].map(|c| over_white(c, a))).collect();
-        Self { size: self.size, channels: 3, data }
+        let flat = |&[r, g, b, a]: &[u8; 4]| [mixed(r, red, a), mixed(g, green, a), mixed(b, blue, a)];
+        Self { size: self.size, channels: 3, data: pixels.iter().flat_map(flat).collect() }
     }
 }
 
@@ -131,6 +153,11 @@ impl Reduced {
     /// The part of the raster that shows `crop` of a source of this size.
     pub(super) fn crop(&self, crop: Rect, source: Size) -> Rect {
         crop.scaled(self.extent.0 / f64::from(source.width), self.extent.1 / f64::from(source.height))
+    }
+
+    /// The way back.
+    pub(super) fn uncrop(&self, crop: Rect, source: Size) -> Rect {
+        crop.scaled(f64::from(source.width) / self.extent.0, f64::from(source.height) / self.extent.1)
     }
 }
 
@@ -171,9 +198,11 @@ mod tests {
     }
 
     #[test]
-    fn flattening_mixes_with_white() {
+    fn flattening_mixes_with_what_is_behind() {
         let data = vec![0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 128];
-        let out = Raster { size: Size::new(3, 1), channels: 4, data }.flattened();
-        assert_eq!(out.data, [255, 255, 255, 0, 0, 0, 255, 127, 127]);
+        let out = Raster { size: Size::new(3, 1), channels: 4, data: data.clone() };
+        assert_eq!(out.clone().flattened([255; 3]).data, [255, 255, 255, 0, 0, 0, 255, 127, 127]);
+        assert_eq!(out.clone().on([0, 0, 255, 255]).data, [0, 0, 255, 0, 0, 0, 128, 0, 127]);
+        assert_eq!(out.on([0, 0, 255, 0]).data, data);
     }
 }

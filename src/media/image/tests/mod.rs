@@ -1,6 +1,7 @@
 //! What a caller of `transform` sees: pixels where they belong, refusals with the right fault.
 
 mod hostile;
+mod operations;
 mod pixels;
 mod samples;
 

@@ -71,7 +71,7 @@ fn shrinking_in_the_decoder_moves_nothing() {
         ("WebP", webp.to_vec()),
     ];
     for query in ["w=25&fm=png", "w=45&fm=png", "w=95&fm=png", "w=21&h=21&fit=crop&fm=png"] {
-        let plan = plan(picture.size, &params(query));
+        let plan = plan(Area::whole(picture.size), &params(query));
         let whole = resize(picture.view(), plan.crop, plan.content).unwrap();
         for (name, source) in &sources {
             assert_alike(&variant(source, query), &whole, 2.5, &format!("{name} {query}"));
