@@ -137,6 +137,9 @@ pub struct Media {
     pub max_output_megapixels: u32,
     /// Most memory to decode one image.
     pub max_decode: String,
+    /// Widths of images: one that is asked for becomes the next of these, so that nobody can have thousands of variants
+    /// made; a box keeps its shape, and `h` without `w` is treated alike. `[]`: any.
+    pub widths: Vec<u32>,
     /// Video segments are cut at the first keyframe after multiples of this.
     pub segment_secs: u32,
     /// The ffmpeg program, for video stills.
@@ -223,6 +226,16 @@ impl Default for Origin {
     }
 }
 
+/// Usual widths as they are; between them at most an eighth is added, for small ones ten pixels.
+const WIDTHS: [u32; 106] = [
+    10, 16, 20, 24, 30, 32, 40, 48, 50, 60, 64, 70, 75, 80, 90, 96, 100, 110, 120, 128, 130, 140, 150, 160,
+    170, 180, 190, 200, 220, 240, 250, 256, 260, 280, 300, 320, 340, 350, 360, 375, 384, 400, 414, 420, 450,
+    480, 500, 512, 540, 560, 600, 640, 680, 700, 720, 750, 768, 800, 828, 840, 900, 960, 1000, 1024, 1080,
+    1120, 1160, 1200, 1280, 1366, 1440, 1500, 1536, 1600, 1680, 1750, 1800, 1920, 2000, 2048, 2160, 2240,
+    2320, 2400, 2560, 2732, 2880, 3000, 3072, 3200, 3440, 3640, 3840, 4000, 4096, 4240, 4480, 4736, 5000,
+    5120, 5600, 6000, 6400, 7000, 7680, 8192,
+];
+
 impl Default for Media {
     fn default() -> Self {
         Self {
@@ -232,6 +245,7 @@ impl Default for Media {
             max_megapixels: 100,
             max_output_megapixels: 40,
             max_decode: "512MiB".to_owned(),
+            widths: WIDTHS.to_vec(),
             segment_secs: 6,
             ffmpeg: "ffmpeg".to_owned(),
             ffmpeg_timeout_secs: 20,

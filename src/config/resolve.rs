@@ -226,6 +226,10 @@ fn origins(raw: &[raw::Origin], faults: &mut Faults) -> Vec<OriginSettings> {
 
 fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
     let threads = or_cores(raw.threads);
+    let ascending = raw.widths.is_sorted_by(|one, next| one < next);
+    if !ascending || raw.widths.iter().any(|width| !(1..=image::MAX_SIDE).contains(width)) {
+        faults.push("media.widths", format!("must ascend from 1 to {}", image::MAX_SIDE));
+    }
     MediaConfig {
         pool: pool::Config { threads, queue: if raw.queue == 0 { threads * 16 } else { raw.queue as usize } },
         limits: image::Limits {
@@ -234,6 +238,7 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
             max_output_pixels: u64::from(raw.max_output_megapixels) * 1_000_000,
             max_decode_bytes: bytes(&raw.max_decode, "media.max_decode", faults),
         },
+        lengths: raw.widths.clone().into(),
         segment_target: Duration::from_secs(u64::from(raw.segment_secs)),
         ffmpeg: Ffmpeg::new(&raw.ffmpeg, Duration::from_secs(u64::from(raw.ffmpeg_timeout_secs))),
     }

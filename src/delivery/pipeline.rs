@@ -96,6 +96,7 @@ impl Delivery {
             return None;
         }
         let plan = Plan::of(&request.target).ok().filter(|plan| !plan.is_progressive())?;
+        let plan = plan.settled(&request.headers, self.core.media.lengths());
         let key = Key::new(plan.key_text(), self.store().seed());
         let now = self.core.clock().unix_millis();
         let control = RequestControl::parse(&*request.headers);
@@ -117,6 +118,7 @@ impl Delivery {
         let served = Served { ttl, ..Served::new(Outcome::Hit, Reason::Fresh) };
         let mut response = respond_inline(request, &head, served, now)?;
         response.added.extend(vary);
+        response.added.extend(plan.vary.map(|value| (header::VARY, value)));
         self.store().count_hit();
         Some(Answer { route: plan.route, response })
     }
@@ -127,7 +129,12 @@ impl Delivery {
             return Answer { route: Route::Asset, response: self.forward(request, body).await };
         }
         match Plan::of(&request.target) {
-            Ok(plan) => Answer { route: plan.route, response: self.get(request, &plan).await },
+            Ok(plan) => {
+                let plan = plan.settled(&request.headers, self.core.media.lengths());
+                let mut response = self.get(request, &plan).await;
+                response.added.extend(plan.vary.map(|value| (header::VARY, value)));
+                Answer { route: plan.route, response }
+            }
             Err(bad) => {
                 let served = Served::new(Outcome::Error, Reason::BadRequest);
                 let response = Response::problem(StatusCode::BAD_REQUEST, &bad.to_string(), served);

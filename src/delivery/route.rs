@@ -1,11 +1,15 @@
 //! What a target asks for: a source as it is, or something derived from it.
 
+use http::{HeaderMap, HeaderValue};
 use url::form_urlencoded;
 
 use super::request::Target;
-use crate::media::{
-    image::{ParamError, Params},
-    video::{Asset, Rendition},
+use crate::{
+    cache::{FieldLines, control::split_list, vary::qvalue},
+    media::{
+        image::{ParamError, Params, is_image_parameter},
+        video::{Asset, Rendition},
+    },
 };
 
 /// The kinds of answers, as metric labels name them.
@@ -37,6 +41,8 @@ pub struct Plan {
     /// What is asked of the origins.
     pub source: Target,
     pub work: Work,
+    /// The field by which the client chose among formats.
+    pub vary: Option<HeaderValue>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +57,6 @@ const IMAGE_EXTENSIONS: [&str; 10] =
     ["jpg", "jpeg", "png", "webp", "gif", "avif", "heic", "bmp", "tif", "tiff"];
 /// Files whose index may stand behind the media.
 const VIDEO_EXTENSIONS: [&str; 3] = ["mp4", "m4v", "mov"];
-const IMAGE_PARAMETERS: [&str; 6] = ["w", "h", "fit", "q", "fm", "dpr"];
 
 impl Route {
     pub const ALL: [Self; 5] = [Self::Asset, Self::Image, Self::Playlist, Self::Segment, Self::Poster];
@@ -90,10 +95,10 @@ impl Plan {
             let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
             if let Some(params) = Params::parse(&pairs)? {
                 let source = target.with_query(&without_image_parameters(query));
-                return Ok(Self { route: Route::Image, source, work: Work::Image(params) });
+                return Ok(Self { route: Route::Image, source, work: Work::Image(params), vary: None });
             }
         }
-        Ok(Self { route: Route::Asset, source: target.clone(), work: Work::Fetch })
+        Ok(Self { route: Route::Asset, source: target.clone(), work: Work::Fetch, vary: None })
     }
 
     fn of_video(target: &Target, source: &str, asset: Asset) -> Result<Self, BadQuery> {
@@ -106,12 +111,29 @@ impl Plan {
                     None => 0,
                 };
                 let params = Params::parse(&pairs)?.unwrap_or_default();
-                return Ok(Self { route: Route::Poster, source, work: Work::Poster { at_millis, params } });
+                return Ok(Self {
+                    route: Route::Poster,
+                    source,
+                    work: Work::Poster { at_millis, params },
+                    vary: None,
+                });
             }
             Asset::Segment(Rendition::Source | Rendition::SourceAudio(_), _) => Route::Segment,
             _ => Route::Playlist,
         };
-        Ok(Self { route, source, work: Work::Video(asset) })
+        Ok(Self { route, source, work: Work::Video(asset), vary: None })
+    }
+
+    /// With what is the client's choice settled (`auto=format`), and sizes from the grid.
+    pub fn settled(mut self, headers: &HeaderMap, lengths: &[u32]) -> Self {
+        if let Work::Image(params) | Work::Poster { params, .. } = &mut self.work {
+            *params = params.snapped(lengths);
+            if params.negotiates() {
+                *params = params.negotiated(takes_webp(headers));
+                self.vary = Some(HeaderValue::from_static("Accept"));
+            }
+        }
+        self
     }
 
     /// Whether the bytes may have to be put in another order for a player.
@@ -134,10 +156,21 @@ impl Plan {
     }
 }
 
+/// Whether it says so in so many words: clients that do not know WebP send `*/*`, too.
+fn takes_webp(headers: &HeaderMap) -> bool {
+    let lines = headers.lines("accept").filter_map(|line| std::str::from_utf8(line).ok());
+    lines.flat_map(split_list).any(|range| {
+        let mut parts = range.split(';').map(|part| part.trim_matches([' ', '\t']));
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("image/webp"));
+        let refused = parts.any(|part| part.strip_prefix("q=").and_then(qvalue) == Some(0));
+        named && !refused
+    })
+}
+
 fn without_image_parameters(query: &str) -> String {
     let keep = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or("");
-        !IMAGE_PARAMETERS.contains(&name)
+        !is_image_parameter(name)
     };
     query.split('&').filter(keep).collect::<Vec<_>>().join("&")
 }
@@ -179,6 +212,27 @@ mod tests {
         assert_eq!((plan.route, plan.source.path()), (Route::Segment, "/d/v.mp4"));
         let plan = Plan::of(&Target::parse("/a.png?x=1&w=10&y=2").unwrap()).unwrap();
         assert_eq!(plan.source.to_string(), "/a.png?x=1&y=2");
+    }
+
+    #[test]
+    fn the_client_chooses_the_format() {
+        let plan = |target: &str, accept: &'static str| {
+            let accept = [(http::header::ACCEPT, HeaderValue::from_static(accept))];
+            Plan::of(&Target::parse(target).unwrap()).unwrap().settled(&accept.into_iter().collect(), &[])
+        };
+        for (accept, format) in [
+            ("image/avif,image/webp,*/*;q=0.8", "webp"),
+            ("IMAGE/WEBP ; q=0.5", "webp"),
+            ("image/webp;q=0, */*", "baseline"),
+            ("image/png, */*", "baseline"),
+            ("", "baseline"),
+        ] {
+            let plan = plan("/a.jpg?w=10&auto=format", accept);
+            assert_eq!(plan.key_text(), format!("/a.jpg image:w=10,fit=clip,fm={format},q=80"), "{accept}");
+            assert_eq!(plan.vary.unwrap(), "Accept");
+        }
+        let fixed = plan("/a.jpg?w=10&auto=format&fm=png", "image/webp");
+        assert_eq!((fixed.key_text().as_str(), fixed.vary), ("/a.jpg image:w=10,fit=clip,fm=png", None));
     }
 
     #[test]

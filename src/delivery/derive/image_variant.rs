@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     super::{
@@ -70,6 +70,8 @@ impl ImageVariant {
             .run("image", move || image::transform(&bytes, &params, &limits).map_err(refusal))
             .await
             .map_err(SourceError::Refused)?;
+        // Which format it became may depend on the picture.
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type));
         if let Ok(timing) = HeaderValue::try_from(server_timing(&encoded)) {
             fields.insert(HeaderName::from_static("server-timing"), timing);
         }

@@ -57,6 +57,8 @@ const MAX_PAGES: u32 = u32::MAX >> 3;
 pub struct MediaConfig {
     pub pool: pool::Config,
     pub limits: image::Limits,
+    /// Widths and heights of images, ascending; empty: any.
+    pub lengths: Arc<[u32]>,
     pub segment_target: Duration,
     pub ffmpeg: Ffmpeg,
 }
@@ -105,6 +107,10 @@ impl Media {
             instruments,
             config,
         })
+    }
+
+    pub fn lengths(&self) -> &[u32] {
+        &self.config.lengths
     }
 
     /// Waits for room to hold a source in memory; busy when too many wait already.

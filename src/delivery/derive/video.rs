@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use tokio::runtime::Handle;
 
 use super::{
@@ -55,7 +55,7 @@ impl VideoAsset {
             }
             Work::Fetch | Work::Image(_) => return Err(SourceError::Refused(Refusal::internal("route"))),
         };
-        let fields = derived_fields(source.head(), &operation, content_type, now);
+        let mut fields = derived_fields(source.head(), &operation, content_type, now);
         if let Some(confirmed) = confirm(ask, &fields) {
             return Ok(confirmed);
         }
@@ -72,6 +72,7 @@ impl VideoAsset {
                 let (at_millis, params) = (*at_millis, *params);
                 let job = move || poster::make(&runtime, &source, &package, at_millis, &params, &ffmpeg);
                 let encoded = media.run("poster", job).await.map_err(SourceError::Refused)?;
+                fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type));
                 Ok(whole(StatusCode::OK, fields, encoded.bytes))
             }
             Work::Video(asset) => {

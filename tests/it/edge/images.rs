@@ -74,6 +74,46 @@ async fn a_variant_is_made_once_for_all_who_ask() {
 }
 
 #[tokio::test]
+async fn the_format_is_what_the_client_takes() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on("/a.jpg", photo(1));
+    for cache in ["MISS", "HIT"] {
+        for (accept, content_type) in [
+            ("image/avif,image/webp,image/apng,*/*;q=0.8", "image/webp"),
+            ("image/png,image/*;q=0.8,*/*;q=0.5", "image/jpeg"),
+        ] {
+            let reply = edge.ask("GET", "/a.jpg?w=320&auto=format", &[("accept", accept)]).await;
+            assert_eq!((reply.cache(), reply.field("content-type")), (cache, content_type));
+            assert_eq!(reply.field("vary"), "Accept");
+        }
+    }
+    // Other ways to say that a client takes the one or the other.
+    for accept in ["image/webp", "text/html, image/webp;q=0.1"] {
+        let reply = edge.ask("GET", "/a.jpg?auto=format&w=320", &[("accept", accept)]).await;
+        assert_eq!((reply.cache(), size(&reply)), ("HIT", (320, 240)));
+    }
+    assert_eq!(edge.get("/a.jpg?w=320&auto=format").await.field("content-type"), "image/jpeg");
+    let fixed = edge.ask("GET", "/a.jpg?w=320", &[("accept", "image/png")]).await;
+    assert_eq!((fixed.field("content-type"), fixed.headers.get("vary")), ("image/webp", None));
+    assert_eq!((origin.hits("/a.jpg"), made(&edge).await), (1, 2));
+}
+
+#[tokio::test]
+async fn many_widths_make_few_variants() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on("/a.jpg", photo(1));
+    for width in 301..=360 {
+        let (made, _) = size(&edge.send("GET", &format!("/a.jpg?w={width}"), &[]).await);
+        assert!((width..=width + 20).contains(&made), "{width} became {made}");
+    }
+    assert_eq!(made(&edge).await, 4, "320, 340, 350 and 360");
+    let edge = Edge::with(&origin, |raw| raw.media.widths = Vec::new()).await;
+    assert_eq!(size(&edge.get("/a.jpg?w=333").await).0, 333);
+}
+
+#[tokio::test]
 async fn a_variant_answers_like_any_object() {
     let origin = OriginDouble::start().await;
     let edge = Edge::over(&origin).await;
