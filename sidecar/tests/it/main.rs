@@ -5,6 +5,7 @@
 mod alerts;
 mod api;
 mod binary;
+mod differential;
 mod harness;
 mod http_double;
 mod restart;
