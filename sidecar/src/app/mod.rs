@@ -101,8 +101,10 @@ impl Sidecar {
         ));
         snapshots.restore(now);
 
+        let external_url = external_url(&settings.external_url, settings.listen, address);
         let context = Context {
             external_labels: settings.external_labels.clone(),
+            external_url: external_url.clone(),
             settled_at: now + 3 * i64::try_from(settings.scrape.interval.as_millis()).unwrap_or(0),
         };
         let state_file = StateFile::new(Some(settings.data_dir.join("alerts.json")));
@@ -112,7 +114,6 @@ impl Sidecar {
         }
         let engine = Arc::new(engine);
 
-        let external_url = external_url(&settings.external_url, settings.listen, address);
         let notification = Arc::new(Notification::new(
             &settings.webhooks,
             &external_url,

@@ -206,7 +206,7 @@ mod tests {
                 active_at: 0,
                 fired_at: Some(fired_at),
                 resolved_at: (state == AlertState::Resolved).then_some(90_000),
-                keep_firing_since: None,
+                absent_since: None,
                 restored: false,
             },
         }

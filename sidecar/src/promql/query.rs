@@ -109,6 +109,20 @@ impl Query {
         Ok(series)
     }
 
+    /// Matchers of every selector of the expression.
+    pub fn selectors(&self) -> Vec<Vec<Matcher>> {
+        let mut selectors = Vec::new();
+        walk(&self.expr, &mut |expr| {
+            let selector = match expr {
+                Expr::VectorSelector(selector) => selector,
+                Expr::MatrixSelector(matrix) => &matrix.vs,
+                _ => return,
+            };
+            selectors.extend(select::matchers(selector));
+        });
+        selectors
+    }
+
     /// Names of the metrics that the expression selects by name.
     pub fn metric_names(&self) -> Vec<String> {
         let mut names = Vec::new();

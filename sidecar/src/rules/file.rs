@@ -43,6 +43,9 @@ pub(super) struct RawRule {
     pub(super) hold: Option<Text>,
     #[serde(default)]
     pub(super) keep_firing_for: Option<Text>,
+    /// Ours: Prometheus does not know it.
+    #[serde(default)]
+    pub(super) keep_pending_for: Option<Text>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, Text>,
     #[serde(default)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Group, Kind, Rule, Template,
+    Alerting, Group, Kind, Rule, Template,
     file::{RawGroup, RawRule, RuleFile, Text, duration},
     lines::Lines,
 };
@@ -97,35 +97,51 @@ impl Loader<'_> {
         if raw.name.0.is_empty() {
             self.fault("", "a group has no name".to_owned());
         }
-        if raw.query_offset.is_some() {
-            self.fault("", format!("group {:?}: not supported: query_offset", raw.name.0));
-        }
+        let query_offset = match &raw.query_offset {
+            None => Duration::ZERO,
+            Some(text) => duration(&text.0).unwrap_or_else(|| {
+                self.fault(
+                    "",
+                    format!("group {:?}: query_offset {:?} is not a duration", raw.name.0, text.0),
+                );
+                Duration::ZERO
+            }),
+        };
         let mut rules = Vec::new();
         for rule in &raw.rules {
             self.rule_name = rule.name().to_owned();
             rules.extend(self.rule(rule, &raw.labels));
             self.rule += 1;
         }
-        Group { name: raw.name.0.clone(), file: self.file.to_owned(), interval, limit: raw.limit, rules }
+        Group {
+            name: raw.name.0.clone(),
+            file: self.file.to_owned(),
+            interval,
+            limit: raw.limit,
+            query_offset,
+            rules,
+        }
     }
 
     /// None when the expression is unusable; other faults are only noted.
     fn rule(&mut self, raw: &RawRule, group_labels: &BTreeMap<String, Text>) -> Option<Rule> {
         let mut labels = group_labels.clone();
         labels.extend(raw.labels.clone());
-        let labels = self.templates(&labels);
+        let labels = self.templates(&labels, raw.alert.is_some());
         let kind = match (&raw.alert, &raw.record) {
-            (Some(_), None) => Kind::Alerting {
+            (Some(_), None) => Kind::Alerting(Alerting {
                 hold: self.optional_duration("for", raw.hold.as_ref()),
                 keep_firing: self.optional_duration("keep_firing_for", raw.keep_firing_for.as_ref()),
-                annotations: self.templates(&raw.annotations),
-            },
+                keep_pending: self.optional_duration("keep_pending_for", raw.keep_pending_for.as_ref()),
+                annotations: self.templates(&raw.annotations, true),
+            }),
             (None, Some(name)) => {
                 if !is_metric_name(&name.0) {
                     self.fault("record", format!("{:?} is not a metric name", name.0));
                 }
-                if raw.hold.is_some() || raw.keep_firing_for.is_some() || !raw.annotations.is_empty() {
-                    let message = "a recording rule has no `for`, `keep_firing_for` or `annotations`";
+                let waits = [&raw.hold, &raw.keep_firing_for, &raw.keep_pending_for];
+                if waits.iter().any(|wait| wait.is_some()) || !raw.annotations.is_empty() {
+                    let message = "a recording rule has no `for`, `keep_firing_for`, `keep_pending_for` or `annotations`";
                     self.fault("record", message.to_owned());
                 }
                 Kind::Recording
@@ -155,13 +171,15 @@ impl Loader<'_> {
         })
     }
 
-    fn templates(&mut self, texts: &BTreeMap<String, Text>) -> Vec<(String, Template)> {
+    /// Labels of recording rules are taken as they are.
+    fn templates(&mut self, texts: &BTreeMap<String, Text>, expands: bool) -> Vec<(String, Template)> {
         let mut templates = Vec::new();
         for (name, text) in texts {
             if !is_label_name(name) || name == METRIC_NAME || name == ALERT_NAME {
                 self.fault(name, "is not a usable label name".to_owned());
             }
-            match Template::parse(&text.0) {
+            let template = if expands { Template::parse(&text.0) } else { Ok(Template::literal(&text.0)) };
+            match template {
                 Ok(template) => templates.push((name.clone(), template)),
                 Err(error) => self.fault(name, error.to_string()),
             }
@@ -204,7 +222,7 @@ groups:
         let labels: Vec<_> =
             rule.labels.iter().map(|(name, template)| (name.as_str(), template.text())).collect();
         assert_eq!(labels, [("level", "3"), ("severity", "page"), ("team", "edge")]);
-        let Kind::Alerting { hold, keep_firing, .. } = rule.kind else { panic!() };
+        let Kind::Alerting(Alerting { hold, keep_firing, .. }) = rule.kind else { panic!() };
         assert_eq!((hold, keep_firing), (Duration::from_secs(300), Duration::from_secs(60)));
         assert_eq!(load("r.yml", "", Duration::from_secs(15)).unwrap().len(), 0);
     }
@@ -235,7 +253,7 @@ groups:
         let starts = [
             "r.yml:6: A: for: \"5 minutes\" is not a duration",
             "r.yml:5: A: expr: ",
-            "r.yml:10: B: summary: not supported: function nonsense",
+            "r.yml:10: B: summary: function \"nonsense\" not defined",
             "r.yml:11: b c: record: \"b c\" is not a metric name",
             "r.yml:11: b c: record: a recording rule has no",
             "r.yml:15: C: expr: not supported: function info()",

@@ -66,7 +66,8 @@ struct SavedAlert {
     active_at: UnixMillis,
     fired_at: Option<UnixMillis>,
     resolved_at: Option<UnixMillis>,
-    keep_firing_since: Option<UnixMillis>,
+    #[serde(alias = "keep_firing_since")]
+    absent_since: Option<UnixMillis>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -149,7 +150,7 @@ impl SavedAlert {
             active_at: alert.active_at,
             fired_at: alert.fired_at,
             resolved_at: alert.resolved_at,
-            keep_firing_since: alert.keep_firing_since,
+            absent_since: alert.absent_since,
         }
     }
 
@@ -172,7 +173,7 @@ impl SavedAlert {
             active_at,
             fired_at: self.fired_at,
             resolved_at: self.resolved_at,
-            keep_firing_since: self.keep_firing_since,
+            absent_since: self.absent_since,
             restored: true,
         };
         Some((self.key, alert))
@@ -192,7 +193,7 @@ mod tests {
             active_at: 1_000,
             fired_at: Some(2_000),
             resolved_at: None,
-            keep_firing_since: None,
+            absent_since: None,
             restored: false,
         }
     }
