@@ -1,6 +1,6 @@
 //! The observability sidecar of Millrace: scrapes metrics, keeps a day of them, evaluates Prometheus rules, notifies,
 //! and shows it all. Modules know only those below them:
-//! `app › config › http › notify › rules › promql › series › scrape › discovery › model`.
+//! `app › unit_test › config › http › notify › rules › promql › series › scrape › discovery › model`.
 
 pub mod app;
 pub mod config;
@@ -12,3 +12,4 @@ pub mod promql;
 pub mod rules;
 pub mod scrape;
 pub mod series;
+pub mod unit_test;

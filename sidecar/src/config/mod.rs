@@ -21,7 +21,7 @@ mod resolve;
 mod rule_files;
 
 pub use resolve::resolve;
-pub use rule_files::{RuleSource, check_files};
+pub use rule_files::{RuleSource, check_files, rule_paths};
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -6,15 +6,14 @@ use std::{
     time::Duration,
 };
 
+use serde::Deserialize;
+
 use super::{
     Alerting, Group, Kind, Rule, Template,
     file::{RawGroup, RawRule, RuleFile, Text, duration},
     lines::Lines,
 };
-use crate::{
-    model::{ALERT_NAME, METRIC_NAME, is_label_name, is_metric_name},
-    promql::Query,
-};
+use crate::{model::METRIC_NAME, promql::Query};
 
 /// Larger files are refused unread.
 pub(super) const MAX_FILE_BYTES: usize = 4 << 20;
@@ -43,7 +42,9 @@ pub fn load(file: &str, text: &str, default_interval: Duration) -> Result<Vec<Gr
     if text.len() > MAX_FILE_BYTES {
         return Err(vec![fault(None, format!("is larger than {MAX_FILE_BYTES} bytes"))]);
     }
-    let parsed: Option<RuleFile> = serde_yaml_ng::from_str(text)
+    // As Prometheus does, the first document only.
+    let Some(document) = serde_yaml_ng::Deserializer::from_str(text).next() else { return Ok(Vec::new()) };
+    let parsed = Option::<RuleFile>::deserialize(document)
         .map_err(|error| vec![fault(error.location().map(|at| at.line()), error.to_string())])?;
     let parsed = parsed.unwrap_or_default();
     let names: Vec<&str> = parsed.groups.iter().flat_map(|group| &group.rules).map(RawRule::name).collect();
@@ -89,11 +90,12 @@ impl Loader<'_> {
     fn group(&mut self, raw: &RawGroup, default_interval: Duration) -> Group {
         let interval = match &raw.interval {
             None => default_interval,
-            Some(text) => duration(&text.0).filter(|interval| !interval.is_zero()).unwrap_or_else(|| {
+            Some(text) => duration(&text.0).unwrap_or_else(|| {
                 self.fault("", format!("group {:?}: interval {:?} is not a duration", raw.name.0, text.0));
                 default_interval
             }),
         };
+        let interval = if interval.is_zero() { default_interval } else { interval };
         if raw.name.0.is_empty() {
             self.fault("", "a group has no name".to_owned());
         }
@@ -117,7 +119,7 @@ impl Loader<'_> {
             name: raw.name.0.clone(),
             file: self.file.to_owned(),
             interval,
-            limit: raw.limit,
+            limit: usize::try_from(raw.limit).unwrap_or(0),
             query_offset,
             rules,
         }
@@ -136,7 +138,8 @@ impl Loader<'_> {
                 annotations: self.templates(&raw.annotations, true),
             }),
             (None, Some(name)) => {
-                if !is_metric_name(&name.0) {
+                // Any text, since Prometheus 3; braces are taken for a slip.
+                if name.0.contains(['{', '}']) {
                     self.fault("record", format!("{:?} is not a metric name", name.0));
                 }
                 let waits = [&raw.hold, &raw.keep_firing_for, &raw.keep_pending_for];
@@ -175,7 +178,7 @@ impl Loader<'_> {
     fn templates(&mut self, texts: &BTreeMap<String, Text>, expands: bool) -> Vec<(String, Template)> {
         let mut templates = Vec::new();
         for (name, text) in texts {
-            if !is_label_name(name) || name == METRIC_NAME || name == ALERT_NAME {
+            if name.is_empty() || name == METRIC_NAME {
                 self.fault(name, "is not a usable label name".to_owned());
             }
             let template = if expands { Template::parse(&text.0) } else { Ok(Template::literal(&text.0)) };
@@ -239,14 +242,14 @@ groups:
     expr: up
     annotations:
       summary: '{{ $labels.x | nonsense }}'
-  - record: 'b c'
+  - record: 'b{c}'
     expr: up
     for: 1m
   - alert: C
     expr: info(up)
   - alert: D
     expr: up
-    labels: {'0x': y}
+    labels: {__name__: y}
 - name: g
 ";
         let found = faults(text);
@@ -254,10 +257,10 @@ groups:
             "r.yml:6: A: for: \"5 minutes\" is not a duration",
             "r.yml:5: A: expr: ",
             "r.yml:10: B: summary: function \"nonsense\" not defined",
-            "r.yml:11: b c: record: \"b c\" is not a metric name",
-            "r.yml:11: b c: record: a recording rule has no",
+            "r.yml:11: b{c}: record: \"b{c}\" is not a metric name",
+            "r.yml:11: b{c}: record: a recording rule has no",
             "r.yml:15: C: expr: not supported: function info()",
-            "r.yml:16: D: 0x: is not a usable label name",
+            "r.yml:16: D: __name__: is not a usable label name",
             "r.yml: group \"g\" is defined twice",
         ];
         assert_eq!(found.len(), starts.len(), "{found:#?}");

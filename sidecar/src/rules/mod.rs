@@ -19,6 +19,7 @@ mod view;
 
 pub use alert::{Alert, AlertState};
 pub use engine::{Engine, Evaluation, GroupHandle};
+pub use file::{Text, duration};
 pub use group::{Alerting, Context, Group, Kind, Rule};
 pub use load::{Fault, load};
 pub use state::StateFile;

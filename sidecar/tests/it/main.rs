@@ -8,6 +8,7 @@ mod binary;
 mod differential;
 mod harness;
 mod http_double;
+mod promtool;
 mod restart;
 mod scraping;
 mod shipped_rules;
