@@ -5,6 +5,7 @@
 pub mod app;
 pub mod config;
 pub mod discovery;
+pub mod durable;
 pub mod http;
 pub mod model;
 pub mod notify;

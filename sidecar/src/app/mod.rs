@@ -32,7 +32,7 @@ use crate::{
     config::Settings,
     discovery::{self, Target},
     http::{self, Listening, Phase},
-    notify,
+    notify::{self, Mutes, Silences},
     rules::{Context, Engine, StateFile},
     scrape::{self, Roster},
     series::Store,
@@ -114,10 +114,15 @@ impl Sidecar {
         }
         let engine = Arc::new(engine);
 
+        let silences = Arc::new(Silences::new(Some(settings.data_dir.join("silences.json"))));
         let notification = Arc::new(Notification::new(
-            &settings.webhooks,
-            &external_url,
-            &settings.external_labels,
+            &settings.receivers,
+            &notification::Common {
+                external_url,
+                external_labels: settings.external_labels.clone(),
+                valid_for: notify::valid_for(settings.rules.interval),
+                mutes: Arc::new(Mutes { silences: silences.clone(), inhibitions: settings.inhibitions }),
+            },
             &settings.data_dir,
             clock.clone(),
             instruments.clone(),
@@ -149,6 +154,7 @@ impl Sidecar {
             store: store.clone(),
             engine: engine.clone(),
             roster,
+            silences,
             scrape: settings.scrape,
             clock,
             bounds: settings.query,

@@ -37,6 +37,10 @@ pub struct Raw {
     pub rules: rules::Config,
     /// Who is told about alerts.
     pub webhooks: Vec<notify::Config>,
+    /// Real Alertmanagers, which get every alert.
+    pub alertmanagers: Vec<notify::AlertmanagerConfig>,
+    /// Alerts that hold back others, for webhooks.
+    pub inhibitions: Vec<notify::InhibitionConfig>,
     /// Added to the labels of alerts that receivers are told of; `$externalLabels` in templates.
     pub external_labels: BTreeMap<String, String>,
     pub log: telemetry::Config,
@@ -72,6 +76,8 @@ impl Default for Raw {
             series: Series { bounds: series::Config::default(), snapshot_interval_secs: 300 },
             rules: rules::Config::default(),
             webhooks: Vec::new(),
+            alertmanagers: Vec::new(),
+            inhibitions: Vec::new(),
             external_labels: BTreeMap::new(),
             log: telemetry::Config::default(),
         }
@@ -107,7 +113,8 @@ pub struct Settings {
     /// Those of `rules` when the settings were resolved.
     pub groups: Vec<Group>,
     pub external_labels: crate::model::Labels,
-    pub webhooks: Vec<Receiver>,
+    pub receivers: Vec<Receiver>,
+    pub inhibitions: Vec<notify::Inhibition>,
     pub log: telemetry::Config,
 }
 
@@ -118,6 +125,7 @@ pub struct Receiver {
     pub send_resolved: bool,
     pub repeat_interval: Duration,
     pub name: String,
+    pub kind: notify::Kind,
 }
 
 /// What `serve` uses when no file is given: quick enough to watch.

@@ -1,13 +1,7 @@
 //! Alerts over restarts: one file, replaced whole and fsynced, so that a firing alert is firing again at the first
 //! evaluation and a pending one need not wait anew.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
 
 use millrace_kit::clock::UnixMillis;
 use parking_lot::Mutex;
@@ -15,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Alert, AlertState};
-use crate::model::Labels;
+use crate::{durable, model::Labels};
 
 const VERSION: u32 = 1;
 
@@ -113,22 +107,9 @@ impl StateFile {
         };
         let written = serde_json::to_vec(&saved).map_err(io::Error::other).and_then(|text| {
             let _one = self.writing.lock();
-            replace(path, &text)
+            durable::replace(path, &text)
         });
         written.map_err(|reason| Error { path: path.display().to_string(), reason: reason.to_string() })
-    }
-}
-
-/// A crash leaves the old file or the new one.
-fn replace(path: &std::path::Path, text: &[u8]) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    let mut file = File::create(&partial)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&partial, path)?;
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
     }
 }
 

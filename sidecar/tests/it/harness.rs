@@ -76,6 +76,11 @@ impl Rig {
         serde_json::from_slice(&answer).unwrap()
     }
 
+    pub async fn post(&self, path: &str, kind: &str, body: &str) -> reqwest::Response {
+        let request = self.http.post(format!("{}{path}", self.base)).header("content-type", kind);
+        request.body(body.to_owned()).send().await.unwrap()
+    }
+
     /// Values of an instant query, with the labels other than job and instance.
     pub async fn query(&self, query: &str) -> Vec<String> {
         let found = self.post_form("/api/v1/query", &[("query", query)]).await;

@@ -9,6 +9,7 @@ mod differential;
 mod harness;
 mod http_double;
 mod promtool;
+mod receivers;
 mod restart;
 mod scraping;
 mod shipped_rules;
