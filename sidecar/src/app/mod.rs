@@ -134,6 +134,7 @@ impl Sidecar {
         let roster = Arc::new(Roster::default());
         let scraping = Arc::new(Scraping::new(
             targets,
+            settings.sources,
             settings.scrape,
             store.clone(),
             roster.clone(),

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    discovery::{self, Target},
+    discovery::{self, Source, Target},
     http, notify,
     rules::{self, Fault, Group},
     scrape, series,
@@ -33,6 +33,8 @@ pub struct Raw {
     pub scrape: Scrape,
     /// What is scraped.
     pub targets: Vec<discovery::Config>,
+    /// What else is scraped, looked up while the sidecar runs.
+    pub discover: Vec<discovery::SourceConfig>,
     pub series: Series,
     pub rules: rules::Config,
     /// Who is told about alerts.
@@ -73,6 +75,7 @@ impl Default for Raw {
             http: http::Config::default(),
             scrape: Scrape { targets: scrape::Config::default(), itself: true },
             targets: vec![discovery::Config::default()],
+            discover: Vec::new(),
             series: Series { bounds: series::Config::default(), snapshot_interval_secs: 300 },
             rules: rules::Config::default(),
             webhooks: Vec::new(),
@@ -107,6 +110,7 @@ pub struct Settings {
     pub scrape: scrape::Settings,
     pub scrape_itself: bool,
     pub targets: Vec<Target>,
+    pub sources: Vec<Source>,
     pub series: series::Bounds,
     pub snapshot_interval: Option<Duration>,
     pub rules: RuleSource,

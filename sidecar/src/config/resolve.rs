@@ -7,7 +7,7 @@ use millrace_kit::config::Faults;
 
 use super::{Raw, Receiver, RuleSource, Settings, rule_faults};
 use crate::{
-    discovery::Target,
+    discovery::{Source, Target},
     http,
     model::{Labels, is_label_name},
     notify,
@@ -24,6 +24,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let scrape = scrape_settings(&raw.scrape.targets, &mut faults);
     let series = series_bounds(&raw.series.bounds, &mut faults);
     let targets = targets(raw, &mut faults);
+    let sources = sources(raw, &mut faults);
     let receivers = receivers(raw, &mut faults);
     let inhibitions = inhibitions(&raw.inhibitions, &mut faults);
     let interval =
@@ -61,6 +62,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         scrape,
         scrape_itself: raw.scrape.itself,
         targets,
+        sources,
         series,
         snapshot_interval: match raw.series.snapshot_interval_secs {
             0 => None,
@@ -138,6 +140,28 @@ fn targets(raw: &Raw, faults: &mut Faults) -> Vec<Target> {
         }
     }
     targets
+}
+
+fn sources(raw: &Raw, faults: &mut Faults) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for (index, config) in raw.discover.iter().enumerate() {
+        let key = format!("discover[{index}]");
+        if config.files.is_empty() && config.http.is_empty() && config.dns.is_empty() {
+            faults.push(&key, "names no files, http or dns");
+        }
+        if !config.http.is_empty() && url::Url::parse(&config.http).is_err() {
+            faults.push(format!("{key}.http"), format!("{:?} is not a URL", config.http));
+        }
+        if !matches!(config.scheme.as_str(), "http" | "https") {
+            faults.push(format!("{key}.scheme"), "must be http or https");
+        }
+        positive(config.refresh_secs, &format!("{key}.refresh_secs"), faults);
+        match Source::new(config) {
+            Ok(source) => sources.push(source),
+            Err(error) => faults.push(key, error.to_string()),
+        }
+    }
+    sources
 }
 
 fn receivers(raw: &Raw, faults: &mut Faults) -> Vec<Receiver> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use thiserror::Error;
 use url::Url;
 
+use crate::scrape::innermost;
+
 #[derive(Debug, Clone)]
 pub struct Webhook {
     http: reqwest::Client,
@@ -35,7 +37,7 @@ impl Webhook {
         let body = serde_json::to_vec(body).map_err(|reason| Error::Connection(reason.to_string()))?;
         let request = self.http.post(self.url.clone()).header("content-type", "application/json");
         let answer = request.body(body).send().await;
-        let answer = answer.map_err(|reason| Error::Connection(reason.without_url().to_string()))?;
+        let answer = answer.map_err(|reason| Error::Connection(innermost(&reason)))?;
         match answer.status().is_success() {
             true => Ok(()),
             false => Err(Error::Status(answer.status().as_u16())),

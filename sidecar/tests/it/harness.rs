@@ -55,6 +55,7 @@ impl Rig {
     /// Moves the clock, then scrapes, evaluates and notifies once.
     pub async fn step(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+        self.scraping.discover_all().await;
         self.scraping.scrape_all().await;
         self.evaluation.evaluate_all().await;
         self.notification.deliver_all().await;
