@@ -1,14 +1,17 @@
 //! The observability sidecar of Millrace: scrapes metrics, keeps a day of them, evaluates Prometheus rules, notifies,
 //! and shows it all. Modules know only those below them:
-//! `app › config › http › notify › rules › promql › series › scrape › discovery › model`.
+//! `app › unit_test › config › http › notify › rules › promql › series › scrape › discovery › relabel › model`.
 
 pub mod app;
 pub mod config;
 pub mod discovery;
+pub mod durable;
 pub mod http;
 pub mod model;
 pub mod notify;
 pub mod promql;
+pub mod relabel;
 pub mod rules;
 pub mod scrape;
 pub mod series;
+pub mod unit_test;

@@ -17,7 +17,7 @@ use millrace_kit::{
 use super::Sidecar;
 use crate::{
     config::{Raw, Settings, check_files, quick_start, resolve},
-    discovery,
+    discovery, unit_test,
 };
 
 /// Exit status for bad configuration or rules (`EX_USAGE`).
@@ -39,6 +39,12 @@ enum Command {
         /// Files in Prometheus' rule format.
         #[arg(required = true, value_name = "RULES")]
         files: Vec<String>,
+    },
+    /// Run unit tests of rules, in promtool's format.
+    Test {
+        /// Files with `rule_files` and `tests`.
+        #[arg(required = true, value_name = "UNIT")]
+        files: Vec<PathBuf>,
     },
     /// Print the configuration reference.
     Docs,
@@ -69,6 +75,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(serve) => self::serve(&serve),
         Command::Check { files } => check(&files),
+        Command::Test { files } => test(&files),
         Command::Docs => {
             say(&config::reference::<Raw>("Sidecar configuration reference"));
             ExitCode::SUCCESS
@@ -171,6 +178,29 @@ fn check(files: &[String]) -> ExitCode {
             ExitCode::from(BAD_CONFIG)
         }
     }
+}
+
+/// 1 when a test fails, 64 when a file cannot be run.
+fn test(files: &[PathBuf]) -> ExitCode {
+    let mut status = ExitCode::SUCCESS;
+    let mut unusable = false;
+    for file in files {
+        let outcome = unit_test::run_file(file);
+        for warning in &outcome.warnings {
+            complain(warning);
+        }
+        if outcome.passed() {
+            say(&format!("{}: passed\n", file.display()));
+            continue;
+        }
+        say(&format!("{}: FAILED\n", file.display()));
+        for failure in outcome.faults.iter().chain(&outcome.failures) {
+            say(&format!("  {failure}\n"));
+        }
+        unusable |= !outcome.faults.is_empty();
+        status = ExitCode::from(if unusable { BAD_CONFIG } else { 1 });
+    }
+    status
 }
 
 fn refuse(what: &dyn std::fmt::Display) -> ExitCode {

@@ -32,7 +32,7 @@ use crate::{
     config::Settings,
     discovery::{self, Target},
     http::{self, Listening, Phase},
-    notify,
+    notify::{self, Mutes, Silences},
     rules::{Context, Engine, StateFile},
     scrape::{self, Roster},
     series::Store,
@@ -101,8 +101,10 @@ impl Sidecar {
         ));
         snapshots.restore(now);
 
+        let external_url = external_url(&settings.external_url, settings.listen, address);
         let context = Context {
             external_labels: settings.external_labels.clone(),
+            external_url: external_url.clone(),
             settled_at: now + 3 * i64::try_from(settings.scrape.interval.as_millis()).unwrap_or(0),
         };
         let state_file = StateFile::new(Some(settings.data_dir.join("alerts.json")));
@@ -112,11 +114,15 @@ impl Sidecar {
         }
         let engine = Arc::new(engine);
 
-        let external_url = external_url(&settings.external_url, settings.listen, address);
+        let silences = Arc::new(Silences::new(Some(settings.data_dir.join("silences.json"))));
         let notification = Arc::new(Notification::new(
-            &settings.webhooks,
-            &external_url,
-            &settings.external_labels,
+            &settings.receivers,
+            &notification::Common {
+                external_url,
+                external_labels: settings.external_labels.clone(),
+                valid_for: notify::valid_for(settings.rules.interval),
+                mutes: Arc::new(Mutes { silences: silences.clone(), inhibitions: settings.inhibitions }),
+            },
             &settings.data_dir,
             clock.clone(),
             instruments.clone(),
@@ -128,6 +134,7 @@ impl Sidecar {
         let roster = Arc::new(Roster::default());
         let scraping = Arc::new(Scraping::new(
             targets,
+            settings.sources,
             settings.scrape,
             store.clone(),
             roster.clone(),
@@ -148,6 +155,7 @@ impl Sidecar {
             store: store.clone(),
             engine: engine.clone(),
             roster,
+            silences,
             scrape: settings.scrape,
             clock,
             bounds: settings.query,

@@ -11,7 +11,7 @@ use crate::{
     config::Receiver,
     http::ReceiverStatus,
     model::Labels,
-    notify::{Journal, Outbox, Settings, Webhook},
+    notify::{Journal, Mutes, Outbox, Settings, Webhook},
     rules::AlertView,
 };
 
@@ -24,6 +24,14 @@ pub struct Notification {
     instruments: Arc<Instruments>,
 }
 
+/// What all receivers have in common.
+pub(super) struct Common {
+    pub(super) external_url: String,
+    pub(super) external_labels: Labels,
+    pub(super) valid_for: Duration,
+    pub(super) mutes: Arc<Mutes>,
+}
+
 struct Post {
     outbox: Mutex<Outbox>,
     webhook: Webhook,
@@ -34,8 +42,7 @@ struct Post {
 impl Notification {
     pub(super) fn new(
         receivers: &[Receiver],
-        external_url: &str,
-        external_labels: &Labels,
+        common: &Common,
         data_dir: &Path,
         clock: Clock,
         instruments: Arc<Instruments>,
@@ -44,10 +51,13 @@ impl Notification {
         for receiver in receivers {
             let settings = Settings {
                 receiver: receiver.name.clone(),
-                external_url: external_url.to_owned(),
-                external_labels: external_labels.clone(),
+                external_url: common.external_url.clone(),
+                external_labels: common.external_labels.clone(),
                 send_resolved: receiver.send_resolved,
                 repeat_interval: receiver.repeat_interval,
+                kind: receiver.kind.clone(),
+                valid_for: common.valid_for,
+                mutes: common.mutes.clone(),
             };
             let journal = Journal::new(Some(data_dir.join(format!("told-{}.json", receiver.name))));
             posts.push(Arc::new(Post {
@@ -94,7 +104,7 @@ impl Notification {
             let outbox = post.outbox.lock();
             ReceiverStatus {
                 receiver: outbox.receiver().to_owned(),
-                pending: outbox.pending(),
+                pending: outbox.pending(self.clock.unix_millis()),
                 last_error: post.last_error.lock().clone(),
             }
         };
@@ -105,7 +115,7 @@ impl Notification {
         loop {
             let due = post.outbox.lock().due(self.clock.unix_millis());
             let Some(delivery) = due else { return };
-            let posted = post.webhook.post(&delivery.payload).await;
+            let posted = post.webhook.post(&delivery.body).await;
             let now = self.clock.unix_millis();
             let mut outbox = post.outbox.lock();
             self.instruments.notified(outbox.receiver(), posted.is_ok());

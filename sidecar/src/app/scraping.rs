@@ -1,33 +1,49 @@
 //! Runs the scrapes: one loop per target, each in its own rhythm.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use millrace_kit::{
     clock::{Clock, UnixMillis},
     tasks::Tasks,
 };
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::{Error, Instruments};
 use crate::{
-    discovery::Target,
-    scrape::{Client, Roster, Schedule, Session, Settings},
+    discovery::{Source, Target, source},
+    model::Labels,
+    scrape::{self, Client, Roster, Schedule, Session, Settings},
     series::Store,
 };
 
 pub struct Scraping {
     settings: Settings,
     client: Client,
-    targets: Vec<(Arc<Target>, Arc<Mutex<Session>>)>,
+    /// Static and found ones.
+    jobs: Mutex<Vec<Job>>,
+    sources: Vec<Source>,
+    http: reqwest::Client,
     store: Arc<Store>,
     pub roster: Arc<Roster>,
     clock: Clock,
     instruments: Arc<Instruments>,
 }
 
+/// The scraping of one target.
+#[derive(Clone)]
+struct Job {
+    target: Arc<Target>,
+    session: Arc<Mutex<Session>>,
+    /// Which source named it; none for static ones.
+    source: Option<usize>,
+    stop: CancellationToken,
+}
+
 impl Scraping {
     pub(super) fn new(
         targets: Vec<Target>,
+        sources: Vec<Source>,
         settings: Settings,
         store: Arc<Store>,
         roster: Arc<Roster>,
@@ -35,27 +51,114 @@ impl Scraping {
         instruments: Arc<Instruments>,
     ) -> Result<Self, Error> {
         let client = Client::new(&settings)?;
-        let session = |target: Target| {
-            let target = Arc::new(target);
-            roster.add(target.clone());
-            (target.clone(), Arc::new(Mutex::new(Session::new(target, settings))))
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|reason| scrape::Error::Connection(reason.to_string()))?;
+        let scraping = Self {
+            settings,
+            client,
+            jobs: Mutex::new(Vec::new()),
+            sources,
+            http,
+            store,
+            roster,
+            clock,
+            instruments,
         };
-        let targets = targets.into_iter().map(session).collect();
-        Ok(Self { settings, client, targets, store, roster, clock, instruments })
+        for target in targets {
+            scraping.add(target, None);
+        }
+        Ok(scraping)
+    }
+
+    fn add(&self, target: Target, source: Option<usize>) -> Job {
+        let target = Arc::new(target);
+        self.roster.add(target.clone());
+        let session = Arc::new(Mutex::new(Session::new(target.clone(), self.settings)));
+        let job = Job { target, session, source, stop: CancellationToken::new() };
+        self.jobs.lock().push(job.clone());
+        job
     }
 
     pub(super) fn spawn(self: &Arc<Self>, tasks: &Tasks) {
-        for (target, session) in self.targets.clone() {
-            let scraping = self.clone();
-            tasks.spawn_until_stop("scrape", async move { scraping.keep(&target, &session).await });
+        for job in self.jobs.lock().clone() {
+            self.spawn_job(tasks, job);
         }
+        for (index, source) in self.sources.iter().enumerate() {
+            let (scraping, spawner) = (self.clone(), tasks.clone());
+            let refresh = Duration::from_secs(source.config.refresh_secs.max(1));
+            tasks.spawn_until_stop("discovery", async move {
+                loop {
+                    for job in scraping.discover(index).await {
+                        scraping.spawn_job(&spawner, job);
+                    }
+                    tokio::time::sleep(refresh).await;
+                }
+            });
+        }
+    }
+
+    fn spawn_job(self: &Arc<Self>, tasks: &Tasks, job: Job) {
+        let scraping = self.clone();
+        tasks.spawn_until_stop("scrape", async move {
+            job.stop.run_until_cancelled(scraping.keep(&job.target, &job.session)).await;
+        });
+    }
+
+    /// Asks every source once.
+    pub async fn discover_all(&self) {
+        for index in 0..self.sources.len() {
+            self.discover(index).await;
+        }
+    }
+
+    /// Ends the targets that the source does not name any more; returns those that are new. A source that fails changes
+    /// nothing.
+    async fn discover(&self, index: usize) -> Vec<Job> {
+        let source = &self.sources[index];
+        let found = match source::look(&source.config, &self.http).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(job = source.config.job, "discovery failed: {error}; the targets stay");
+                return Vec::new();
+            }
+        };
+        let mut wanted: BTreeMap<(String, Labels), Target> = BTreeMap::new();
+        for labels in &found {
+            match source.target(labels) {
+                Ok(Some(target)) => {
+                    wanted.insert((target.url.to_string(), target.labels.clone()), target);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(job = source.config.job, "discovered target: {error}"),
+            }
+        }
+        let at = self.clock.unix_millis();
+        let mut gone = Vec::new();
+        self.jobs.lock().retain(|job| {
+            let stays = job.source != Some(index)
+                || wanted.remove(&(job.target.url.to_string(), job.target.labels.clone())).is_some();
+            if !stays {
+                gone.push(job.clone());
+            }
+            stays
+        });
+        for job in gone {
+            job.stop.cancel();
+            self.roster.remove(&job.target);
+            job.session.lock().end(&*self.store, at);
+        }
+        wanted.into_values().map(|target| self.add(target, Some(index))).collect()
     }
 
     /// Every target once, all with the time of now.
     pub async fn scrape_all(&self) {
         let at = self.clock.unix_millis();
-        for (target, session) in &self.targets {
-            self.scrape(target, session, at).await;
+        let jobs = self.jobs.lock().clone();
+        for job in jobs {
+            self.scrape(&job.target, &job.session, at).await;
         }
     }
 

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    discovery::{self, Target},
+    discovery::{self, Source, Target},
     http, notify,
     rules::{self, Fault, Group},
     scrape, series,
@@ -21,7 +21,7 @@ mod resolve;
 mod rule_files;
 
 pub use resolve::resolve;
-pub use rule_files::{RuleSource, check_files};
+pub use rule_files::{RuleSource, check_files, rule_paths};
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -33,10 +33,16 @@ pub struct Raw {
     pub scrape: Scrape,
     /// What is scraped.
     pub targets: Vec<discovery::Config>,
+    /// What else is scraped, looked up while the sidecar runs.
+    pub discover: Vec<discovery::SourceConfig>,
     pub series: Series,
     pub rules: rules::Config,
     /// Who is told about alerts.
     pub webhooks: Vec<notify::Config>,
+    /// Real Alertmanagers, which get every alert.
+    pub alertmanagers: Vec<notify::AlertmanagerConfig>,
+    /// Alerts that hold back others, for webhooks.
+    pub inhibitions: Vec<notify::InhibitionConfig>,
     /// Added to the labels of alerts that receivers are told of; `$externalLabels` in templates.
     pub external_labels: BTreeMap<String, String>,
     pub log: telemetry::Config,
@@ -69,9 +75,12 @@ impl Default for Raw {
             http: http::Config::default(),
             scrape: Scrape { targets: scrape::Config::default(), itself: true },
             targets: vec![discovery::Config::default()],
+            discover: Vec::new(),
             series: Series { bounds: series::Config::default(), snapshot_interval_secs: 300 },
             rules: rules::Config::default(),
             webhooks: Vec::new(),
+            alertmanagers: Vec::new(),
+            inhibitions: Vec::new(),
             external_labels: BTreeMap::new(),
             log: telemetry::Config::default(),
         }
@@ -101,13 +110,15 @@ pub struct Settings {
     pub scrape: scrape::Settings,
     pub scrape_itself: bool,
     pub targets: Vec<Target>,
+    pub sources: Vec<Source>,
     pub series: series::Bounds,
     pub snapshot_interval: Option<Duration>,
     pub rules: RuleSource,
     /// Those of `rules` when the settings were resolved.
     pub groups: Vec<Group>,
     pub external_labels: crate::model::Labels,
-    pub webhooks: Vec<Receiver>,
+    pub receivers: Vec<Receiver>,
+    pub inhibitions: Vec<notify::Inhibition>,
     pub log: telemetry::Config,
 }
 
@@ -118,6 +129,7 @@ pub struct Receiver {
     pub send_resolved: bool,
     pub repeat_interval: Duration,
     pub name: String,
+    pub kind: notify::Kind,
 }
 
 /// What `serve` uses when no file is given: quick enough to watch.

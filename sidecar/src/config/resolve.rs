@@ -7,7 +7,7 @@ use millrace_kit::config::Faults;
 
 use super::{Raw, Receiver, RuleSource, Settings, rule_faults};
 use crate::{
-    discovery::Target,
+    discovery::{Source, Target},
     http,
     model::{Labels, is_label_name},
     notify,
@@ -24,7 +24,9 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let scrape = scrape_settings(&raw.scrape.targets, &mut faults);
     let series = series_bounds(&raw.series.bounds, &mut faults);
     let targets = targets(raw, &mut faults);
-    let webhooks = webhooks(&raw.webhooks, &mut faults);
+    let sources = sources(raw, &mut faults);
+    let receivers = receivers(raw, &mut faults);
+    let inhibitions = inhibitions(&raw.inhibitions, &mut faults);
     let interval =
         positive(raw.rules.evaluation_interval_secs, "rules.evaluation_interval_secs", &mut faults);
     let rules = RuleSource { patterns: raw.rules.files.clone(), interval };
@@ -60,6 +62,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         scrape,
         scrape_itself: raw.scrape.itself,
         targets,
+        sources,
         series,
         snapshot_interval: match raw.series.snapshot_interval_secs {
             0 => None,
@@ -68,7 +71,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         rules,
         groups,
         external_labels: Labels::from_pairs(labels),
-        webhooks,
+        receivers,
+        inhibitions,
         log: raw.log.clone(),
     })
 }
@@ -138,33 +142,92 @@ fn targets(raw: &Raw, faults: &mut Faults) -> Vec<Target> {
     targets
 }
 
-fn webhooks(raw: &[notify::Config], faults: &mut Faults) -> Vec<Receiver> {
-    let mut names = HashSet::new();
-    let mut receivers = Vec::new();
-    for (index, config) in raw.iter().enumerate() {
-        // The name becomes part of a file name.
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        if config.name.is_empty() || !config.name.bytes().all(plain) {
-            faults.push(format!("webhooks[{index}].name"), "must consist of letters, digits, - and _");
+fn sources(raw: &Raw, faults: &mut Faults) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for (index, config) in raw.discover.iter().enumerate() {
+        let key = format!("discover[{index}]");
+        if config.files.is_empty() && config.http.is_empty() && config.dns.is_empty() {
+            faults.push(&key, "names no files, http or dns");
         }
-        if !names.insert(&config.name) {
-            faults.push(format!("webhooks[{index}].name"), format!("{:?} is there twice", config.name));
+        if !config.http.is_empty() && url::Url::parse(&config.http).is_err() {
+            faults.push(format!("{key}.http"), format!("{:?} is not a URL", config.http));
         }
-        let timeout = positive(config.timeout_secs, &format!("webhooks[{index}].timeout_secs"), faults);
-        match url::Url::parse(&config.url) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-                receivers.push(Receiver {
-                    url,
-                    timeout,
-                    send_resolved: config.send_resolved,
-                    repeat_interval: Duration::from_secs(config.repeat_interval_secs.max(60)),
-                    name: config.name.clone(),
-                })
-            }
-            _ => faults.push(format!("webhooks[{index}].url"), "must be an http:// or https:// URL"),
+        if !matches!(config.scheme.as_str(), "http" | "https") {
+            faults.push(format!("{key}.scheme"), "must be http or https");
+        }
+        positive(config.refresh_secs, &format!("{key}.refresh_secs"), faults);
+        match Source::new(config) {
+            Ok(source) => sources.push(source),
+            Err(error) => faults.push(key, error.to_string()),
         }
     }
+    sources
+}
+
+fn receivers(raw: &Raw, faults: &mut Faults) -> Vec<Receiver> {
+    let mut names = HashSet::new();
+    let mut receivers = Vec::new();
+    for (index, config) in raw.webhooks.iter().enumerate() {
+        let key = format!("webhooks[{index}]");
+        receiver_name(&config.name, &key, &mut names, faults);
+        let timeout = positive(config.timeout_secs, &format!("{key}.timeout_secs"), faults);
+        let Some(url) = receiver_url(&config.url, &key, faults) else { continue };
+        receivers.push(Receiver {
+            url,
+            timeout,
+            send_resolved: config.send_resolved,
+            repeat_interval: Duration::from_secs(config.repeat_interval_secs.max(60)),
+            name: config.name.clone(),
+            kind: notify::Kind::Webhook { format: config.format, group_by: config.group_by.clone() },
+        });
+    }
+    for (index, config) in raw.alertmanagers.iter().enumerate() {
+        let key = format!("alertmanagers[{index}]");
+        receiver_name(&config.name, &key, &mut names, faults);
+        let timeout = positive(config.timeout_secs, &format!("{key}.timeout_secs"), faults);
+        let Some(mut url) = receiver_url(&config.url, &key, faults) else { continue };
+        url.set_path(&format!("{}/api/v2/alerts", url.path().trim_end_matches('/')));
+        receivers.push(Receiver {
+            url,
+            timeout,
+            send_resolved: true,
+            repeat_interval: notify::RESEND,
+            name: config.name.clone(),
+            kind: notify::Kind::Alertmanager,
+        });
+    }
     receivers
+}
+
+/// It becomes part of a file name.
+fn receiver_name<'a>(name: &'a str, key: &str, names: &mut HashSet<&'a str>, faults: &mut Faults) {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if name.is_empty() || !name.bytes().all(plain) {
+        faults.push(format!("{key}.name"), "must consist of letters, digits, - and _");
+    }
+    if !names.insert(name) {
+        faults.push(format!("{key}.name"), format!("{name:?} is there twice"));
+    }
+}
+
+fn receiver_url(text: &str, key: &str, faults: &mut Faults) -> Option<url::Url> {
+    let url = url::Url::parse(text).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if url.is_none() {
+        faults.push(format!("{key}.url"), "must be an http:// or https:// URL");
+    }
+    url
+}
+
+fn inhibitions(raw: &[notify::InhibitionConfig], faults: &mut Faults) -> Vec<notify::Inhibition> {
+    let mut inhibitions = Vec::new();
+    for (index, config) in raw.iter().enumerate() {
+        match notify::Inhibition::new(config) {
+            Ok(inhibition) => inhibitions.push(inhibition),
+            Err(error) => faults.push(format!("inhibitions[{index}]"), error.to_string()),
+        }
+    }
+    inhibitions
 }
 
 fn data_dir(text: &str) -> PathBuf {

@@ -26,7 +26,7 @@ impl RuleSource {
         let mut faults = Vec::new();
         let mut files = Vec::new();
         for pattern in &self.patterns {
-            match expand(pattern) {
+            match rule_paths(pattern) {
                 Ok(found) => files.extend(found),
                 Err(message) => faults.push(Fault { file: pattern.clone(), line: None, message }),
             }
@@ -76,8 +76,8 @@ fn load_file(file: &str, interval: Duration) -> Result<Vec<Group>, Vec<Fault>> {
     load(file, &text, interval)
 }
 
-/// A pattern that matches nothing is as wrong as a file that is not there.
-fn expand(pattern: &str) -> Result<Vec<String>, String> {
+/// The files that a pattern names. One that matches nothing is as wrong as a file that is not there.
+pub fn rule_paths(pattern: &str) -> Result<Vec<String>, String> {
     let path = Path::new(pattern);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if !name.contains(['*', '?']) {

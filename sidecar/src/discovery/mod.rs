@@ -1,19 +1,24 @@
-//! Which targets there are. Static ones from the configuration; other sources become further functions that yield
-//! [`Target`]s. Knows nothing of how they are scraped.
+//! Which targets there are: static ones from the configuration, and those that a [`source`] names. Knows nothing of how
+//! they are scraped.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
-use crate::model::{Builder, INSTANCE, JOB, Labels, is_label_name};
+use crate::{
+    model::{Builder, INSTANCE, JOB, Labels, is_label_name},
+    relabel,
+};
+
+pub mod source;
 
 /// Where metrics are when a target names only a host.
 const DEFAULT_PATH: &str = "/metrics";
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     /// Base URL (`/metrics` is appended) or full URL of the metrics.
@@ -22,6 +27,100 @@ pub struct Config {
     pub job: String,
     /// Further labels of everything scraped here.
     pub labels: BTreeMap<String, String>,
+    /// Applied to every series before it is kept.
+    pub metric_relabel: Vec<relabel::Config>,
+}
+
+/// Targets that are looked up again and again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SourceConfig {
+    /// Label `job` of everything scraped here, unless the source or a rule says otherwise.
+    pub job: String,
+    /// Lists of targets in Prometheus' format, JSON or YAML.
+    pub files: Vec<String>,
+    /// A list of targets over HTTP, JSON in Prometheus' format.
+    pub http: String,
+    /// Names whose addresses are targets, at `port`.
+    pub dns: Vec<String>,
+    pub port: u16,
+    pub scheme: String,
+    pub path: String,
+    pub refresh_secs: u64,
+    pub labels: BTreeMap<String, String>,
+    /// Applied to the labels of every target; `__address__`, `__scheme__`, `__metrics_path__`, `__param_…` and `__meta_…`
+    /// are there as in Prometheus.
+    pub relabel: Vec<relabel::Config>,
+    /// Applied to every series before it is kept.
+    pub metric_relabel: Vec<relabel::Config>,
+}
+
+/// [`SourceConfig`], checked.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub config: SourceConfig,
+    pub relabel: Vec<relabel::Rule>,
+    pub metric_relabel: Arc<[relabel::Rule]>,
+}
+
+impl Default for SourceConfig {
+    fn default() -> Self {
+        Self {
+            job: "millrace".to_owned(),
+            files: Vec::new(),
+            http: String::new(),
+            dns: Vec::new(),
+            port: 8081,
+            scheme: "http".to_owned(),
+            path: DEFAULT_PATH.to_owned(),
+            refresh_secs: 30,
+            labels: BTreeMap::new(),
+            relabel: Vec::new(),
+            metric_relabel: Vec::new(),
+        }
+    }
+}
+
+impl Source {
+    pub fn new(config: &SourceConfig) -> Result<Self, Error> {
+        let relabel = config.relabel.iter().map(relabel::Rule::new).collect::<Result<_, _>>()?;
+        let metric_relabel = config.metric_relabel.iter().map(relabel::Rule::new);
+        let metric_relabel = metric_relabel.collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { config: config.clone(), relabel, metric_relabel: metric_relabel.into() })
+    }
+
+    /// None when a rule drops it.
+    pub fn target(&self, found: &Labels) -> Result<Option<Target>, Error> {
+        let config = &self.config;
+        let mut labels = Builder::default();
+        labels.set(JOB, &config.job).set("__scheme__", &config.scheme).set("__metrics_path__", &config.path);
+        for (name, value) in &config.labels {
+            labels.set(name, value);
+        }
+        for label in found.iter() {
+            labels.set(&label.name, &label.value);
+        }
+        let Some(labels) = relabel::apply(&self.relabel, labels.build()) else { return Ok(None) };
+        let address = labels.get("__address__");
+        let mut url = parse(&format!("{}://{address}", labels.get("__scheme__")))?;
+        if address.is_empty() || address.contains('/') {
+            return Err(Error::Scheme(address.to_owned()));
+        }
+        let path = labels.get("__metrics_path__");
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        url.set_path(path);
+        url.set_query(query);
+        for label in labels.iter() {
+            if let Some(name) = label.name.strip_prefix("__param_") {
+                url.query_pairs_mut().append_pair(name, &label.value);
+            }
+        }
+        let mut kept = labels.filter(|name| !name.starts_with("__"));
+        if kept.get(INSTANCE).is_empty() {
+            kept = kept.with(INSTANCE, address);
+        }
+        Ok(Some(Target { url, labels: kept, metric_relabel: self.metric_relabel.clone() }))
+    }
 }
 
 impl Default for Config {
@@ -30,18 +129,21 @@ impl Default for Config {
             url: "http://127.0.0.1:8081/metrics".to_owned(),
             job: "millrace".to_owned(),
             labels: BTreeMap::new(),
+            metric_relabel: Vec::new(),
         }
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Target {
     pub url: Url,
     /// Attached to every series: `job`, `instance` (host and port) and what the configuration adds.
     pub labels: Labels,
+    /// For its series.
+    pub metric_relabel: Arc<[relabel::Rule]>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Error)]
 pub enum Error {
     #[error("{url:?} is not a URL: {reason}")]
     Url { url: String, reason: String },
@@ -49,6 +151,8 @@ pub enum Error {
     Scheme(String),
     #[error("{0:?} is not a label name, or is reserved")]
     Label(String),
+    #[error("relabelling: {0}")]
+    Relabel(#[from] relabel::Error),
 }
 
 impl Target {
@@ -65,7 +169,9 @@ impl Target {
             }
             labels.set(name, value);
         }
-        Ok(Self { url, labels: labels.build() })
+        let rules = config.metric_relabel.iter().map(relabel::Rule::new);
+        let metric_relabel: Vec<_> = rules.collect::<Result<_, _>>()?;
+        Ok(Self { url, labels: labels.build(), metric_relabel: metric_relabel.into() })
     }
 
     pub fn job(&self) -> &str {
@@ -126,6 +232,25 @@ mod tests {
         }
         let labels = BTreeMap::from([("__name__".to_owned(), "x".to_owned())]);
         let bad = Target::new(&Config { labels, ..Config::default() });
-        assert_eq!(bad, Err(Error::Label("__name__".to_owned())));
+        assert!(matches!(bad, Err(Error::Label(name)) if name == "__name__"));
+    }
+
+    #[test]
+    fn found_labels_become_a_target() {
+        let config: SourceConfig = toml::from_str(
+            "job = 'edge'\nrelabel = [{source_labels = ['__meta_zone'], target_label = 'zone'}, \
+             {source_labels = ['drop'], regex = 'yes', action = 'drop'}]",
+        )
+        .unwrap();
+        let source = Source::new(&config).unwrap();
+        let found = [("__address__", "h:9"), ("__meta_zone", "a"), ("__param_x", "1 2"), ("team", "t")];
+        let target = source.target(&Labels::from_pairs(found)).unwrap().unwrap();
+        assert_eq!(target.url.as_str(), "http://h:9/metrics?x=1+2");
+        assert_eq!(target.labels.to_string(), r#"{instance="h:9", job="edge", team="t", zone="a"}"#);
+        assert!(
+            source.target(&Labels::from_pairs([("__address__", "h:9"), ("drop", "yes")])).unwrap().is_none()
+        );
+        assert!(source.target(&Labels::from_pairs([("__address__", "h/../x")])).is_err());
+        assert!(source.target(&Labels::empty()).is_err());
     }
 }

@@ -1,5 +1,5 @@
 //! The HTTP face: dashboard, Prometheus API, health, metrics. The only module that knows actix. Reads what the modules
-//! below hold; changes nothing.
+//! below hold; silences are all it changes.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::{
+    notify::Silences,
     rules::Engine,
     scrape::{self, Roster},
     series::Store,
@@ -92,6 +93,7 @@ pub struct State {
     pub store: Arc<Store>,
     pub engine: Arc<Engine>,
     pub roster: Arc<Roster>,
+    pub silences: Arc<Silences>,
     pub scrape: scrape::Settings,
     pub clock: Clock,
     pub bounds: QueryBounds,
@@ -111,6 +113,7 @@ pub struct Parts {
     pub store: Arc<Store>,
     pub engine: Arc<Engine>,
     pub roster: Arc<Roster>,
+    pub silences: Arc<Silences>,
     pub scrape: scrape::Settings,
     pub clock: Clock,
     pub bounds: QueryBounds,
@@ -126,6 +129,7 @@ impl State {
             store: parts.store,
             engine: parts.engine,
             roster: parts.roster,
+            silences: parts.silences,
             scrape: parts.scrape,
             started_at: parts.clock.unix_millis(),
             clock: parts.clock,

@@ -1,15 +1,12 @@
 //! What each receiver was told, on disk: a restart neither repeats a delivered "firing" nor swallows the "resolved"
 //! that must follow it.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use millrace_kit::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
+
+use crate::durable;
 
 /// None keeps nothing.
 #[derive(Debug, Clone)]
@@ -41,10 +38,6 @@ impl Journal {
 
     pub(super) fn save(&self, told: &[Told]) -> io::Result<()> {
         let Some(path) = &self.0 else { return Ok(()) };
-        let partial = path.with_extension("partial");
-        let mut file = File::create(&partial)?;
-        file.write_all(&serde_json::to_vec(told)?)?;
-        file.sync_all()?;
-        std::fs::rename(&partial, path)
+        durable::replace(path, &serde_json::to_vec(told)?)
     }
 }

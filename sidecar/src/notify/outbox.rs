@@ -4,18 +4,20 @@
 //! Rules: "resolved" is sent exactly when "firing" was delivered; nothing is sent twice before the repeat interval.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use millrace_kit::clock::UnixMillis;
 
 use super::{
-    Payload,
+    Format, Kind, Mutes, Payload, alertmanager,
     journal::{Journal, Told},
+    slack,
 };
 use crate::{
-    model::{ALERT_NAME, Labels},
+    model::Labels,
     rules::{AlertState, AlertView},
 };
 
@@ -35,6 +37,10 @@ pub struct Settings {
     pub external_labels: Labels,
     pub send_resolved: bool,
     pub repeat_interval: Duration,
+    pub kind: Kind,
+    /// How long an Alertmanager takes a firing alert for firing without hearing of it again.
+    pub valid_for: Duration,
+    pub mutes: Arc<Mutes>,
 }
 
 pub struct Outbox {
@@ -51,7 +57,7 @@ pub struct Outbox {
 /// One POST, and what it will have told.
 #[derive(Debug)]
 pub struct Delivery {
-    pub payload: Payload,
+    pub body: serde_json::Value,
     tells: Vec<(Labels, bool, UnixMillis)>,
 }
 
@@ -104,29 +110,62 @@ impl Outbox {
     }
 
     /// Alerts that the receiver does not know about yet.
-    pub fn pending(&self) -> usize {
-        self.alerts.values().filter(|view| self.is_news(view)).count()
+    pub fn pending(&self, now: UnixMillis) -> usize {
+        let muted = self.muted(now);
+        let news = self.alerts.values().filter(|view| self.is_news(view));
+        news.filter(|view| !muted.contains(&view.alert.labels)).count()
     }
 
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
-    /// The next message: all alerts of one name, if any of them is due. None also while backing off.
+    /// The next message: all alerts of a group, if any of them is due. None also while backing off.
     pub fn due(&self, now: UnixMillis) -> Option<Delivery> {
         if now < self.not_before {
             return None;
         }
-        let mut by_name: BTreeMap<&str, Vec<&AlertView>> = BTreeMap::new();
-        for view in self.alerts.values() {
-            by_name.entry(view.alert.labels.get(ALERT_NAME)).or_default().push(view);
-        }
         let due = |view: &&AlertView| self.is_news(view) || self.is_repeat(view, now);
-        let (_, group) = by_name.into_iter().find(|(_, group)| group.iter().any(due))?;
-        let tells = group
+        let (body, alerts) = match &self.settings.kind {
+            Kind::Alertmanager => {
+                let due: Vec<&AlertView> =
+                    self.alerts.values().filter(due).take(alertmanager::BATCH).collect();
+                (alertmanager::body(&self.settings, &due, now), due)
+            }
+            Kind::Webhook { format, group_by } => {
+                let muted = self.muted(now);
+                let told = self.alerts.values().filter(|view| !muted.contains(&view.alert.labels));
+                let mut groups: BTreeMap<Vec<(String, String)>, Vec<&AlertView>> = BTreeMap::new();
+                for view in told {
+                    let group =
+                        group_by.iter().map(|name| (name.clone(), view.alert.labels.get(name).to_owned()));
+                    groups.entry(group.collect()).or_default().push(view);
+                }
+                let (group, alerts) = groups.into_iter().find(|(_, alerts)| alerts.iter().any(due))?;
+                let payload = Payload::new(&self.settings, &group, &alerts);
+                let body = match format {
+                    Format::Slack => slack::body(&payload),
+                    Format::Alertmanager => serde_json::to_value(&payload).ok()?,
+                };
+                (body, alerts)
+            }
+        };
+        let tells = alerts
             .iter()
             .map(|view| (view.alert.labels.clone(), view.alert.state == AlertState::Firing, starts_at(view)));
-        Some(Delivery { payload: Payload::new(&self.settings, &group), tells: tells.collect() })
+        (!alerts.is_empty()).then(|| Delivery { body, tells: tells.collect() })
+    }
+
+    /// Firing alerts that are held back. A "resolved" never is: whoever was told of the fire is told of its end. An
+    /// Alertmanager has silences of its own.
+    fn muted(&self, now: UnixMillis) -> HashSet<&Labels> {
+        if self.settings.kind == Kind::Alertmanager {
+            return HashSet::new();
+        }
+        let firing = self.alerts.values().filter(|view| view.alert.state == AlertState::Firing);
+        let firing = firing.map(|view| &view.alert.labels);
+        let in_force = self.settings.mutes.in_force(firing.clone(), now);
+        firing.filter(|labels| in_force.mute(labels)).collect()
     }
 
     pub fn delivered(&mut self, delivery: &Delivery, now: UnixMillis) -> std::io::Result<()> {
@@ -180,15 +219,26 @@ fn starts_at(view: &AlertView) -> UnixMillis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::Alert;
+    use crate::{
+        notify::{Condition, Inhibition, InhibitionConfig, Silence, Silences},
+        rules::Alert,
+    };
 
     fn outbox(journal: Journal) -> Outbox {
+        let group_by = vec!["alertname".to_owned()];
+        of_kind(journal, Kind::Webhook { format: Format::Alertmanager, group_by }, vec![])
+    }
+
+    fn of_kind(journal: Journal, kind: Kind, inhibitions: Vec<Inhibition>) -> Outbox {
         let settings = Settings {
             receiver: "ops".to_owned(),
             external_url: "http://sidecar:8090".to_owned(),
             external_labels: Labels::from_pairs([("dc", "eu"), ("severity", "none")]),
             send_resolved: true,
             repeat_interval: Duration::from_secs(3600),
+            kind,
+            valid_for: Duration::from_secs(240),
+            mutes: Arc::new(Mutes { silences: Arc::new(Silences::new(None)), inhibitions }),
         };
         Outbox::new(settings, journal)
     }
@@ -206,20 +256,20 @@ mod tests {
                 active_at: 0,
                 fired_at: Some(fired_at),
                 resolved_at: (state == AlertState::Resolved).then_some(90_000),
-                keep_firing_since: None,
+                absent_since: None,
                 restored: false,
             },
         }
     }
 
     fn sent(outbox: &Outbox, now: i64) -> Option<serde_json::Value> {
-        outbox.due(now).map(|delivery| serde_json::to_value(&delivery.payload).unwrap())
+        outbox.due(now).map(|delivery| delivery.body)
     }
 
     fn deliver(outbox: &mut Outbox, now: i64) -> Option<String> {
         let delivery = outbox.due(now)?;
         outbox.delivered(&delivery, now).unwrap();
-        Some(serde_json::to_value(&delivery.payload).unwrap()["status"].as_str().unwrap().to_owned())
+        Some(delivery.body["status"].as_str().unwrap().to_owned())
     }
 
     #[test]
@@ -322,6 +372,84 @@ mod tests {
         let many: Vec<_> =
             (0..MAX_ALERTS + 5).map(|n| alert(&n.to_string(), AlertState::Firing, 1)).collect();
         outbox.update(&many);
-        assert_eq!((outbox.pending(), outbox.refused()), (MAX_ALERTS, 5));
+        assert_eq!((outbox.pending(0), outbox.refused()), (MAX_ALERTS, 5));
+    }
+
+    #[test]
+    fn an_alertmanager_hears_again_each_minute_and_how_long_it_holds() {
+        let mut outbox = of_kind(Journal::new(None), Kind::Alertmanager, vec![]);
+        outbox.settings.repeat_interval = alertmanager::RESEND;
+        outbox.update(&[alert("a", AlertState::Firing, 60_000)]);
+        let first = outbox.due(100_000).unwrap();
+        assert_eq!(
+            first.body,
+            serde_json::json!([{
+                "labels": {"alertname": "Down", "dc": "eu", "instance": "a", "severity": "page"},
+                "annotations": {"summary": "gone"},
+                "startsAt": "1970-01-01T00:01:00Z",
+                "endsAt": "1970-01-01T00:05:40Z",
+                "generatorURL": "http://sidecar:8090/#query=up+%3D%3D+0",
+            }])
+        );
+        outbox.delivered(&first, 100_000).unwrap();
+        assert!(outbox.due(159_999).is_none());
+        assert!(outbox.due(160_000).is_some());
+        outbox.update(&[alert("a", AlertState::Resolved, 60_000)]);
+        assert_eq!(outbox.due(110_000).unwrap().body[0]["endsAt"], "1970-01-01T00:01:30Z");
+    }
+
+    #[test]
+    fn a_silence_holds_back_the_firing_and_never_the_resolved() {
+        let mut outbox = outbox(Journal::new(None));
+        outbox.update(&[alert("a", AlertState::Firing, 1)]);
+        deliver(&mut outbox, 0);
+        let condition = Condition {
+            name: "alertname".to_owned(),
+            value: "Down".to_owned(),
+            is_regex: false,
+            is_equal: true,
+        };
+        let silence = Silence {
+            id: String::new(),
+            matchers: vec![condition],
+            starts_at: 0,
+            ends_at: 10_000,
+            created_by: String::new(),
+            comment: String::new(),
+            updated_at: 0,
+        };
+        outbox.settings.mutes.silences.set(silence, 0).unwrap();
+        outbox.update(&[alert("b", AlertState::Firing, 1)]);
+        assert_eq!((deliver(&mut outbox, 1_000), outbox.pending(1_000)), (None, 0));
+        outbox.update(&[alert("a", AlertState::Resolved, 1)]);
+        assert_eq!(deliver(&mut outbox, 2_000).as_deref(), Some("resolved"));
+        // When the silence ends, what still fires is told.
+        assert_eq!(deliver(&mut outbox, 10_000).as_deref(), Some("firing"));
+    }
+
+    #[test]
+    fn a_worse_alert_inhibits_the_lesser() {
+        let text = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let inhibition = Inhibition::new(&InhibitionConfig {
+            source: text(&["alertname=\"TargetDown\""]),
+            target: text(&["severity=\"page\""]),
+            equal: text(&["instance"]),
+        });
+        let kind = Kind::Webhook { format: Format::Slack, group_by: vec![] };
+        let mut outbox = of_kind(Journal::new(None), kind, vec![inhibition.unwrap()]);
+        let mut source = alert("a", AlertState::Firing, 1);
+        source.alert.labels = Labels::from_pairs([("alertname", "TargetDown"), ("instance", "a")]);
+        outbox.update(&[
+            alert("a", AlertState::Firing, 1),
+            alert("b", AlertState::Firing, 1),
+            source.clone(),
+        ]);
+        let delivery = outbox.due(0).unwrap();
+        assert_eq!(delivery.tells.len(), 2);
+        assert!(delivery.body["text"].as_str().unwrap().starts_with("[FIRING:2]"), "{}", delivery.body);
+        outbox.delivered(&delivery, 0).unwrap();
+        source.alert.state = AlertState::Resolved;
+        outbox.update(&[source]);
+        assert_eq!(outbox.due(1).unwrap().tells.len(), 3);
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Settings;
+use super::{Settings, mute::shown};
 use crate::{
-    model::{ALERT_NAME, Labels, time::rfc3339},
+    model::{Labels, time::rfc3339},
     rules::{AlertState, AlertView},
 };
 
@@ -22,43 +22,43 @@ pub struct Payload {
     truncated_alerts: u64,
     status: &'static str,
     receiver: String,
-    group_labels: Map,
+    pub(super) group_labels: Map,
     common_labels: Map,
     common_annotations: Map,
     #[serde(rename = "externalURL")]
-    external_url: String,
-    alerts: Vec<Item>,
+    pub(super) external_url: String,
+    pub(super) alerts: Vec<Item>,
 }
 
 type Map = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Item {
+pub(super) struct Item {
     status: &'static str,
-    labels: Map,
-    annotations: Map,
-    starts_at: String,
+    pub(super) labels: Map,
+    pub(super) annotations: Map,
+    pub(super) starts_at: String,
     ends_at: String,
     #[serde(rename = "generatorURL")]
-    generator_url: String,
+    pub(super) generator_url: String,
     fingerprint: String,
 }
 
 impl Payload {
-    /// Of alerts with one `alertname`, in a stable order.
-    pub(super) fn new(settings: &Settings, alerts: &[&AlertView]) -> Self {
+    /// Of the alerts of one group, in a stable order.
+    pub(super) fn new(settings: &Settings, group: &[(String, String)], alerts: &[&AlertView]) -> Self {
         let mut items: Vec<Item> = alerts.iter().map(|view| Item::new(settings, view)).collect();
         items.sort_by(|a, b| a.labels.cmp(&b.labels));
         let firing = alerts.iter().any(|view| view.alert.state == AlertState::Firing);
-        let name = alerts.first().map_or("", |view| view.alert.labels.get(ALERT_NAME));
+        let group_labels: Map = group.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
         Self {
             version: "4",
-            group_key: format!("{{}}:{{{ALERT_NAME}={name:?}}}"),
+            group_key: format!("{{}}:{{{}}}", shown(&group_labels)),
             truncated_alerts: 0,
             status: if firing { "firing" } else { "resolved" },
             receiver: settings.receiver.clone(),
-            group_labels: Map::from([(ALERT_NAME.to_owned(), name.to_owned())]),
+            group_labels,
             common_labels: common(items.iter().map(|item| &item.labels)),
             common_annotations: common(items.iter().map(|item| &item.annotations)),
             external_url: settings.external_url.clone(),
@@ -68,7 +68,11 @@ impl Payload {
 }
 
 impl Item {
-    fn new(settings: &Settings, view: &AlertView) -> Self {
+    pub(super) fn is_resolved(&self) -> bool {
+        self.status == "resolved"
+    }
+
+    pub(super) fn new(settings: &Settings, view: &AlertView) -> Self {
         let alert = &view.alert;
         // The alert's own labels win.
         let mut labels = map(&settings.external_labels);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 use url::Url;
 
-use super::Payload;
+use crate::scrape::innermost;
 
 #[derive(Debug, Clone)]
 pub struct Webhook {
@@ -33,11 +33,11 @@ impl Webhook {
         Ok(Self { http, url })
     }
 
-    pub async fn post(&self, payload: &Payload) -> Result<(), Error> {
-        let body = serde_json::to_vec(payload).map_err(|reason| Error::Connection(reason.to_string()))?;
+    pub async fn post(&self, body: &serde_json::Value) -> Result<(), Error> {
+        let body = serde_json::to_vec(body).map_err(|reason| Error::Connection(reason.to_string()))?;
         let request = self.http.post(self.url.clone()).header("content-type", "application/json");
         let answer = request.body(body).send().await;
-        let answer = answer.map_err(|reason| Error::Connection(reason.without_url().to_string()))?;
+        let answer = answer.map_err(|reason| Error::Connection(innermost(&reason)))?;
         match answer.status().is_success() {
             true => Ok(()),
             false => Err(Error::Status(answer.status().as_u16())),

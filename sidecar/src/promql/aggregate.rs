@@ -13,11 +13,12 @@ use promql_parser::parser::{
 use super::{
     Error,
     eval::Evaluator,
+    functions::check_label,
     steps::Steps,
     sum::{Mean, Sum, quantile, variance},
     value::{ABSENT, Column, format_value, is_absent, joined},
 };
-use crate::model::{Labels, METRIC_NAME, is_label_name};
+use crate::model::{Labels, METRIC_NAME};
 
 /// The series of one group, as places in the input.
 struct Group {
@@ -177,9 +178,7 @@ fn count_values(
     label: &str,
     steps: Steps,
 ) -> Result<Vec<Column>, Error> {
-    if !is_label_name(label) {
-        return Err(Error::Execution(format!("invalid label name {label:?}")));
-    }
+    check_label(label)?;
     let mut results = Vec::new();
     for group in groups {
         let mut places: HashMap<u64, usize> = HashMap::new();

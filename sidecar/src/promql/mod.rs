@@ -23,7 +23,7 @@ mod value;
 mod windows;
 
 pub use error::Error;
-pub use query::{MAX_DEPTH, MAX_QUERY_BYTES, Query, parse_duration, parse_selector};
+pub use query::{MAX_DEPTH, MAX_QUERY_BYTES, Query, parse_duration, parse_metric, parse_selector};
 pub use value::{RangeSeries, Value, VectorSample, format_value};
 
 /// Where samples come from.

@@ -15,7 +15,10 @@ use super::{
     steps::Steps,
     value::{Column, Evaluated, is_absent},
 };
-use crate::{model::Sample, series::Matcher};
+use crate::{
+    model::{Labels, Sample},
+    series::Matcher,
+};
 
 /// Longer texts are refused before they are parsed.
 pub const MAX_QUERY_BYTES: usize = 16 * 1024;
@@ -93,7 +96,7 @@ impl Query {
         let evaluator = Evaluator::new(source, options, steps);
         let mut series: Vec<_> = match evaluator.eval(&self.expr, steps)? {
             Evaluated::Scalar(values) => {
-                vec![Column { labels: crate::model::Labels::empty(), values }.into_series(steps)]
+                vec![Column { labels: Labels::empty(), values }.into_series(steps)]
             }
             Evaluated::Vector(columns) => {
                 columns.into_iter().map(|column| column.into_series(steps)).collect()
@@ -107,6 +110,20 @@ impl Query {
         series.retain(|series| !series.samples.is_empty());
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(series)
+    }
+
+    /// Matchers of every selector of the expression.
+    pub fn selectors(&self) -> Vec<Vec<Matcher>> {
+        let mut selectors = Vec::new();
+        walk(&self.expr, &mut |expr| {
+            let selector = match expr {
+                Expr::VectorSelector(selector) => selector,
+                Expr::MatrixSelector(matrix) => &matrix.vs,
+                _ => return,
+            };
+            selectors.extend(select::matchers(selector));
+        });
+        selectors
     }
 
     /// Names of the metrics that the expression selects by name.
@@ -133,6 +150,20 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, Error> {
         }
         _ => Err(Error::Parse(format!("{text:?} is not a series selector"))),
     }
+}
+
+/// A series as it is written: `name{label="value"}`, `{}` for the one without labels.
+pub fn parse_metric(text: &str) -> Result<Labels, Error> {
+    if text.chars().all(|c| c.is_whitespace() || "{}".contains(c)) && text.contains('{') {
+        return Ok(Labels::empty());
+    }
+    let matchers = parse_selector(text)?;
+    let pair = |matcher: &Matcher| {
+        let value = matcher.exact().ok_or_else(|| Error::Parse(format!("{text:?} is not a series")))?;
+        Ok((matcher.name.clone(), value.to_owned()))
+    };
+    let pairs: Vec<(String, String)> = matchers.iter().map(pair).collect::<Result<_, Error>>()?;
+    Ok(Labels::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
 }
 
 /// `5m`, `1h30m`.

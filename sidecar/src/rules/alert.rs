@@ -6,8 +6,9 @@ use std::{collections::HashMap, time::Duration};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
-    group::{Context, Kind, Rule},
-    template::Data,
+    group::{Alerting, Context, Rule},
+    reason::REASON,
+    template::{Ask, Data},
 };
 use crate::{
     model::{ALERT_NAME, ALERTS, ALERTS_FOR_STATE, Labels, METRIC_NAME},
@@ -35,7 +36,7 @@ pub struct Alert {
     pub active_at: UnixMillis,
     pub fired_at: Option<UnixMillis>,
     pub resolved_at: Option<UnixMillis>,
-    pub keep_firing_since: Option<UnixMillis>,
+    pub absent_since: Option<UnixMillis>,
     /// Came from the state file and has not been confirmed since.
     pub restored: bool,
 }
@@ -62,31 +63,44 @@ pub(super) struct Stepped {
     pub(super) changed: bool,
 }
 
-/// Moves the alerts of one rule to the time `at`. An error leaves them as they were.
+/// What a step may ask about the world beyond the results of its expression.
+#[derive(Clone, Copy)]
+pub(super) struct World<'a> {
+    pub(super) context: &'a Context,
+    /// For templates.
+    pub(super) query: Ask<'a>,
+    /// Why the alert of these labels is no more.
+    pub(super) why: &'a dyn Fn(&Labels) -> &'static str,
+}
+
+/// Moves the alerts of one rule to the time `at`. An error leaves them as they were, but for that of too many alerts,
+/// which ends them all.
 pub(super) fn step(
     rule: &Rule,
+    alerting: &Alerting,
+    limit: usize,
     active: &mut Active,
     results: &[VectorSample],
     at: UnixMillis,
-    context: &Context,
+    world: &World<'_>,
 ) -> Result<Stepped, String> {
-    let Kind::Alerting { hold, keep_firing, annotations } = &rule.kind else {
-        return Err("is no alerting rule".to_owned());
-    };
     let mut seen: HashMap<Labels, Alert> = HashMap::with_capacity(results.len());
     for result in results {
+        let own = result.labels.without_metric_name();
         let data = Data {
             labels: &result.labels,
-            external_labels: &context.external_labels,
             value: result.sample.value,
+            context: world.context,
+            query: world.query,
         };
-        let mut labels = result.labels.without_metric_name().to_builder();
+        let mut labels = own.to_builder();
         for (name, template) in &rule.labels {
             labels.set(name, &template.expand(data));
         }
         labels.set(ALERT_NAME, &rule.name);
         let labels = labels.build();
-        let texts = annotations.iter().map(|(name, template)| (name.as_str(), template.expand(data)));
+        let texts =
+            alerting.annotations.iter().map(|(name, template)| (name.as_str(), template.expand(data)));
         let texts: Vec<_> = texts.collect();
         let alert = Alert {
             labels: labels.clone(),
@@ -96,7 +110,7 @@ pub(super) fn step(
             active_at: at,
             fired_at: None,
             resolved_at: None,
-            keep_firing_since: None,
+            absent_since: None,
             restored: false,
         };
         if seen.insert(labels, alert).is_some() {
@@ -115,16 +129,27 @@ pub(super) fn step(
         Some(now) => {
             alert.value = now.value;
             alert.annotations = now.annotations;
-            alert.keep_firing_since = None;
+            alert.absent_since = None;
             alert.restored = false;
             true
         }
-        None => keep_without_result(alert, *keep_firing, at, context, &mut stepped.changed),
+        None => keep_without_result(alert, alerting, at, world, &mut stepped.changed),
     });
     stepped.changed |= !seen.is_empty();
     active.extend(seen);
+    let alive = active.values().filter(|alert| alert.state != AlertState::Resolved).count();
+    if limit != 0 && alive > limit {
+        active.retain(|_, alert| alert.state != AlertState::Pending);
+        for alert in active.values_mut().filter(|alert| alert.state == AlertState::Firing) {
+            *alert = resolved(alert.clone(), at, "limit_exceeded");
+        }
+        return Err(format!("exceeded limit of {limit} with {alive} alerts"));
+    }
     for alert in active.values_mut() {
-        if alert.state == AlertState::Pending && elapsed(alert.active_at, at) >= millis(*hold) {
+        if alert.state == AlertState::Pending
+            && elapsed(alert.active_at, at) >= millis(alerting.hold)
+            && alert.absent_since.is_none()
+        {
             alert.state = AlertState::Firing;
             alert.fired_at = Some(at);
             stepped.changed = true;
@@ -142,38 +167,47 @@ pub(super) fn step(
 /// The expression yields nothing for this alert any more. False: forget it.
 fn keep_without_result(
     alert: &mut Alert,
-    keep_firing: Duration,
+    alerting: &Alerting,
     at: UnixMillis,
-    context: &Context,
+    world: &World<'_>,
     changed: &mut bool,
 ) -> bool {
-    if alert.restored && at < context.settled_at && alert.state != AlertState::Resolved {
+    if alert.restored && at < world.context.settled_at && alert.state != AlertState::Resolved {
         // After a start there may not be data enough yet to know.
         return true;
     }
-    match alert.state {
-        AlertState::Pending => {
-            *changed = true;
-            false
-        }
-        AlertState::Firing => {
-            if !keep_firing.is_zero() {
-                let since = *alert.keep_firing_since.get_or_insert(at);
-                if elapsed(since, at) < millis(keep_firing) {
-                    return true;
-                }
-            }
-            alert.state = AlertState::Resolved;
-            alert.resolved_at = Some(at);
-            *changed = true;
-            true
-        }
+    let patience = match alert.state {
+        AlertState::Pending => alerting.keep_pending,
+        AlertState::Firing => alerting.keep_firing,
         AlertState::Resolved => {
             let keep =
                 alert.resolved_at.is_some_and(|since| elapsed(since, at) <= millis(RESOLVED_RETENTION));
             *changed |= !keep;
-            keep
+            return keep;
         }
+    };
+    if !patience.is_zero() {
+        let since = *alert.absent_since.get_or_insert(at);
+        if elapsed(since, at) < millis(patience) {
+            return true;
+        }
+    }
+    *changed = true;
+    if alert.state == AlertState::Pending {
+        return false;
+    }
+    let reason = (world.why)(&alert.labels);
+    *alert = resolved(alert.clone(), at, reason);
+    true
+}
+
+/// The reason becomes an annotation.
+pub(super) fn resolved(alert: Alert, at: UnixMillis, reason: &str) -> Alert {
+    Alert {
+        state: AlertState::Resolved,
+        resolved_at: Some(at),
+        annotations: alert.annotations.with(REASON, reason),
+        ..alert
     }
 }
 
@@ -188,7 +222,11 @@ fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Sample, promql::Query, rules::Template};
+    use crate::{
+        model::Sample,
+        promql::Query,
+        rules::{Kind, Template},
+    };
 
     const MINUTE: i64 = 60_000;
 
@@ -197,12 +235,44 @@ mod tests {
             name: "A".to_owned(),
             query: Query::parse("x").unwrap(),
             labels: vec![("severity".to_owned(), Template::parse("page").unwrap())],
-            kind: Kind::Alerting {
+            kind: Kind::Alerting(Alerting {
                 hold: Duration::from_millis(hold as u64),
                 keep_firing: Duration::from_millis(keep_firing as u64),
+                keep_pending: Duration::ZERO,
                 annotations: vec![("summary".to_owned(), Template::parse("{{ $value }}").unwrap())],
-            },
+            }),
         }
+    }
+
+    fn keep_pending(mut rule: Rule, millis: i64) -> Rule {
+        if let Kind::Alerting(alerting) = &mut rule.kind {
+            alerting.keep_pending = Duration::from_millis(millis as u64);
+        }
+        rule
+    }
+
+    /// Without a limit.
+    fn step(
+        rule: &Rule,
+        active: &mut Active,
+        results: &[VectorSample],
+        at: i64,
+        context: &Context,
+    ) -> Result<Stepped, String> {
+        limited(rule, 0, active, results, at, context)
+    }
+
+    fn limited(
+        rule: &Rule,
+        limit: usize,
+        active: &mut Active,
+        results: &[VectorSample],
+        at: i64,
+        context: &Context,
+    ) -> Result<Stepped, String> {
+        let Kind::Alerting(alerting) = &rule.kind else { panic!() };
+        let world = World { context, query: &|_| Ok(vec![]), why: &|_| "condition_false" };
+        super::step(rule, alerting, limit, active, results, at, &world)
     }
 
     fn result(value: f64) -> VectorSample {
@@ -296,5 +366,51 @@ mod tests {
         assert_eq!(walk(&rule(0, 0), &mut active.clone(), "0000", &context), "FFrr");
         // Once confirmed, it resolves at once.
         assert_eq!(walk(&rule(0, 0), &mut active, "10", &context), "Fr");
+    }
+
+    #[test]
+    fn a_gap_need_not_start_a_pending_alert_anew() {
+        for (keep, results, states) in [
+            (0, "11011", "pp-pp"),
+            (2, "1101111", "pppFFFF"),
+            (2, "110011", "ppppFF"),
+            (2, "1100011", "pppp-pp"),
+        ] {
+            let shown = walk(
+                &keep_pending(rule(3 * MINUTE, 0), keep * MINUTE),
+                &mut Active::new(),
+                results,
+                &Context::default(),
+            );
+            assert_eq!(shown, states, "keep {keep} {results}");
+        }
+        // It does not begin to fire while it is absent.
+        let shown = walk(
+            &keep_pending(rule(2 * MINUTE, 0), 5 * MINUTE),
+            &mut Active::new(),
+            "11001",
+            &Context::default(),
+        );
+        assert_eq!(shown, "ppppF");
+    }
+
+    #[test]
+    fn too_many_alerts_are_none() {
+        let other = VectorSample { labels: Labels::from_pairs([("i", "2")]), ..result(1.0) };
+        let mut active = Active::new();
+        let context = Context::default();
+        limited(&rule(0, 0), 1, &mut active, &[result(1.0)], 0, &context).unwrap();
+        let error = limited(&rule(0, 0), 1, &mut active, &[result(1.0), other], 1, &context).unwrap_err();
+        assert_eq!(error, "exceeded limit of 1 with 2 alerts");
+        // What fired is known to be over.
+        assert!(active.values().all(|alert| alert.state == AlertState::Resolved));
+    }
+
+    #[test]
+    fn a_resolved_alert_says_why() {
+        let mut active = Active::new();
+        walk(&rule(0, 0), &mut active, "10", &Context::default());
+        let alert = active.values().next().unwrap();
+        assert_eq!(alert.annotations.get("resolve_reason"), "condition_false");
     }
 }

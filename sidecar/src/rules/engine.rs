@@ -10,8 +10,9 @@ use millrace_kit::clock::UnixMillis;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    Alert, AlertState, AlertView, Context, Group, GroupView, StateFile,
+    Alert, AlertState, AlertView, Context, Group, GroupView, StateFile, alert,
     group::{self, RuleState},
+    reason,
     state::RuleKey,
 };
 use crate::{promql::Options, series::Store};
@@ -155,7 +156,7 @@ impl Engine {
             };
         }
         for (rule, state) in group.rules.iter().zip(states.iter_mut()) {
-            changed |= group::evaluate(rule, group.limit, state, store, at, options, &self.context);
+            changed |= group::evaluate(group, rule, state, store, at, options, &self.context);
             if let Some(error) = state.last.as_ref().and_then(|last| last.error.clone()) {
                 failures.push((rule.name.clone(), error));
             }
@@ -207,7 +208,7 @@ fn resolved(group: &str, query: &str, alert: Alert, at: UnixMillis) -> Option<Al
     (alert.state == AlertState::Firing).then(|| AlertView {
         group: group.to_owned(),
         query: query.to_owned(),
-        alert: Alert { state: AlertState::Resolved, resolved_at: Some(at), ..alert },
+        alert: alert::resolved(alert, at, reason::RULE_REMOVED),
     })
 }
 

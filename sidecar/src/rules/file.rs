@@ -23,7 +23,7 @@ pub(super) struct RawGroup {
     #[serde(default)]
     pub(super) query_offset: Option<Text>,
     #[serde(default)]
-    pub(super) limit: usize,
+    pub(super) limit: i64,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, Text>,
     #[serde(default)]
@@ -43,6 +43,9 @@ pub(super) struct RawRule {
     pub(super) hold: Option<Text>,
     #[serde(default)]
     pub(super) keep_firing_for: Option<Text>,
+    /// Ours: Prometheus does not know it.
+    #[serde(default)]
+    pub(super) keep_pending_for: Option<Text>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, Text>,
     #[serde(default)]
@@ -57,7 +60,7 @@ impl RawRule {
 
 /// A scalar of any kind, as text: `expr: 1` and `severity: true` are as good as quoted ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Text(pub(super) String);
+pub struct Text(pub String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -78,6 +81,10 @@ impl Visitor<'_> for TextVisitor {
         Ok(Text(text.to_owned()))
     }
 
+    fn visit_unit<E: de::Error>(self) -> Result<Text, E> {
+        Ok(Text::default())
+    }
+
     fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Text, E> {
         Ok(Text(flag.to_string()))
     }
@@ -96,7 +103,7 @@ impl Visitor<'_> for TextVisitor {
 }
 
 /// `1h30m`, `15s`, `500ms`, `0`: units descending, each at most once.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, u64); 7] = [
         ("y", 365 * 86_400_000),
         ("w", 7 * 86_400_000),

@@ -9,8 +9,8 @@ use millrace_kit::clock::UnixMillis;
 
 use super::{
     Template,
-    alert::{self, Active},
-    template::Data,
+    alert::{self, Active, World},
+    reason,
 };
 use crate::{
     model::{Labels, METRIC_NAME, STALE_NAN, Sample},
@@ -26,6 +26,8 @@ pub struct Group {
     pub interval: Duration,
     /// Series or alerts that a rule may yield; zero is no limit.
     pub limit: usize,
+    /// Rules look at the data of so long ago.
+    pub query_offset: Duration,
     pub rules: Vec<Rule>,
 }
 
@@ -40,13 +42,25 @@ pub struct Rule {
 #[derive(Debug, Clone)]
 pub enum Kind {
     Recording,
-    Alerting { hold: Duration, keep_firing: Duration, annotations: Vec<(String, Template)> },
+    Alerting(Alerting),
+}
+
+#[derive(Debug, Clone)]
+pub struct Alerting {
+    /// `for`
+    pub hold: Duration,
+    pub keep_firing: Duration,
+    /// How long a pending alert may be absent without starting over: a failed scrape is no good news.
+    pub keep_pending: Duration,
+    pub annotations: Vec<(String, Template)>,
 }
 
 /// What holds for all rules.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub external_labels: Labels,
+    /// Of the sidecar, for templates.
+    pub external_url: String,
     /// Until then alerts from before the start are not resolved for lack of data.
     pub settled_at: UnixMillis,
 }
@@ -69,14 +83,14 @@ pub(super) struct Outcome {
 
 impl Default for Context {
     fn default() -> Self {
-        Self { external_labels: Labels::empty(), settled_at: UnixMillis::MIN }
+        Self { external_labels: Labels::empty(), external_url: String::new(), settled_at: UnixMillis::MIN }
     }
 }
 
 /// Evaluates one rule and writes its series. True when alerts began, fired, resolved or were forgotten.
 pub(super) fn evaluate(
+    group: &Group,
     rule: &Rule,
-    limit: usize,
     state: &mut RuleState,
     store: &Store,
     at: UnixMillis,
@@ -84,14 +98,25 @@ pub(super) fn evaluate(
     context: &Context,
 ) -> bool {
     let started = Instant::now();
-    let yielded = results(rule, limit, store, at, options).and_then(|results| match rule.kind {
-        Kind::Recording => recorded(rule, &results, context).map(|series| (series, false)),
-        Kind::Alerting { .. } => alert::step(rule, &mut state.active, &results, at, context)
-            .map(|stepped| (stepped.series, stepped.changed)),
+    let offset = i64::try_from(group.query_offset.as_millis()).unwrap_or(i64::MAX);
+    let data_at = at.saturating_sub(offset);
+    let query = |text: &str| {
+        let query = Query::parse(text).map_err(|error| error.to_string())?;
+        vector(query.instant(store, data_at, options).map_err(|error| error.to_string())?)
+    };
+    let why = |labels: &Labels| reason::of_end(rule, labels, store, data_at);
+    let world = World { context, query: &query, why: &why };
+    let results = rule.query.instant(store, data_at, options).map_err(|error| error.to_string());
+    let yielded = results.and_then(vector).and_then(|results| match &rule.kind {
+        Kind::Recording => recorded(rule, group.limit, &results).map(|series| (series, false)),
+        Kind::Alerting(alerting) => {
+            alert::step(rule, alerting, group.limit, &mut state.active, &results, at, &world)
+                .map(|stepped| (stepped.series, stepped.changed))
+        }
     });
     let (error, changed) = match yielded {
         Ok((series, changed)) => {
-            write(store, state, series, at);
+            write(store, state, series, data_at);
             (None, changed)
         }
         Err(error) => (Some(error), false),
@@ -105,39 +130,23 @@ pub(super) fn end(state: &mut RuleState, store: &Store, at: UnixMillis) {
     write(store, state, Vec::new(), at);
 }
 
-fn results(
-    rule: &Rule,
-    limit: usize,
-    store: &Store,
-    at: UnixMillis,
-    options: &Options<'_>,
-) -> Result<Vec<VectorSample>, String> {
-    let results = match rule.query.instant(store, at, options).map_err(|error| error.to_string())? {
-        Value::Vector(samples) => samples,
-        Value::Scalar(sample) => vec![VectorSample { labels: Labels::empty(), sample }],
-        Value::Matrix(_) | Value::Text(..) => {
-            return Err("rule result is not a vector or scalar".to_owned());
-        }
-    };
-    match limit != 0 && results.len() > limit {
-        true => Err(format!("exceeded limit of {limit} with {} results", results.len())),
-        false => Ok(results),
+fn vector(value: Value) -> Result<Vec<VectorSample>, String> {
+    match value {
+        Value::Vector(samples) => Ok(samples),
+        Value::Scalar(sample) => Ok(vec![VectorSample { labels: Labels::empty(), sample }]),
+        Value::Matrix(_) | Value::Text(..) => Err("rule result is not a vector or scalar".to_owned()),
     }
 }
 
-fn recorded(rule: &Rule, results: &[VectorSample], context: &Context) -> Result<Vec<(Labels, f64)>, String> {
+/// Labels of recording rules are no templates.
+fn recorded(rule: &Rule, limit: usize, results: &[VectorSample]) -> Result<Vec<(Labels, f64)>, String> {
     let mut seen = HashSet::with_capacity(results.len());
     let mut series = Vec::with_capacity(results.len());
     for result in results {
         let mut labels = result.labels.to_builder();
         labels.set(METRIC_NAME, &rule.name);
         for (name, template) in &rule.labels {
-            let data = Data {
-                labels: &result.labels,
-                external_labels: &context.external_labels,
-                value: result.sample.value,
-            };
-            labels.set(name, &template.expand(data));
+            labels.set(name, template.text());
         }
         let labels = labels.build();
         if !seen.insert(labels.clone()) {
@@ -147,7 +156,10 @@ fn recorded(rule: &Rule, results: &[VectorSample], context: &Context) -> Result<
         }
         series.push((labels, result.sample.value));
     }
-    Ok(series)
+    match limit != 0 && series.len() > limit {
+        true => Err(format!("exceeded limit of {limit} with {} series", series.len())),
+        false => Ok(series),
+    }
 }
 
 fn write(store: &Store, state: &mut RuleState, series: Vec<(Labels, f64)>, at: UnixMillis) {

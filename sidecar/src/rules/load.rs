@@ -6,15 +6,14 @@ use std::{
     time::Duration,
 };
 
+use serde::Deserialize;
+
 use super::{
-    Group, Kind, Rule, Template,
+    Alerting, Group, Kind, Rule, Template,
     file::{RawGroup, RawRule, RuleFile, Text, duration},
     lines::Lines,
 };
-use crate::{
-    model::{ALERT_NAME, METRIC_NAME, is_label_name, is_metric_name},
-    promql::Query,
-};
+use crate::{model::METRIC_NAME, promql::Query};
 
 /// Larger files are refused unread.
 pub(super) const MAX_FILE_BYTES: usize = 4 << 20;
@@ -43,7 +42,9 @@ pub fn load(file: &str, text: &str, default_interval: Duration) -> Result<Vec<Gr
     if text.len() > MAX_FILE_BYTES {
         return Err(vec![fault(None, format!("is larger than {MAX_FILE_BYTES} bytes"))]);
     }
-    let parsed: Option<RuleFile> = serde_yaml_ng::from_str(text)
+    // As Prometheus does, the first document only.
+    let Some(document) = serde_yaml_ng::Deserializer::from_str(text).next() else { return Ok(Vec::new()) };
+    let parsed = Option::<RuleFile>::deserialize(document)
         .map_err(|error| vec![fault(error.location().map(|at| at.line()), error.to_string())])?;
     let parsed = parsed.unwrap_or_default();
     let names: Vec<&str> = parsed.groups.iter().flat_map(|group| &group.rules).map(RawRule::name).collect();
@@ -89,43 +90,61 @@ impl Loader<'_> {
     fn group(&mut self, raw: &RawGroup, default_interval: Duration) -> Group {
         let interval = match &raw.interval {
             None => default_interval,
-            Some(text) => duration(&text.0).filter(|interval| !interval.is_zero()).unwrap_or_else(|| {
+            Some(text) => duration(&text.0).unwrap_or_else(|| {
                 self.fault("", format!("group {:?}: interval {:?} is not a duration", raw.name.0, text.0));
                 default_interval
             }),
         };
+        let interval = if interval.is_zero() { default_interval } else { interval };
         if raw.name.0.is_empty() {
             self.fault("", "a group has no name".to_owned());
         }
-        if raw.query_offset.is_some() {
-            self.fault("", format!("group {:?}: not supported: query_offset", raw.name.0));
-        }
+        let query_offset = match &raw.query_offset {
+            None => Duration::ZERO,
+            Some(text) => duration(&text.0).unwrap_or_else(|| {
+                self.fault(
+                    "",
+                    format!("group {:?}: query_offset {:?} is not a duration", raw.name.0, text.0),
+                );
+                Duration::ZERO
+            }),
+        };
         let mut rules = Vec::new();
         for rule in &raw.rules {
             self.rule_name = rule.name().to_owned();
             rules.extend(self.rule(rule, &raw.labels));
             self.rule += 1;
         }
-        Group { name: raw.name.0.clone(), file: self.file.to_owned(), interval, limit: raw.limit, rules }
+        Group {
+            name: raw.name.0.clone(),
+            file: self.file.to_owned(),
+            interval,
+            limit: usize::try_from(raw.limit).unwrap_or(0),
+            query_offset,
+            rules,
+        }
     }
 
     /// None when the expression is unusable; other faults are only noted.
     fn rule(&mut self, raw: &RawRule, group_labels: &BTreeMap<String, Text>) -> Option<Rule> {
         let mut labels = group_labels.clone();
         labels.extend(raw.labels.clone());
-        let labels = self.templates(&labels);
+        let labels = self.templates(&labels, raw.alert.is_some());
         let kind = match (&raw.alert, &raw.record) {
-            (Some(_), None) => Kind::Alerting {
+            (Some(_), None) => Kind::Alerting(Alerting {
                 hold: self.optional_duration("for", raw.hold.as_ref()),
                 keep_firing: self.optional_duration("keep_firing_for", raw.keep_firing_for.as_ref()),
-                annotations: self.templates(&raw.annotations),
-            },
+                keep_pending: self.optional_duration("keep_pending_for", raw.keep_pending_for.as_ref()),
+                annotations: self.templates(&raw.annotations, true),
+            }),
             (None, Some(name)) => {
-                if !is_metric_name(&name.0) {
+                // Any text, since Prometheus 3; braces are taken for a slip.
+                if name.0.contains(['{', '}']) {
                     self.fault("record", format!("{:?} is not a metric name", name.0));
                 }
-                if raw.hold.is_some() || raw.keep_firing_for.is_some() || !raw.annotations.is_empty() {
-                    let message = "a recording rule has no `for`, `keep_firing_for` or `annotations`";
+                let waits = [&raw.hold, &raw.keep_firing_for, &raw.keep_pending_for];
+                if waits.iter().any(|wait| wait.is_some()) || !raw.annotations.is_empty() {
+                    let message = "a recording rule has no `for`, `keep_firing_for`, `keep_pending_for` or `annotations`";
                     self.fault("record", message.to_owned());
                 }
                 Kind::Recording
@@ -155,13 +174,15 @@ impl Loader<'_> {
         })
     }
 
-    fn templates(&mut self, texts: &BTreeMap<String, Text>) -> Vec<(String, Template)> {
+    /// Labels of recording rules are taken as they are.
+    fn templates(&mut self, texts: &BTreeMap<String, Text>, expands: bool) -> Vec<(String, Template)> {
         let mut templates = Vec::new();
         for (name, text) in texts {
-            if !is_label_name(name) || name == METRIC_NAME || name == ALERT_NAME {
+            if name.is_empty() || name == METRIC_NAME {
                 self.fault(name, "is not a usable label name".to_owned());
             }
-            match Template::parse(&text.0) {
+            let template = if expands { Template::parse(&text.0) } else { Ok(Template::literal(&text.0)) };
+            match template {
                 Ok(template) => templates.push((name.clone(), template)),
                 Err(error) => self.fault(name, error.to_string()),
             }
@@ -204,7 +225,7 @@ groups:
         let labels: Vec<_> =
             rule.labels.iter().map(|(name, template)| (name.as_str(), template.text())).collect();
         assert_eq!(labels, [("level", "3"), ("severity", "page"), ("team", "edge")]);
-        let Kind::Alerting { hold, keep_firing, .. } = rule.kind else { panic!() };
+        let Kind::Alerting(Alerting { hold, keep_firing, .. }) = rule.kind else { panic!() };
         assert_eq!((hold, keep_firing), (Duration::from_secs(300), Duration::from_secs(60)));
         assert_eq!(load("r.yml", "", Duration::from_secs(15)).unwrap().len(), 0);
     }
@@ -221,25 +242,25 @@ groups:
     expr: up
     annotations:
       summary: '{{ $labels.x | nonsense }}'
-  - record: 'b c'
+  - record: 'b{c}'
     expr: up
     for: 1m
   - alert: C
     expr: info(up)
   - alert: D
     expr: up
-    labels: {'0x': y}
+    labels: {__name__: y}
 - name: g
 ";
         let found = faults(text);
         let starts = [
             "r.yml:6: A: for: \"5 minutes\" is not a duration",
             "r.yml:5: A: expr: ",
-            "r.yml:10: B: summary: not supported: function nonsense",
-            "r.yml:11: b c: record: \"b c\" is not a metric name",
-            "r.yml:11: b c: record: a recording rule has no",
+            "r.yml:10: B: summary: function \"nonsense\" not defined",
+            "r.yml:11: b{c}: record: \"b{c}\" is not a metric name",
+            "r.yml:11: b{c}: record: a recording rule has no",
             "r.yml:15: C: expr: not supported: function info()",
-            "r.yml:16: D: 0x: is not a usable label name",
+            "r.yml:16: D: __name__: is not a usable label name",
             "r.yml: group \"g\" is defined twice",
         ];
         assert_eq!(found.len(), starts.len(), "{found:#?}");

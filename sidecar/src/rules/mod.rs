@@ -12,13 +12,15 @@ mod file;
 mod group;
 mod lines;
 mod load;
+mod reason;
 mod state;
 mod template;
 mod view;
 
 pub use alert::{Alert, AlertState};
 pub use engine::{Engine, Evaluation, GroupHandle};
-pub use group::{Context, Group, Kind, Rule};
+pub use file::{Text, duration};
+pub use group::{Alerting, Context, Group, Kind, Rule};
 pub use load::{Fault, load};
 pub use state::StateFile;
 pub use template::Template;

@@ -1,13 +1,7 @@
 //! Alerts over restarts: one file, replaced whole and fsynced, so that a firing alert is firing again at the first
 //! evaluation and a pending one need not wait anew.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, path::PathBuf, time::Duration};
 
 use millrace_kit::clock::UnixMillis;
 use parking_lot::Mutex;
@@ -15,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Alert, AlertState};
-use crate::model::Labels;
+use crate::{durable, model::Labels};
 
 const VERSION: u32 = 1;
 
@@ -66,7 +60,8 @@ struct SavedAlert {
     active_at: UnixMillis,
     fired_at: Option<UnixMillis>,
     resolved_at: Option<UnixMillis>,
-    keep_firing_since: Option<UnixMillis>,
+    #[serde(alias = "keep_firing_since")]
+    absent_since: Option<UnixMillis>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -112,22 +107,9 @@ impl StateFile {
         };
         let written = serde_json::to_vec(&saved).map_err(io::Error::other).and_then(|text| {
             let _one = self.writing.lock();
-            replace(path, &text)
+            durable::replace(path, &text)
         });
         written.map_err(|reason| Error { path: path.display().to_string(), reason: reason.to_string() })
-    }
-}
-
-/// A crash leaves the old file or the new one.
-fn replace(path: &std::path::Path, text: &[u8]) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    let mut file = File::create(&partial)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&partial, path)?;
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
     }
 }
 
@@ -149,7 +131,7 @@ impl SavedAlert {
             active_at: alert.active_at,
             fired_at: alert.fired_at,
             resolved_at: alert.resolved_at,
-            keep_firing_since: alert.keep_firing_since,
+            absent_since: alert.absent_since,
         }
     }
 
@@ -172,7 +154,7 @@ impl SavedAlert {
             active_at,
             fired_at: self.fired_at,
             resolved_at: self.resolved_at,
-            keep_firing_since: self.keep_firing_since,
+            absent_since: self.absent_since,
             restored: true,
         };
         Some((self.key, alert))
@@ -192,7 +174,7 @@ mod tests {
             active_at: 1_000,
             fired_at: Some(2_000),
             resolved_at: None,
-            keep_firing_since: None,
+            absent_since: None,
             restored: false,
         }
     }

@@ -88,13 +88,13 @@ impl RuleView {
         };
         let alerting = match &rule.kind {
             Kind::Recording => None,
-            Kind::Alerting { hold, keep_firing, annotations } => {
+            Kind::Alerting(alerting) => {
                 let mut alerts: Vec<Alert> = state.active.values().cloned().collect();
                 alerts.sort_by(|a, b| a.labels.cmp(&b.labels));
                 Some(AlertingView {
-                    hold: *hold,
-                    keep_firing: *keep_firing,
-                    annotations: texts(annotations),
+                    hold: alerting.hold,
+                    keep_firing: alerting.keep_firing,
+                    annotations: texts(&alerting.annotations),
                     alerts,
                 })
             }

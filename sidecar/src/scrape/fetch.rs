@@ -1,6 +1,6 @@
 //! The HTTP side of a scrape: one GET, bounded in time and size.
 
-use std::time::Duration;
+use std::{io::Read, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use url::Url;
@@ -30,7 +30,7 @@ impl Client {
             .no_proxy()
             .user_agent(concat!("millrace-sidecar/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|reason| Error::Connection(chain(&reason)))?;
+            .map_err(|reason| Error::Connection(innermost(&reason)))?;
         Ok(Self { http, timeout: settings.timeout, max_body_bytes: settings.max_body_bytes })
     }
 
@@ -40,16 +40,22 @@ impl Client {
     }
 
     async fn get_unbounded(&self, url: &Url) -> Result<Fetched, Error> {
-        let failed = |reason: reqwest::Error| Error::Connection(chain(&reason));
+        let failed = |reason: reqwest::Error| Error::Connection(innermost(&reason));
         let seconds = self.timeout.as_secs_f64().to_string();
-        let request = self.http.get(url.clone()).header("accept", ACCEPT);
+        let request = self.http.get(url.clone()).header("accept", ACCEPT).header("accept-encoding", "gzip");
         let mut answer =
             request.header("x-prometheus-scrape-timeout-seconds", seconds).send().await.map_err(failed)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(Error::Status(answer.status().as_u16()));
         }
         let content_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let format = Format::of(content_type.unwrap_or_default());
+        let content_type = content_type.unwrap_or_default();
+        let format = Format::of(content_type).ok_or_else(|| Error::ContentType(content_type.to_owned()))?;
+        let packed = match answer.headers().get("content-encoding").map(|value| value.as_bytes()) {
+            None | Some(b"" | b"identity") => false,
+            Some(b"gzip") => true,
+            Some(other) => return Err(Error::Encoding(String::from_utf8_lossy(other).into_owned())),
+        };
         let mut body = BytesMut::new();
         while let Some(piece) = answer.chunk().await.map_err(failed)? {
             if body.len() + piece.len() > self.max_body_bytes {
@@ -57,15 +63,46 @@ impl Client {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Fetched { body: body.freeze(), format })
+        let body = if packed { unpacked(&body, self.max_body_bytes)? } else { body.freeze() };
+        Ok(Fetched { body, format })
     }
 }
 
-/// The innermost reason is the one that helps (`Connection refused`); the URL is known already.
-fn chain(error: &dyn std::error::Error) -> String {
+/// Bounded: a few bytes may claim to be many.
+fn unpacked(packed: &[u8], most: usize) -> Result<Bytes, Error> {
+    let mut body = Vec::new();
+    let mut reader = flate2::read::MultiGzDecoder::new(packed).take(most as u64 + 1);
+    reader.read_to_end(&mut body).map_err(|reason| Error::Connection(format!("gzip: {reason}")))?;
+    match body.len() > most {
+        true => Err(Error::BodyTooLarge(most)),
+        false => Ok(body.into()),
+    }
+}
+
+/// The reason that helps (`Connection refused`), without the URL.
+pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn packed_bodies_are_unpacked_up_to_the_bound() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(&vec![b'a'; 1 << 20]).unwrap();
+        let packed = packer.finish().unwrap();
+        assert!(packed.len() < 2048);
+        assert_eq!(unpacked(&packed, 1 << 20).unwrap().len(), 1 << 20);
+        assert!(matches!(unpacked(&packed, (1 << 20) - 1), Err(Error::BodyTooLarge(_))));
+        assert!(unpacked(&packed[..packed.len() / 2], 1 << 20).is_err());
+        assert!(unpacked(b"not gzip", 100).is_err());
+    }
 }

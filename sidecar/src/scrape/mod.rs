@@ -14,7 +14,7 @@ mod schedule;
 mod session;
 mod sink;
 
-pub use fetch::{Client, Fetched};
+pub use fetch::{Client, Fetched, innermost};
 pub use roster::{Roster, TargetStatus};
 pub use schedule::Schedule;
 pub use session::{Report, Session};
@@ -52,6 +52,10 @@ pub enum Error {
     Connection(String),
     #[error("answered {0}")]
     Status(u16),
+    #[error("answered with content type {0:?}, which is no format of metrics")]
+    ContentType(String),
+    #[error("answered with content encoding {0:?}, which was not asked for")]
+    Encoding(String),
     #[error("answered with more than {0} bytes")]
     BodyTooLarge(usize),
     #[error("exposes more than {0} samples")]

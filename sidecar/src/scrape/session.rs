@@ -12,6 +12,7 @@ use super::{
 use crate::{
     discovery::Target,
     model::{Labels, METRIC_NAME, STALE_NAN, Sample},
+    relabel,
 };
 
 /// Put before a label of the target's own that clashes with one attached here.
@@ -25,6 +26,8 @@ pub struct Report {
     /// None when it went well.
     pub error: Option<String>,
     pub samples: usize,
+    /// Of these, after relabelling.
+    pub samples_kept: usize,
     pub series_added: usize,
     pub appended: Appended,
 }
@@ -41,6 +44,8 @@ pub struct Session {
 struct Known {
     /// None when the sink had no room.
     id: Option<SeriesId>,
+    /// By a rule of the target.
+    dropped: bool,
     seen: u64,
     /// A series that brings its own timestamps is not ended by us.
     own_time: bool,
@@ -52,6 +57,8 @@ struct Known {
 struct Scraped {
     batch: Vec<(SeriesId, Sample)>,
     samples: usize,
+    /// Of these, after relabelling.
+    kept: usize,
     added: usize,
     duplicates: usize,
     refused: usize,
@@ -76,11 +83,19 @@ impl Session {
     ) -> Report {
         self.round += 1;
         let scraped = fetched.and_then(|fetched| self.read(sink, at, &fetched));
-        let mut report =
-            Report { at, duration, error: None, samples: 0, series_added: 0, appended: Appended::default() };
+        let mut report = Report {
+            at,
+            duration,
+            error: None,
+            samples: 0,
+            samples_kept: 0,
+            series_added: 0,
+            appended: Appended::default(),
+        };
         let mut batch = match scraped {
             Ok(scraped) => {
                 report.samples = scraped.samples;
+                report.samples_kept = scraped.kept;
                 report.series_added = scraped.added;
                 report.appended.duplicate = scraped.duplicates;
                 report.appended.refused = scraped.refused;
@@ -108,7 +123,7 @@ impl Session {
     }
 
     /// The target is no more: ends all its series.
-    pub fn end(mut self, sink: &dyn Sink, at: UnixMillis) {
+    pub fn end(&mut self, sink: &dyn Sink, at: UnixMillis) {
         self.round += 1;
         let mut batch = Vec::new();
         self.end_vanished(at, &mut batch);
@@ -120,7 +135,8 @@ impl Session {
     }
 
     fn read(&mut self, sink: &dyn Sink, at: UnixMillis, fetched: &Fetched) -> Result<Scraped, Error> {
-        let mut scraped = Scraped { batch: Vec::new(), samples: 0, added: 0, duplicates: 0, refused: 0 };
+        let mut scraped =
+            Scraped { batch: Vec::new(), samples: 0, kept: 0, added: 0, duplicates: 0, refused: 0 };
         let parser = Parser::new(&fetched.body, fetched.format, self.limits.limits)?;
         for exposed in parser {
             let exposed = exposed?;
@@ -130,15 +146,24 @@ impl Session {
             }
             let text = exposed.series.text();
             if !self.known.contains_key(text) {
-                scraped.added += 1;
-                let id = sink.intern(&self.attach(&exposed.series.labels()));
-                self.known.insert(text.into(), Known { id, seen: 0, own_time: false, written: false });
+                let attached = self.attach(&exposed.series.labels());
+                let kept = relabel::apply(&self.target.metric_relabel, attached);
+                let kept = kept.filter(|labels| !labels.metric_name().is_empty());
+                let id = kept.as_ref().and_then(|labels| sink.intern(labels));
+                let dropped = kept.is_none();
+                scraped.added += usize::from(!dropped);
+                self.known
+                    .insert(text.into(), Known { id, dropped, seen: 0, own_time: false, written: false });
             }
             let Some(known) = self.known.get_mut(text) else { continue };
             if std::mem::replace(&mut known.seen, self.round) == self.round {
                 scraped.duplicates += 1;
                 continue;
             }
+            if known.dropped {
+                continue;
+            }
+            scraped.kept += 1;
             known.own_time = exposed.at.is_some();
             match known.id {
                 Some(id) => {
@@ -176,7 +201,7 @@ impl Session {
             }
             known.written = true;
             // A series that found no room is tried again.
-            !vanished && known.id.is_some()
+            !vanished && (known.id.is_some() || known.dropped)
         });
     }
 
@@ -185,6 +210,7 @@ impl Session {
             f64::from(u8::from(report.error.is_none())),
             report.duration.as_secs_f64(),
             report.samples as f64,
+            report.samples_kept as f64,
             report.series_added as f64,
         ];
         for (name, value) in SYNTHETIC.into_iter().zip(values) {
@@ -194,8 +220,13 @@ impl Session {
     }
 }
 
-const SYNTHETIC: [&str; 4] =
-    ["up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_series_added"];
+const SYNTHETIC: [&str; 5] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+];
 
 impl Fetched {
     /// An exposition that did not come over HTTP.
@@ -359,5 +390,20 @@ mod tests {
         let lines = sink.take();
         assert!(lines.contains(&format!("{UP} stale 2")), "{lines:?}");
         assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn series_are_relabelled_or_dropped() {
+        let rules = "metric_relabel = [{source_labels = ['__name__'], regex = 'noisy_.*', action = 'drop'}, \
+                     {source_labels = ['path'], target_label = 'path', replacement = ''}]";
+        let config: discovery::Config =
+            toml::from_str(&format!("url = 'http://h:1'\njob = 'j'\n{rules}")).unwrap();
+        let (mut session, sink) = (session(), Memory::default());
+        session.target = Arc::new(Target::new(&config).unwrap());
+        let body = "noisy_a 1\nb{path=\"/x\"} 2\n";
+        let report = scrape(&mut session, &sink, 1, body);
+        assert_eq!((report.samples, report.samples_kept, report.series_added), (2, 1, 1));
+        assert_eq!(sink.take()[0], r#"b{instance="h:1", job="j"} 2 1"#);
+        assert_eq!(scrape(&mut session, &sink, 2, body).series_added, 0);
     }
 }

@@ -53,3 +53,25 @@ fn serve_stops_in_order_on_term() {
     assert_eq!(serving.wait().unwrap().code(), Some(0));
     assert!(folder.path().join("series.snapshot").exists());
 }
+
+#[test]
+fn test_runs_promtools_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("unit.yml");
+    let rules = "groups: [{name: g, rules: [{alert: Down, expr: up == 0}]}]";
+    std::fs::write(folder.path().join("rules.yml"), rules).unwrap();
+    for (value, code, says) in
+        [("0", 0, ": passed\n"), ("1", 1, ": FAILED\n  test 1, alertname: Down, time: 0s,")]
+    {
+        let text = format!(
+            "rule_files: [rules.yml]\ntests: [{{input_series: [{{series: up, values: '{value}'}}], alert_rule_test: [{{alertname: Down, exp_alerts: [{{}}]}}]}}]"
+        );
+        std::fs::write(&unit, text).unwrap();
+        let tested = Command::new(BINARY).arg("test").arg(&unit).output().unwrap();
+        assert_eq!(tested.status.code(), Some(code));
+        let said = String::from_utf8(tested.stdout).unwrap();
+        assert!(said.starts_with(&format!("{}{says}", unit.display())), "{said}");
+    }
+    std::fs::write(&unit, "tsets: []").unwrap();
+    assert_eq!(Command::new(BINARY).arg("test").arg(&unit).status().unwrap().code(), Some(64));
+}

@@ -55,6 +55,7 @@ impl Rig {
     /// Moves the clock, then scrapes, evaluates and notifies once.
     pub async fn step(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+        self.scraping.discover_all().await;
         self.scraping.scrape_all().await;
         self.evaluation.evaluate_all().await;
         self.notification.deliver_all().await;
@@ -74,6 +75,11 @@ impl Rig {
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
         let answer = request.send().await.unwrap().bytes().await.unwrap();
         serde_json::from_slice(&answer).unwrap()
+    }
+
+    pub async fn post(&self, path: &str, kind: &str, body: &str) -> reqwest::Response {
+        let request = self.http.post(format!("{}{path}", self.base)).header("content-type", kind);
+        request.body(body.to_owned()).send().await.unwrap()
     }
 
     /// Values of an instant query, with the labels other than job and instance.

@@ -5,8 +5,11 @@
 mod alerts;
 mod api;
 mod binary;
+mod differential;
 mod harness;
 mod http_double;
+mod promtool;
+mod receivers;
 mod restart;
 mod scraping;
 mod shipped_rules;

@@ -65,3 +65,44 @@ async fn the_sidecar_scrapes_itself() {
     );
     rig.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_come_and_go_with_files_and_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (Double::start("jobs_total 1\n").await, Double::start("jobs_total 2\n").await);
+    let list = Double::start("[]").await;
+    let host = |double: &Double| double.url().trim_start_matches("http://").to_owned();
+    let file = folder.path().join("targets.json");
+    let write = |targets: &[String]| {
+        let groups = serde_json::json!([{"targets": targets, "labels": {"zone": "a"}}]);
+        std::fs::write(&file, groups.to_string()).unwrap();
+    };
+    write(&[host(&one)]);
+    let config = format!(
+        "targets = []\n[scrape]\nitself = false\n[[discover]]\njob = 'edge'\nfiles = ['{}']\nhttp = '{}'\n\
+         relabel = [{{source_labels = ['zone'], target_label = 'place', replacement = 'in-$1'}}]\n",
+        file.display(),
+        list.url(),
+    );
+    let clock = Clock::manual(START);
+    let rig = start(&folder.path().join("data"), &config, &clock).unwrap();
+    rig.step(0).await;
+    assert_eq!(rig.query("jobs_total").await, ["__name__=jobs_total,place=in-a,zone=a 1"]);
+
+    // The list adds one; the file is broken, so nothing changes.
+    list.expose(format!(r#"[{{"targets": ["{}"]}}]"#, host(&two)));
+    std::fs::write(&file, "[{").unwrap();
+    rig.step(15).await;
+    assert_eq!(rig.query("sum(jobs_total)").await, ["1"]);
+    write(&[host(&one)]);
+    rig.step(15).await;
+    assert_eq!(rig.query("sum(jobs_total)").await, ["3"]);
+
+    // Taken away: gone at once, not after the lookback.
+    write(&[]);
+    rig.step(15).await;
+    assert_eq!(rig.query("jobs_total").await, ["__name__=jobs_total,place=in- 2"]);
+    assert_eq!(rig.query("count(up)").await, ["1"]);
+    assert_eq!(rig.json("/api/v1/targets").await["data"]["activeTargets"].as_array().unwrap().len(), 1);
+    rig.stop().await;
+}

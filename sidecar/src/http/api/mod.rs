@@ -7,12 +7,14 @@ mod labels;
 mod params;
 mod query;
 mod rules;
+mod silences;
 mod targets;
 
 use answer::{Error, Kind, success};
 use params::Params;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
+    silences::routes(config);
     // Long queries come as forms.
     for method in [web::get, web::post] {
         config

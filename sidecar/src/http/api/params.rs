@@ -54,6 +54,16 @@ impl Params {
         parsed.map(Some).ok_or_else(wrong)
     }
 
+    /// One matcher per `filter`, or several between commas.
+    pub(super) fn filters(&self) -> Result<Vec<Matcher>, promql::Error> {
+        let given = self.0.iter().filter(|(key, _)| key == "filter");
+        let parsed = given.map(|(_, text)| {
+            let inside = text.trim().trim_start_matches('{').trim_end_matches('}');
+            promql::parse_selector(&format!("{{{inside}}}"))
+        });
+        Ok(parsed.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
     /// One set of matchers per `match[]`.
     pub(super) fn matchers(&self) -> Result<Vec<Vec<Matcher>>, Error> {
         let parse =

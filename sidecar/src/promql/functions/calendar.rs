@@ -4,14 +4,12 @@ use crate::model::time::{DAY_SECONDS, Date, date_of_day, day_of_date};
 
 pub(super) fn find(name: &str) -> Option<fn(f64) -> f64> {
     Some(match name {
-        "minute" => |at| of(at, |seconds| seconds.rem_euclid(3600) / 60),
-        "hour" => |at| of(at, |seconds| seconds.rem_euclid(DAY_SECONDS) / 3600),
+        "minute" => |at| of(at, |seconds| second_of_day(seconds) / 60 % 60),
+        "hour" => |at| of(at, |seconds| second_of_day(seconds) / 3600),
         // 1970-01-01 was a Thursday.
-        "day_of_week" => |at| of(at, |seconds| (seconds.div_euclid(DAY_SECONDS) + 4).rem_euclid(7)),
+        "day_of_week" => |at| of(at, |seconds| (day(seconds) + 4).rem_euclid(7)),
         "day_of_month" => |at| of(at, |seconds| date(seconds).day),
-        "day_of_year" => {
-            |at| of(at, |seconds| seconds.div_euclid(DAY_SECONDS) - days_before(date(seconds).year, 1) + 1)
-        }
+        "day_of_year" => |at| of(at, |seconds| day(seconds) - days_before(date(seconds).year, 1) + 1),
         "days_in_month" => |at| {
             of(at, |seconds| {
                 let Date { year, month, .. } = date(seconds);
@@ -25,13 +23,24 @@ pub(super) fn find(name: &str) -> Option<fn(f64) -> f64> {
     })
 }
 
-/// Beyond ±10¹² seconds (the year 33,658) there is no date.
-fn of(at: f64, part: fn(i64) -> i64) -> f64 {
-    if at.abs() < 1e12 { part(at.floor() as i64) as f64 } else { f64::NAN }
+/// Fractions are cut off. NaN and what no 64-bit integer holds count as the end of Go's time, 2⁶³ s, as they do in
+/// Prometheus.
+fn of(at: f64, part: fn(i128) -> i64) -> f64 {
+    const END: i128 = 1 << 63;
+    let seconds = at.trunc() as i128;
+    part(if at.is_nan() || !(-END..END).contains(&seconds) { END } else { seconds }) as f64
 }
 
-fn date(seconds: i64) -> Date {
-    date_of_day(seconds.div_euclid(DAY_SECONDS))
+fn day(seconds: i128) -> i64 {
+    seconds.div_euclid(i128::from(DAY_SECONDS)) as i64
+}
+
+fn second_of_day(seconds: i128) -> i64 {
+    seconds.rem_euclid(i128::from(DAY_SECONDS)) as i64
+}
+
+fn date(seconds: i128) -> Date {
+    date_of_day(day(seconds))
 }
 
 /// Days from the epoch to the first of a month.

@@ -44,7 +44,8 @@ fn extrapolated(window: Window<'_>, counter: bool) -> Option<f64> {
     let [first, .., last] = window.samples else { return None };
     let mut change = last.value - first.value;
     if counter {
-        change += pairs(window).filter(|(before, next)| next < before).map(|(before, _)| before).sum::<f64>();
+        // One after the other, in this order: it decides about rounding.
+        pairs(window).filter(|(before, next)| next < before).for_each(|(before, _)| change += before);
     }
     let seconds = |from: i64, to: i64| (to - from) as f64 / 1000.0;
     let sampled = seconds(first.at, last.at);

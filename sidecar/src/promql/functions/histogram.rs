@@ -1,9 +1,10 @@
-//! `histogram_quantile` over classic buckets, with the repair of buckets that are not monotonic.
+//! `histogram_quantile` and `histogram_fraction` over classic buckets. For quantiles, buckets that are not monotonic are
+//! repaired.
 
 use std::collections::HashMap;
 
 use crate::{
-    model::{Labels, METRIC_NAME},
+    model::Labels,
     promql::{
         Error,
         steps::Steps,
@@ -24,13 +25,32 @@ struct Bucket {
 }
 
 pub(super) fn quantiles(phis: &[f64], columns: Vec<Column>, steps: Steps) -> Result<Vec<Column>, Error> {
+    each_histogram(columns, steps, &|step, buckets| quantile(phis[step], buckets))
+}
+
+pub(super) fn fractions(
+    lower: &[f64],
+    upper: &[f64],
+    columns: Vec<Column>,
+    steps: Steps,
+) -> Result<Vec<Column>, Error> {
+    each_histogram(columns, steps, &|step, buckets| fraction(lower[step], upper[step], buckets))
+}
+
+/// Puts the buckets of one histogram together and applies `function` to those of each step, ascending.
+fn each_histogram(
+    columns: Vec<Column>,
+    steps: Steps,
+    function: &dyn Fn(usize, Vec<Bucket>) -> f64,
+) -> Result<Vec<Column>, Error> {
     let mut histograms: Vec<(Labels, Vec<(f64, Column)>)> = Vec::new();
+    // The name tells histograms apart, but is not part of the result.
     let mut places: HashMap<Labels, usize> = HashMap::new();
     for column in columns {
         let Some(upper_bound) = bound(column.labels.get(BUCKET)) else { continue };
-        let labels = column.labels.filter(|name| name != BUCKET && name != METRIC_NAME);
-        let place = *places.entry(labels.clone()).or_insert_with(|| {
-            histograms.push((labels, Vec::new()));
+        let whose = column.labels.filter(|name| name != BUCKET);
+        let place = *places.entry(whose.clone()).or_insert_with(|| {
+            histograms.push((whose.without_metric_name(), Vec::new()));
             histograms.len() - 1
         });
         histograms[place].1.push((upper_bound, column));
@@ -43,7 +63,7 @@ pub(super) fn quantiles(phis: &[f64], columns: Vec<Column>, steps: Steps) -> Res
                 count: column.values[step],
             });
             let buckets: Vec<_> = buckets.filter(|bucket| !is_absent(bucket.count)).collect();
-            if buckets.is_empty() { ABSENT } else { quantile(phis[step], buckets) }
+            if buckets.is_empty() { ABSENT } else { function(step, buckets) }
         };
         Column { labels, values: (0..steps.count).map(at_step).collect() }
     });
@@ -87,6 +107,41 @@ fn quantile(phi: f64, buckets: Vec<Bucket>) -> f64 {
     let below = buckets[place - 1];
     let share = (rank - below.count) / (bucket.count - below.count);
     below.upper_bound + (bucket.upper_bound - below.upper_bound) * share
+}
+
+/// The share of observations between two bounds, as if those of a bucket were spread evenly.
+fn fraction(lower: f64, upper: f64, buckets: Vec<Bucket>) -> f64 {
+    if buckets.last().is_none_or(|last| last.upper_bound != f64::INFINITY) {
+        return f64::NAN;
+    }
+    let buckets = coalesced(buckets);
+    let count = buckets.last().map_or(0.0, |last| last.count);
+    if count == 0.0 || lower.is_nan() || upper.is_nan() {
+        return f64::NAN;
+    }
+    if lower >= upper {
+        return 0.0;
+    }
+    (rank(upper, &buckets, count) - rank(lower, &buckets, count)) / count
+}
+
+/// How many observations are below `value`.
+fn rank(value: f64, buckets: &[Bucket], count: f64) -> f64 {
+    let mut below = 0.0;
+    // The first bucket has no lower bound: within it nothing is known, and the share becomes NaN.
+    let mut from = f64::NEG_INFINITY;
+    for bucket in buckets {
+        if from >= value {
+            return below;
+        }
+        if bucket.upper_bound > value {
+            let share = (value - from) / (bucket.upper_bound - from);
+            let rank = below + (bucket.count - below) * share;
+            return if rank > count { count } else { rank };
+        }
+        (below, from) = (bucket.count, bucket.upper_bound);
+    }
+    count
 }
 
 /// Buckets of one bound (`1` and `1.0`) are one.

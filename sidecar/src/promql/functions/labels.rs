@@ -6,7 +6,7 @@ use promql_parser::{
 };
 
 use crate::{
-    model::{Labels, METRIC_NAME, is_label_name},
+    model::{Labels, METRIC_NAME},
     promql::{
         Error,
         value::{Column, distinct},
@@ -68,9 +68,10 @@ pub(super) fn of_selector(expr: &Expr) -> Labels {
     labels.build()
 }
 
-fn check_label(name: &str) -> Result<(), Error> {
-    match is_label_name(name) {
-        true => Ok(()),
-        false => Err(Error::Execution(format!("invalid label name {name:?}"))),
+/// Any text but the empty one names a label, as Prometheus 3 has it.
+pub(in crate::promql) fn check_label(name: &str) -> Result<(), Error> {
+    match name.is_empty() {
+        false => Ok(()),
+        true => Err(Error::Execution("invalid label name \"\"".to_owned())),
     }
 }

@@ -22,10 +22,13 @@ mod math;
 mod over_time;
 mod regression;
 
+pub(super) use labels::check_label;
+
 /// Functions that are dispatched here, beside those that the other files know.
 const SPECIAL: &[&str] = &[
     "absent",
     "absent_over_time",
+    "histogram_fraction",
     "histogram_quantile",
     "label_join",
     "label_replace",
@@ -71,6 +74,7 @@ pub(super) fn eval(evaluator: &Evaluator<'_>, call: &Call, steps: Steps) -> Resu
             absent(arg(0)?, &present, steps)
         }
         "histogram_quantile" => histogram::quantiles(&scalar(0)?, vector(1)?, steps)?,
+        "histogram_fraction" => histogram::fractions(&scalar(0)?, &scalar(1)?, vector(2)?, steps)?,
         "label_replace" => {
             let texts = [evaluator.text(arg(1)?)?, evaluator.text(arg(2)?)?, evaluator.text(arg(3)?)?];
             labels::replace(vector(0)?, &texts, &evaluator.text(arg(4)?)?)?

@@ -15,15 +15,20 @@ pub(super) fn shortest(value: f64) -> String {
 
 /// Go's `%.4g`.
 pub(super) fn four_digits(value: f64) -> String {
-    const DIGITS: i32 = 4;
+    significant(value, 4)
+}
+
+/// Go's `%.Ng`.
+pub(super) fn significant(value: f64, digits: usize) -> String {
     if let Some(special) = special(value) {
         return special.to_owned();
     }
-    let scientific = format!("{value:.*e}", (DIGITS - 1) as usize);
+    let scientific = format!("{value:.*e}", digits.saturating_sub(1));
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..DIGITS).contains(&exponent) {
-        return trimmed(&format!("{value:.*}", (DIGITS - 1 - exponent).max(0) as usize));
+    let most = i32::try_from(digits).unwrap_or(i32::MAX);
+    if (-4..most).contains(&exponent) {
+        return trimmed(&format!("{value:.*}", (most - 1 - exponent).max(0) as usize));
     }
     with_go_exponent(&format!("{}e{exponent}", trimmed(mantissa)))
 }
@@ -106,7 +111,7 @@ fn special(value: f64) -> Option<&'static str> {
 }
 
 /// `1.5e7` → `1.5e+07`
-fn with_go_exponent(scientific: &str) -> String {
+pub(super) fn with_go_exponent(scientific: &str) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let sign = if exponent < 0 { '-' } else { '+' };

@@ -1,197 +1,324 @@
-//! From the text of a template to its parts.
+//! From tokens to a tree, as Go's `text/template/parse` builds it. Names are resolved here: an unknown function or
+//! variable is refused when the rule file is loaded.
 
-use super::{Command, Error, Operand, Part, Pipeline, function::Function};
+use std::collections::BTreeMap;
 
-/// Nesting of parentheses.
-const MAX_DEPTH: usize = 8;
+use super::{
+    Error,
+    functions::{self, Function},
+    lex::{Kind, Piece, Token, pieces},
+    value::Value,
+};
 
-pub(super) fn parts(text: &str) -> Result<Vec<Part>, Error> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    let mut trim_next = false;
-    while let Some(start) = rest.find("{{") {
-        let mut before = &rest[..start];
-        if trim_next {
-            before = before.trim_start();
-        }
-        let mut inside = &rest[start + 2..];
-        if let Some(trimming) = inside.strip_prefix("- ") {
-            before = before.trim_end();
-            inside = trimming;
-        }
-        if !before.is_empty() {
-            parts.push(Part::Text(before.to_owned()));
-        }
-        let end = action_end(inside)?;
-        let mut action = &inside[..end];
-        trim_next = false;
-        if let Some(trimmed) = action.strip_suffix(" -") {
-            action = trimmed;
-            trim_next = true;
-        }
-        let comment = action.trim().starts_with("/*") && action.trim().ends_with("*/");
-        if !comment {
-            let tokens = tokens(action)?;
-            let (pipeline, left) = pipeline(&tokens, 0)?;
-            if !left.is_empty() {
-                return Err(Error::Syntax("unexpected `)`".to_owned()));
-            }
-            parts.push(Part::Action(pipeline));
-        }
-        rest = &inside[end + 2..];
-    }
-    let rest = if trim_next { rest.trim_start() } else { rest };
-    if !rest.is_empty() {
-        parts.push(Part::Text(rest.to_owned()));
-    }
-    Ok(parts)
-}
+/// Nesting of parentheses and of blocks.
+const MAX_DEPTH: usize = 32;
 
-/// Position of the closing `}}`, which may also stand in a string.
-fn action_end(inside: &str) -> Result<usize, Error> {
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, byte) in inside.bytes().enumerate() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(b'"') if byte == b'\\' => escaped = true,
-            Some(open) if byte == open => quote = None,
-            Some(_) => {}
-            None if matches!(byte, b'"' | b'`') => quote = Some(byte),
-            None if inside[at..].starts_with("}}") => return Ok(at),
-            None => {}
-        }
-    }
-    let what = if quote.is_some() { "unclosed string" } else { "unclosed action" };
-    Err(Error::Syntax(what.to_owned()))
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    Word(String),
+#[derive(Debug, Clone)]
+pub(super) enum Node {
     Text(String),
-    Pipe,
-    Open,
-    Close,
+    Print(Pipeline),
+    If(Branches),
+    With(Branches),
+    Range(Branches),
+    Template(String, Option<Pipeline>),
+    Break,
+    Continue,
 }
 
-fn tokens(action: &str) -> Result<Vec<Token>, Error> {
-    let mut tokens = Vec::new();
-    let mut chars = action.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            c if c.is_whitespace() => {}
-            '|' => tokens.push(Token::Pipe),
-            '(' => tokens.push(Token::Open),
-            ')' => tokens.push(Token::Close),
-            '`' | '"' => {
-                let mut text = String::new();
-                loop {
-                    match chars.next() {
-                        None => return Err(Error::Syntax("unclosed string".to_owned())),
-                        Some((_, end)) if end == c => break,
-                        Some((_, '\\')) if c == '"' => text.push(unescaped(chars.next())?),
-                        Some((_, other)) => text.push(other),
-                    }
-                }
-                tokens.push(Token::Text(text));
-            }
-            _ => {
-                let ends = |c: char| c.is_whitespace() || matches!(c, '|' | '(' | ')' | '"' | '`');
-                let mut end = at + c.len_utf8();
-                while let Some((next, c)) = chars.next_if(|(_, c)| !ends(*c)) {
-                    end = next + c.len_utf8();
-                }
-                tokens.push(Token::Word(action[at..end].to_owned()));
-            }
-        }
-    }
-    Ok(tokens)
+#[derive(Debug, Clone)]
+pub(super) struct Branches {
+    pub(super) pipeline: Pipeline,
+    pub(super) body: Vec<Node>,
+    pub(super) otherwise: Vec<Node>,
 }
 
-fn unescaped(next: Option<(usize, char)>) -> Result<char, Error> {
-    match next {
-        Some((_, 'n')) => Ok('\n'),
-        Some((_, 't')) => Ok('\t'),
-        Some((_, c @ ('"' | '\\'))) => Ok(c),
-        other => Err(Error::Unsupported(format!("escape \\{}", other.map_or(' ', |(_, c)| c)))),
-    }
+/// Each command's result is the last argument of the next.
+#[derive(Debug, Clone)]
+pub(super) struct Pipeline {
+    /// One, or two in a `range`.
+    pub(super) variables: Vec<String>,
+    /// `=` instead of `:=`.
+    pub(super) assigns: bool,
+    pub(super) commands: Vec<Vec<Operand>>,
 }
 
-/// Reads up to the end or an unmatched `)`; returns what is left.
-fn pipeline(tokens: &[Token], depth: usize) -> Result<(Pipeline, &[Token]), Error> {
-    if depth > MAX_DEPTH {
-        return Err(Error::Unsupported("so many parentheses".to_owned()));
-    }
-    let mut commands = Vec::new();
-    let mut rest = tokens;
-    loop {
-        let (command, after) = command(rest, depth, !commands.is_empty())?;
-        commands.push(command);
-        match after.first() {
-            Some(Token::Pipe) => rest = &after[1..],
-            _ => return Ok((Pipeline(commands), after)),
-        }
-    }
+#[derive(Debug, Clone)]
+pub(super) enum Operand {
+    Dot,
+    Constant(Value),
+    Variable(String),
+    Function(Function),
+    Field(Box<Operand>, String),
+    Nested(Pipeline),
 }
 
-fn command(tokens: &[Token], depth: usize, piped: bool) -> Result<(Command, &[Token]), Error> {
-    let mut rest = tokens;
-    let mut function = None;
-    let mut operands = Vec::new();
-    while let Some(token) = rest.first() {
-        let first = function.is_none() && operands.is_empty();
-        match token {
-            Token::Pipe | Token::Close => break,
-            Token::Open => {
-                let (nested, after) = pipeline(&rest[1..], depth + 1)?;
-                let [Token::Close, after @ ..] = after else {
-                    return Err(Error::Syntax("unclosed `(`".to_owned()));
-                };
-                operands.push(Operand::Nested(nested));
-                rest = after;
-                continue;
-            }
-            Token::Text(text) => operands.push(Operand::Text(text.clone())),
-            Token::Word(word) => match operand(word)? {
-                Some(operand) => operands.push(operand),
-                None if first => function = Some(word.as_str()),
-                None => return Err(Error::Syntax(format!("unexpected {word}"))),
-            },
-        }
-        rest = &rest[1..];
-    }
-    let command = match function {
-        Some(name) => Command::Call(Function::find(name, &operands, piped)?, operands),
-        None if operands.is_empty() => return Err(Error::Syntax("empty action or command".to_owned())),
-        None if operands.len() > 1 || piped => {
-            let message = "arguments to something that is no function";
-            return Err(Error::Unsupported(message.to_owned()));
-        }
-        None => Command::Operand(operands.swap_remove(0)),
+/// The tree and what `define` and `block` named.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tree {
+    pub(super) root: Vec<Node>,
+    pub(super) named: BTreeMap<String, Vec<Node>>,
+}
+
+/// How a list of nodes ended.
+#[derive(Debug, PartialEq)]
+enum End {
+    Input,
+    End,
+    Else(Vec<Token>),
+}
+
+struct Parser {
+    pieces: std::vec::IntoIter<Piece>,
+    /// In scope.
+    variables: Vec<String>,
+    loops: usize,
+    depth: usize,
+    named: BTreeMap<String, Vec<Node>>,
+}
+
+fn syntax<T>(message: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Syntax(message.into()))
+}
+
+pub(super) fn tree(text: &str) -> Result<Tree, Error> {
+    let known = ["$", "$labels", "$externalLabels", "$externalURL", "$value"];
+    let mut parser = Parser {
+        pieces: pieces(text)?.into_iter(),
+        variables: known.map(str::to_owned).to_vec(),
+        loops: 0,
+        depth: 0,
+        named: BTreeMap::new(),
     };
-    Ok((command, rest))
+    match parser.list()? {
+        (root, End::Input) => Ok(Tree { root, named: parser.named }),
+        (_, End::End) => syntax("unexpected {{end}}"),
+        (_, End::Else(_)) => syntax("unexpected {{else}}"),
+    }
 }
 
-/// None for what may be the name of a function.
-fn operand(word: &str) -> Result<Option<Operand>, Error> {
-    if let Some(name) = word.strip_prefix("$labels.").or_else(|| word.strip_prefix(".Labels.")) {
-        return Ok(Some(Operand::Label(name.to_owned())));
-    }
-    if let Some(name) =
-        word.strip_prefix("$externalLabels.").or_else(|| word.strip_prefix(".ExternalLabels."))
-    {
-        return Ok(Some(Operand::ExternalLabel(name.to_owned())));
-    }
-    match word {
-        "$value" | ".Value" => Ok(Some(Operand::Value)),
-        "$labels" | ".Labels" | "$externalLabels" | "." => {
-            Err(Error::Unsupported(format!("{word} without a name")))
+impl Parser {
+    fn list(&mut self) -> Result<(Vec<Node>, End), Error> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return syntax("blocks are nested too deeply");
         }
-        "if" | "else" | "end" | "range" | "with" | "define" | "template" | "block" => {
-            Err(Error::Unsupported(word.to_owned()))
+        let mut nodes = Vec::new();
+        let end = loop {
+            let tokens = match self.pieces.next() {
+                None => break End::Input,
+                Some(Piece::Text(text)) => {
+                    nodes.push(Node::Text(text));
+                    continue;
+                }
+                Some(Piece::Action(tokens)) => tokens,
+            };
+            let keyword = match tokens.first().map(|token| &token.kind) {
+                Some(Kind::Word(word)) => word.clone(),
+                _ => String::new(),
+            };
+            let rest = tokens.get(1..).unwrap_or_default();
+            match keyword.as_str() {
+                "end" if rest.is_empty() => break End::End,
+                "end" => return syntax("unexpected text in end"),
+                "else" => break End::Else(rest.to_vec()),
+                "if" => nodes.push(Node::If(self.branches(rest, false)?)),
+                "with" => nodes.push(Node::With(self.branches(rest, false)?)),
+                "range" => nodes.push(Node::Range(self.branches(rest, true)?)),
+                "define" => {
+                    let (name, rest) = quoted_name(rest)?;
+                    if !rest.is_empty() {
+                        return syntax("unexpected text in define clause");
+                    }
+                    self.define(name)?;
+                }
+                "block" => {
+                    let (name, rest) = quoted_name(rest)?;
+                    let pipeline = self.whole_pipeline(rest)?;
+                    self.define(name.clone())?;
+                    nodes.push(Node::Template(name, Some(pipeline)));
+                }
+                "template" => {
+                    let (name, rest) = quoted_name(rest)?;
+                    let pipeline = if rest.is_empty() { None } else { Some(self.whole_pipeline(rest)?) };
+                    nodes.push(Node::Template(name, pipeline));
+                }
+                "break" | "continue" if rest.is_empty() => {
+                    if self.loops == 0 {
+                        return syntax(format!("{{{{{keyword}}}}} outside {{{{range}}}}"));
+                    }
+                    nodes.push(if keyword == "break" { Node::Break } else { Node::Continue });
+                }
+                _ => nodes.push(Node::Print(self.whole_pipeline(&tokens)?)),
+            }
+        };
+        self.depth -= 1;
+        Ok((nodes, end))
+    }
+
+    fn branches(&mut self, condition: &[Token], loops: bool) -> Result<Branches, Error> {
+        let scope = self.variables.len();
+        let pipeline = self.whole_pipeline(condition)?;
+        if pipeline.variables.len() > 1 && !loops {
+            return syntax("too many declarations");
         }
-        _ if word.starts_with(['$', '.']) => Err(Error::Unsupported(word.to_owned())),
-        _ => Ok(word.parse().ok().filter(|_| !word.starts_with(char::is_alphabetic)).map(Operand::Number)),
+        self.loops += usize::from(loops);
+        let (body, end) = self.list()?;
+        self.loops -= usize::from(loops);
+        let otherwise = match end {
+            End::Input => return syntax("unexpected EOF"),
+            End::End => Vec::new(),
+            End::Else(tokens) if tokens.is_empty() => match self.list()? {
+                (otherwise, End::End) => otherwise,
+                (_, End::Input) => return syntax("unexpected EOF"),
+                (_, End::Else(_)) => return syntax("expected end; found {{else}}"),
+            },
+            // `{{else if}}` and `{{else with}}` share the `{{end}}`.
+            End::Else(tokens) => match &tokens[0].kind {
+                Kind::Word(word) if word == "if" && !loops => {
+                    vec![Node::If(self.branches(&tokens[1..], false)?)]
+                }
+                Kind::Word(word) if word == "with" && !loops => {
+                    vec![Node::With(self.branches(&tokens[1..], false)?)]
+                }
+                _ => return syntax("unexpected text in else"),
+            },
+        };
+        self.variables.truncate(scope);
+        Ok(Branches { pipeline, body, otherwise })
+    }
+
+    fn define(&mut self, name: String) -> Result<(), Error> {
+        let outside = std::mem::replace(&mut self.variables, vec!["$".to_owned()]);
+        let loops = std::mem::take(&mut self.loops);
+        let (body, end) = self.list()?;
+        (self.variables, self.loops) = (outside, loops);
+        if end != End::End {
+            return syntax(format!("unexpected end of the definition of {name:?}"));
+        }
+        self.named.insert(name, body);
+        Ok(())
+    }
+
+    fn whole_pipeline(&mut self, tokens: &[Token]) -> Result<Pipeline, Error> {
+        match self.pipeline(tokens, 0)? {
+            (pipeline, []) => Ok(pipeline),
+            _ => syntax("unexpected right paren"),
+        }
+    }
+
+    /// Reads up to the end or an unmatched `)`; returns what is left.
+    fn pipeline<'t>(&mut self, tokens: &'t [Token], depth: usize) -> Result<(Pipeline, &'t [Token]), Error> {
+        if depth > MAX_DEPTH {
+            return syntax("parentheses are nested too deeply");
+        }
+        let (variables, assigns, mut rest) = declaration(tokens);
+        for name in variables.iter().filter(|_| assigns) {
+            self.known(name)?;
+        }
+        let mut commands = Vec::new();
+        loop {
+            let (command, after) = self.command(rest, depth, commands.is_empty())?;
+            commands.push(command);
+            match after.first().map(|token| &token.kind) {
+                Some(Kind::Pipe) => rest = &after[1..],
+                _ => {
+                    if !assigns {
+                        self.variables.extend(variables.iter().cloned());
+                    }
+                    return Ok((Pipeline { variables, assigns, commands }, after));
+                }
+            }
+        }
+    }
+
+    fn command<'t>(
+        &mut self,
+        tokens: &'t [Token],
+        depth: usize,
+        first: bool,
+    ) -> Result<(Vec<Operand>, &'t [Token]), Error> {
+        let mut rest = tokens;
+        let mut operands = Vec::new();
+        while let Some(token) = rest.first() {
+            let mut after = &rest[1..];
+            let mut operand = match &token.kind {
+                Kind::Pipe | Kind::Close => break,
+                Kind::Open => {
+                    let (nested, left) = self.pipeline(after, depth + 1)?;
+                    match left.first().map(|token| &token.kind) {
+                        Some(Kind::Close) => after = &left[1..],
+                        _ => return syntax("unclosed left paren"),
+                    }
+                    Operand::Nested(nested)
+                }
+                Kind::Word(word) => named_operand(word)?,
+                Kind::Field(name) => Operand::Field(Box::new(Operand::Dot), name.clone()),
+                Kind::Variable(name) => {
+                    self.known(name)?;
+                    Operand::Variable(name.clone())
+                }
+                Kind::Dot => Operand::Dot,
+                Kind::Constant(value) => Operand::Constant(value.clone()),
+                Kind::Declare | Kind::Assign | Kind::Comma => return syntax("unexpected token in operand"),
+            };
+            while let Some(Token { kind: Kind::Field(name), spaced: false }) = after.first() {
+                if matches!(operand, Operand::Constant(_) | Operand::Function(_)) {
+                    return syntax(format!("unexpected .{name} after term"));
+                }
+                operand = Operand::Field(Box::new(operand), name.clone());
+                after = &after[1..];
+            }
+            operands.push(operand);
+            rest = after;
+        }
+        match operands.first() {
+            None => syntax("missing value for command"),
+            Some(Operand::Constant(_)) if !first => syntax("non executable command in pipeline"),
+            _ => Ok((operands, rest)),
+        }
+    }
+
+    fn known(&self, name: &str) -> Result<(), Error> {
+        match self.variables.iter().any(|known| known == name) {
+            true => Ok(()),
+            false => syntax(format!("undefined variable {name:?}")),
+        }
+    }
+}
+
+fn named_operand(word: &str) -> Result<Operand, Error> {
+    Ok(match word {
+        "true" => Operand::Constant(Value::Bool(true)),
+        "false" => Operand::Constant(Value::Bool(false)),
+        "nil" => Operand::Constant(Value::Nil),
+        _ => match functions::find(word) {
+            Some(function) => Operand::Function(function),
+            None => return syntax(format!("function {word:?} not defined")),
+        },
+    })
+}
+
+/// `$x :=`, `$x =` or `$i, $x :=` at the start.
+fn declaration(tokens: &[Token]) -> (Vec<String>, bool, &[Token]) {
+    let kind = |index: usize| tokens.get(index).map(|token| &token.kind);
+    let (names, operator) = match (kind(0), kind(1), kind(2), kind(3)) {
+        (Some(Kind::Variable(a)), Some(Kind::Comma), Some(Kind::Variable(b)), Some(operator)) => {
+            (vec![a.clone(), b.clone()], operator)
+        }
+        (Some(Kind::Variable(a)), Some(operator), ..) => (vec![a.clone()], operator),
+        _ => return (Vec::new(), false, tokens),
+    };
+    let length = names.len() * 2;
+    match operator {
+        Kind::Declare => (names, false, &tokens[length..]),
+        Kind::Assign => (names, true, &tokens[length..]),
+        _ => (Vec::new(), false, tokens),
+    }
+}
+
+fn quoted_name(tokens: &[Token]) -> Result<(String, &[Token]), Error> {
+    match tokens.first().map(|token| &token.kind) {
+        Some(Kind::Constant(Value::Text(name))) => Ok((name.clone(), &tokens[1..])),
+        _ => syntax("the name of a template must be a quoted string"),
     }
 }

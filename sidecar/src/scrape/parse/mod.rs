@@ -37,13 +37,13 @@ pub enum Format {
 }
 
 impl Format {
-    /// By media type; anything unknown is read as Prometheus text.
-    pub fn of(content_type: &str) -> Self {
+    /// By media type. As in Prometheus 3, what does not say that it is a format of metrics is not read.
+    pub fn of(content_type: &str) -> Option<Self> {
         let media_type = content_type.split(';').next().unwrap_or("").trim();
-        match media_type.eq_ignore_ascii_case("application/openmetrics-text") {
-            true => Self::OpenMetrics,
-            false => Self::Text,
+        if media_type.eq_ignore_ascii_case("application/openmetrics-text") {
+            return Some(Self::OpenMetrics);
         }
+        media_type.eq_ignore_ascii_case("text/plain").then_some(Self::Text)
     }
 }
 
@@ -76,6 +76,11 @@ pub enum Problem {
     Timestamp,
     #[error("unexpected text after the sample")]
     Trailing,
+    /// Cut off, perhaps: what is missing must not be taken for gone.
+    #[error("the end is not marked with `# EOF`")]
+    NoEnd,
+    #[error("text after `# EOF`")]
+    AfterEnd,
     #[error("more labels than allowed")]
     TooManyLabels,
     #[error("name longer than allowed")]
@@ -114,12 +119,15 @@ impl<'a> Parser<'a> {
         loop {
             cursor.skip_blanks();
             match cursor.peek() {
+                None if self.format == Format::OpenMetrics => return Err(Problem::NoEnd),
                 None => return Ok(None),
                 Some(b'\n' | b'\r') => cursor.advance(),
                 Some(b'#') => {
                     let comment = cursor.rest_of_line();
                     if self.format == Format::OpenMetrics && comment.trim_end() == "# EOF" {
-                        return Ok(None);
+                        cursor.end_line();
+                        let nothing_follows = cursor.peek().is_none();
+                        return if nothing_follows { Ok(None) } else { Err(Problem::AfterEnd) };
                     }
                 }
                 Some(_) => break,
@@ -248,8 +256,14 @@ mod tests {
 
     #[test]
     fn open_metrics_seconds_exemplars_and_end() {
-        let text = "# TYPE a counter\na_total{x=\"1\"} 5 1700000000.5 # {trace_id=\"ab\"} 0.5 1700000000\n# EOF\nnot read";
-        let found = parse(text, Format::of("application/openmetrics-text; version=1.0.0")).unwrap();
+        let text =
+            "# TYPE a counter\na_total{x=\"1\"} 5 1700000000.5 # {trace_id=\"ab\"} 0.5 1700000000\n# EOF\n";
+        let format = Format::of("application/openmetrics-text; version=1.0.0").unwrap();
+        let found = parse(text, format).unwrap();
+        for (text, problem) in [("a_total 1\n", Problem::NoEnd), ("# EOF\na 1\n", Problem::AfterEnd)] {
+            assert_eq!(parse(text, format).map_err(|error| error.problem), Err(problem), "{text}");
+        }
+        assert_eq!(Format::of("text/html"), None);
         assert_eq!(found, [("a_total{x=\"1\"}".to_owned(), 5f64.to_bits(), Some(1_700_000_000_500))]);
     }
 
