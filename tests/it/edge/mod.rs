@@ -6,7 +6,9 @@ mod client;
 mod server;
 
 mod conditions;
+mod disk;
 mod drain;
+mod failing_disk;
 mod fields;
 mod fills;
 mod freshness;
