@@ -1,6 +1,9 @@
 //! What the tiers hold: heads, vary specs and blocks, and their form on disk.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use bytes::Bytes;
 use foyer::{Code, Error, ErrorKind};
@@ -56,9 +59,26 @@ impl Variants {
     }
 }
 
+/// The round in which an entry in memory was last tried to be brought to the disk; 0: never.
+#[derive(Debug, Default)]
+pub(super) struct OnDisk(AtomicU32);
+
+impl OnDisk {
+    /// Whether this is the first try in this round.
+    pub(super) fn try_in(&self, round: u32) -> bool {
+        self.0.load(Ordering::Relaxed) != round && self.0.swap(round, Ordering::Relaxed) != round
+    }
+}
+
+impl Clone for OnDisk {
+    fn clone(&self) -> Self {
+        Self(self.0.load(Ordering::Relaxed).into())
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum Entry {
-    Head(std::sync::Arc<Head>),
+    Head(std::sync::Arc<Head>, OnDisk),
     /// Several variants: the fields that choose among them.
     Variants(std::sync::Arc<Variants>),
     Block(Bytes),
@@ -75,12 +95,19 @@ impl Entry {
         }
     }
 
+    /// Notes that it has been tried to be brought to the disk.
+    pub(super) fn tried(&self, round: u32) {
+        if let Self::Head(_, on_disk) = self {
+            on_disk.try_in(round);
+        }
+    }
+
     pub(super) fn weight(&self) -> usize {
         /// The tier's own bookkeeping per entry, measured roughly.
         const OVERHEAD: usize = 160;
         OVERHEAD
             + match self {
-                Self::Head(head) => head.weight(),
+                Self::Head(head, _) => head.weight(),
                 Self::Variants(variants) => {
                     variants.key.len()
                         + variants.spec.names().iter().map(|name| name.len() + 16).sum::<usize>()
@@ -106,7 +133,10 @@ impl Code for EntryKey {
     }
 }
 
-// Changing the layout changes these tags, so that entries of another version are misses, not garbage.
+/// Changes whenever the form of an entry does: directories of another form are not read. The tags change too, so that what
+/// is read all the same is a miss, not garbage.
+pub(super) const FORM: u32 = 1;
+
 const TAG_HEAD: u8 = 6;
 const TAG_VARIANTS: u8 = 5;
 const TAG_BLOCK: u8 = 3;
@@ -120,7 +150,7 @@ const MAX_CHUNK: u64 = 64 << 20;
 impl Code for Entry {
     fn encode(&self, writer: &mut impl Write) -> foyer::Result<()> {
         match self {
-            Self::Head(head) => {
+            Self::Head(head, _) => {
                 put(writer, &[TAG_HEAD])?;
                 encode_head(head, writer)
             }
@@ -141,7 +171,7 @@ impl Code for Entry {
 
     fn decode(reader: &mut impl Read) -> foyer::Result<Self> {
         match take::<1>(reader)?[0] {
-            TAG_HEAD => Ok(Self::Head(decode_head(reader)?.into())),
+            TAG_HEAD => Ok(Self::Head(decode_head(reader)?.into(), OnDisk::default())),
             TAG_VARIANTS => {
                 let key = take_text(reader)?;
                 let stamp = u64::from_le_bytes(take(reader)?);
@@ -161,7 +191,7 @@ impl Code for Entry {
 
     fn estimated_size(&self) -> usize {
         64 + match self {
-            Self::Head(head) => head.weight(),
+            Self::Head(head, _) => head.weight(),
             Self::Variants(_) => 512,
             Self::Block(bytes) => bytes.len(),
             Self::Gone => 0,
@@ -280,7 +310,8 @@ mod tests {
         let blocks = Content::Blocks { incarnation: Incarnation::new(), block_size: 1 << 20 };
         for content in [inline, blocks] {
             let head = Head::new("/a", StatusCode::OK, &headers, (5, 6), 4, content).born_after(7);
-            let Entry::Head(back) = round_trip(&Entry::Head(head.clone().into())) else {
+            let Entry::Head(back, _) = round_trip(&Entry::Head(head.clone().into(), OnDisk::default()))
+            else {
                 panic!("not a head")
             };
             assert_eq!(*back, head);

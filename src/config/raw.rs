@@ -69,6 +69,9 @@ pub struct Cache {
     pub memory: String,
     /// Size of the disk tier; `auto`: 10 GiB, but at most half of what is free; `0`: none.
     pub disk: String,
+    /// Bytes per second that the disk tier writes in the long run, such as `20MiB`; `0`: no bound. Beyond it objects stay
+    /// in memory.
+    pub disk_write_rate: String,
     /// Where the disk tier lives; empty: `millrace` in the user's cache directory. One server per directory.
     pub data_dir: String,
     /// Unit of storing and fetching, a power of two from `64KiB` to `16MiB`. Objects up to this length are stored as
@@ -191,6 +194,7 @@ impl Default for Cache {
         Self {
             memory: "512MiB".to_owned(),
             disk: "auto".to_owned(),
+            disk_write_rate: "0".to_owned(),
             data_dir: String::new(),
             block_size: "1MiB".to_owned(),
             cookies_with_lifetime: false,

@@ -136,9 +136,10 @@ fn cache(raw: &raw::Cache, faults: &mut Faults) -> cache::Config {
             size => Some(size),
         },
     };
+    let write_rate = bytes(&raw.disk_write_rate, "cache.disk_write_rate", faults);
     cache::Config {
         memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
-        disk: disk.map(|bytes| cache::DiskConfig { dir: dir.join("cache"), bytes }),
+        disk: disk.map(|bytes| cache::DiskConfig { dir: dir.join("cache"), bytes, write_rate }),
         block_size: u32::try_from(block_size).unwrap_or(1 << 20),
     }
 }

@@ -54,13 +54,19 @@ catalogue! {
     CACHE_RESPONSE_BYTES = "millrace_cache_response_bytes_total" Kind::Counter, ["route", "outcome"],
         "Body bytes sent to clients.";
     CACHE_TIER_REQUESTS = "millrace_cache_tier_requests_total" Kind::Counter, ["tier", "result"],
-        "Lookups of heads and blocks by tier.";
+        "Lookups of heads and blocks by tier. Corrupt: found damaged, and not used.";
     CACHE_TIER_BYTES = "millrace_cache_tier_bytes" Kind::Gauge, ["tier"],
         "Bytes held by a tier.";
     CACHE_TIER_CAPACITY = "millrace_cache_tier_capacity_bytes" Kind::Gauge, ["tier"],
         "Bytes a tier may hold.";
+    CACHE_DISK_STATE = "millrace_cache_disk_state" Kind::Gauge, ["state"],
+        "1 for what the disk tier is: on; behind, so that new entries stay in memory; or off, because it failed.";
+    CACHE_DISK_ADMISSIONS = "millrace_cache_disk_admissions_total" Kind::Counter, ["result"],
+        "Objects by whether they were written to the disk tier, or why not.";
+    CACHE_DISK_BYTES = "millrace_cache_disk_bytes_total" Kind::Counter, ["operation"],
+        "Bytes read from, written to and evicted from the disk tier.";
     CACHE_EVICTIONS = "millrace_cache_evictions_total" Kind::Counter, ["tier"],
-        "Entries evicted to make room.";
+        "Entries evicted from memory to make room; on disk whole regions go, see millrace_cache_disk_bytes_total.";
     FILLS_IN_FLIGHT = "millrace_fills_in_flight" Kind::Gauge, [],
         "Transfers from origins into the cache under way.";
     COLLAPSED_REQUESTS = "millrace_collapsed_requests_total" Kind::Counter, [],

@@ -1,14 +1,14 @@
 //! Metric instruments, made only from definitions of the [`catalogue`], and their text exposition.
 
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntGaugeVec, Opts, TextEncoder,
     process_collector::ProcessCollector,
 };
 
 pub mod catalogue;
 
 pub use catalogue::{Def, Kind};
-pub use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
+pub use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 /// `Content-Type` of [`Registry::encode`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

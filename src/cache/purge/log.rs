@@ -155,6 +155,15 @@ impl Log {
         let writing = self.runtime.spawn_blocking(move || tail.commit(&books));
         writing.await.unwrap_or_else(|stopped| Err(stopped.to_string()))
     }
+
+    /// A new log with all that is on the books, in the place of whatever is there.
+    pub async fn write_down(&self, books: &Arc<RwLock<Books>>) -> Result<(), String> {
+        let mut tail = self.tail.clone().lock_owned().await;
+        tail.broken = true;
+        let books = books.clone();
+        let writing = self.runtime.spawn_blocking(move || tail.commit(&books));
+        writing.await.unwrap_or_else(|stopped| Err(stopped.to_string()))
+    }
 }
 
 impl Tail {

@@ -185,6 +185,14 @@ impl Purges {
             && self.books.read().stamps.judge(key, &Tags::unknown(), born) != Standing::Current
     }
 
+    /// Writes all that is on the books where the log belongs, after its directory was lost.
+    pub async fn write_down(&self) -> Result<(), String> {
+        match &self.log {
+            Some(log) => log.write_down(&self.books).await,
+            None => Ok(()),
+        }
+    }
+
     /// The purge's sequence number, when it is in force and will be after a restart too.
     pub async fn purge(&self, purge: &Purge, now: UnixMillis) -> Result<u64, NotDurable> {
         let begun = Instant::now();

@@ -1,15 +1,18 @@
 //! What is found by key: heads, and what leads to variants. Unlike blocks they change, so each change is one step that
 //! nothing can come between, and an old head that is slow to come from disk never covers a newer one.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
-use foyer::Load;
 use parking_lot::Mutex;
 
-use super::{Found, Store};
+use super::{
+    Found, Memory, Store,
+    admission::Occasion,
+    disk::{Disk, space},
+};
 use crate::cache::{
     Content, Head, Incarnation, Key, Variants,
-    entry::{Entry, EntryKey, HEAD},
+    entry::{Entry, EntryKey, HEAD, OnDisk},
     purge::Standing,
     vary::VarySpec,
 };
@@ -18,9 +21,9 @@ use crate::cache::{
 pub struct Stripes(Box<[Stripe]>);
 
 #[derive(Default)]
-struct Stripe {
+pub struct Stripe {
     /// Counts changes. Locked while one is made.
-    changes: Mutex<u64>,
+    pub changes: Mutex<u64>,
     /// Held while a head comes from disk, so that a crowd reads it once.
     loading: tokio::sync::Mutex<()>,
 }
@@ -34,7 +37,7 @@ impl Default for Stripes {
 }
 
 impl Stripes {
-    fn of(&self, key: EntryKey) -> &Stripe {
+    pub fn of(&self, key: EntryKey) -> &Stripe {
         // Less than the number of stripes.
         &self.0[(key.id % STRIPES) as usize]
     }
@@ -43,7 +46,11 @@ impl Stripes {
 impl Store {
     /// What memory holds under `key`, without waiting and without counting.
     pub fn peek(&self, key: &Key) -> Option<Found> {
-        self.found(self.cache.memory().get(&head_key(key))?.value(), key)
+        let at = head_key(key);
+        let entry = self.memory.get(&at)?;
+        let found = self.found(entry.value(), key)?;
+        self.bring_to_disk(at, entry.value());
+        Some(found)
     }
 
     /// Counts a hit on what [`Self::peek`] has found.
@@ -54,42 +61,35 @@ impl Store {
     /// What any tier holds under `key`.
     pub async fn find(&self, key: &Key) -> Option<Found> {
         let at = head_key(key);
-        if let Some(entry) = self.cache.memory().get(&at) {
+        if let Some(entry) = self.memory.get(&at) {
             self.counters.memory_hit.inc();
             return self.found(entry.value(), key);
         }
         self.counters.memory_miss.inc();
-        self.disk_window.as_ref()?;
-        if !self.cache.storage().may_contains(&at) {
-            self.counters.disk_miss.inc();
-            return None;
-        }
+        let disk = self.disk.as_ref()?;
         let stripe = self.stripes.of(at);
-        let _loading = stripe.loading.lock().await;
+        let _loading = match disk.may_contain(&at) {
+            true => Some(stripe.loading.lock().await),
+            false => None,
+        };
         let before = {
             let changes = stripe.changes.lock();
-            if let Some(entry) = self.cache.memory().get(&at) {
+            if let Some(entry) = self.memory.get(&at) {
                 return self.found(entry.value(), key);
             }
             *changes
         };
-        let entry = self.read(async {
-            Ok(match self.cache.storage().load(&at).await? {
-                Load::Entry { value, .. } => Some(value),
-                Load::Piece { piece, .. } => Some(piece.value().clone()),
-                Load::Miss | Load::Throttled => None,
-            })
-        });
-        let entry = entry.await?;
+        let entry = disk.load(&at).await?;
         let changes = stripe.changes.lock();
-        if let Some(newer) = self.cache.memory().get(&at) {
+        if let Some(newer) = self.memory.get(&at) {
             return self.found(newer.value(), key);
         }
         if *changes != before {
             // Replaced while it was read, and what replaced it is not in memory any more.
             return None;
         }
-        self.insert_in_memory(at, entry.clone());
+        entry.tried(self.round.load(Ordering::Relaxed));
+        self.memory.insert(at, entry.clone());
         self.found(&entry, key)
     }
 
@@ -99,18 +99,20 @@ impl Store {
 
     /// Puts the head unless `still` says no; nothing comes between the question and the change.
     pub async fn put_head_while(&self, key: &Key, head: Arc<Head>, still: impl FnOnce() -> bool) {
-        let weight = head.weight();
-        self.change(key, weight, |_| still().then_some(Entry::Head(head))).await;
+        let write = self.admits(&head, key.hash(), Occasion::Fetched).then(|| head.weight());
+        if let (None, Some(incarnation)) = (write, head.incarnation()) {
+            self.admission.refuse_blocks(incarnation);
+        }
+        self.change(key, write, |_| still().then_some(Entry::Head(head, OnDisk::default()))).await;
     }
 
     /// Puts `to` in the place of the head of this incarnation, or nothing, if that is what is there.
     pub async fn replace_head(&self, key: &Key, incarnation: Incarnation, to: Option<Arc<Head>>) {
         // From disk into memory, where it can be compared.
         self.find(key).await;
-        let weight = to.as_ref().map_or(0, |head| head.weight());
-        self.change(key, weight, |current| match current {
-            Some(Entry::Head(head)) if head.incarnation() == Some(incarnation) => {
-                Some(to.map_or(Entry::Gone, Entry::Head))
+        self.change(key, None, |current| match current {
+            Some(Entry::Head(head, _)) if head.incarnation() == Some(incarnation) => {
+                Some(to.map_or(Entry::Gone, |to| Entry::Head(to, OnDisk::default())))
             }
             _ => None,
         })
@@ -119,7 +121,7 @@ impl Store {
 
     /// Afterwards nothing is found under `key`, even after a restart.
     pub async fn remove_head(&self, key: &Key) {
-        self.change(key, 0, |_| Some(Entry::Gone)).await;
+        self.change(key, None, |_| Some(Entry::Gone)).await;
     }
 
     /// The variants under `key` that differ by `spec`: those that are there, or else new ones, which are recorded if
@@ -127,7 +129,7 @@ impl Store {
     pub async fn variants(&self, key: &Key, spec: &VarySpec, still: impl FnOnce() -> bool) -> Arc<Variants> {
         self.find(key).await;
         let mut variants = Arc::new(Variants::new(key, spec.clone()));
-        self.change(key, 0, |current| match current {
+        self.change(key, Some(0), |current| match current {
             Some(Entry::Variants(known)) if known.spec == *spec && *known.key == *key.text() => {
                 variants = known.clone();
                 None
@@ -141,7 +143,7 @@ impl Store {
     /// What there is to see of an entry: nothing that has been purged, and nothing of another key.
     fn found(&self, entry: &Entry, key: &Key) -> Option<Found> {
         match entry {
-            Entry::Head(head) if *head.key == *key.text() => match self.purges.judge(head) {
+            Entry::Head(head, _) if *head.key == *key.text() => match self.purges.judge(head) {
                 Standing::Current => Some(Found::Head(head.clone())),
                 Standing::Outdated => Some(Found::Outdated(head.clone())),
                 Standing::Hidden => None,
@@ -154,30 +156,81 @@ impl Store {
     }
 
     /// One step: from what memory holds under the key to what `change` says, if anything. On disk, what is there is
-    /// replaced in any case, and taken away when the disk does not keep up. `weight` is about what it will weigh.
-    async fn change(&self, key: &Key, weight: usize, change: impl FnOnce(Option<&Entry>) -> Option<Entry>) {
+    /// replaced in any case, and taken away when the disk does not keep up; `write` is about what a new entry weighs that
+    /// is to be written also where there is none.
+    async fn change(
+        &self,
+        key: &Key,
+        write: Option<usize>,
+        change: impl FnOnce(Option<&Entry>) -> Option<Entry>,
+    ) {
         let at = head_key(key);
-        let permit = match &self.disk_window {
-            Some(window) => window.enter(weight).await,
-            None => None,
+        let place = match &self.disk {
+            Some(disk) if write.is_some() || disk.may_contain(&at) => disk.enter(write.unwrap_or(0)).await,
+            _ => None,
         };
         let mut changes = self.stripes.of(at).changes.lock();
-        let current = self.cache.memory().get(&at);
+        let current = self.memory.get(&at);
         let Some(entry) = change(current.as_deref()) else { return };
         *changes += 1;
-        match (&self.disk_window, permit) {
-            (None, _) => {
-                self.cache.insert(at, entry);
-            }
-            (Some(window), Some(permit)) => {
-                self.cache.insert(at, entry);
-                window.entered(permit);
-            }
-            (Some(_), None) => {
-                self.cache.remove(&at);
-                self.insert_in_memory(at, entry);
-            }
+        if place.is_some() {
+            entry.tried(self.round.load(Ordering::Relaxed));
         }
+        let entry = self.memory.insert(at, entry);
+        match (&self.disk, place) {
+            (Some(disk), Some(place)) => {
+                self.admission.spend(space(entry.value().weight()));
+                disk.write(&entry, place);
+            }
+            (Some(disk), None) => {
+                if write.is_some() {
+                    self.admission.missed();
+                }
+                disk.owe(at);
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// Large objects are admitted at once: memory would not keep them for a second request.
+    fn admits(&self, head: &Head, key: u128, occasion: Occasion) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        let large = head.length > self.memory.capacity() as u64 / 64;
+        self.admission.admits(key, occasion, disk.is_full() && !large)
+    }
+
+    /// A head that is found in memory only is wanted a second time: it is written now, and what there is of its blocks.
+    fn bring_to_disk(&self, at: EntryKey, entry: &Entry) {
+        let (Some(disk), Entry::Head(head, on_disk)) = (&self.disk, entry) else { return };
+        if !on_disk.try_in(self.round.load(Ordering::Relaxed)) || disk.may_contain(&at) {
+            return;
+        }
+        let weight = entry.weight();
+        if !self.admits(head, at.id, Occasion::Found) {
+            return;
+        }
+        let Some(place) = disk.try_enter(weight) else { return self.admission.missed() };
+        let _changes = self.stripes.of(at).changes.lock();
+        let Some(current) = self.memory.get(&at) else { return };
+        if !matches!(current.value(), Entry::Head(current, _) if Arc::ptr_eq(current, head)) {
+            return;
+        }
+        self.admission.spend(space(weight));
+        disk.write(&current, place);
+        if let Content::Blocks { incarnation, block_size } = head.content {
+            self.admission.admit_blocks(incarnation);
+            let blocks = u32::try_from(head.length.div_ceil(u64::from(block_size))).unwrap_or(0);
+            self.tasks.runtime().spawn(bring_blocks(self.memory.clone(), disk.clone(), incarnation, blocks));
+        }
+    }
+}
+
+/// As far as memory still holds them.
+async fn bring_blocks(memory: Memory, disk: Arc<Disk>, incarnation: Incarnation, blocks: u32) {
+    for index in 0..blocks {
+        let Some(entry) = memory.get(&EntryKey { id: incarnation.0, part: index }) else { continue };
+        let Some(place) = disk.enter(entry.value().weight()).await else { return };
+        disk.write(&entry, place);
     }
 }
 

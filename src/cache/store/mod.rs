@@ -1,22 +1,19 @@
-//! The tiers: foyer's hybrid cache, memory in front of disk, opened, watched and closed.
+//! The tiers: memory (foyer's cache) in front of disk (foyer's engine, behind a switch), opened, asked and closed.
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use bytes::Bytes;
-use foyer::{
-    BlockEngineConfig, DeviceBuilder, FifoPicker, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
-    HybridCachePolicy, HybridCacheProperties, Location, PsyncIoEngineConfig, RecoverMode, S3FifoConfig,
-    Spawner,
-};
+use foyer::{CacheBuilder, DefaultHasher, Event, EventListener, HybridCacheProperties, S3FifoConfig};
 use millrace_kit::{
     metrics::{self, IntCounter, Registry, catalogue},
     tasks::Tasks,
 };
-use parking_lot::Mutex;
 
 use super::{
     Head, Incarnation, KeySeed, Variants,
@@ -24,14 +21,19 @@ use super::{
     purge::{OpenError, Purges},
 };
 
+mod admission;
+mod caretaker;
 mod directory;
+mod disk;
 mod heads;
-mod window;
+#[cfg(test)]
+mod tests;
 
 pub use directory::disk_usage;
 
+use admission::Admission;
+use disk::{Disk, State, space};
 use heads::Stripes;
-use window::Window;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -46,6 +48,8 @@ pub struct Config {
 pub struct DiskConfig {
     pub dir: PathBuf,
     pub bytes: u64,
+    /// Bytes written per second in the long run; 0: no bound.
+    pub write_rate: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -81,103 +85,95 @@ pub struct TierStats {
     pub disk_capacity_bytes: u64,
     pub disk_written_bytes: u64,
     pub disk_read_bytes: u64,
-    pub disk_healthy: bool,
+    /// `on`, `behind` or `off`; `none` when there is none.
+    pub disk_state: &'static str,
 }
 
-type Hybrid = HybridCache<EntryKey, Entry>;
+type Memory = foyer::Cache<EntryKey, Entry, DefaultHasher, HybridCacheProperties>;
+/// An entry in memory, held.
+type Stored = foyer::CacheEntry<EntryKey, Entry, DefaultHasher, HybridCacheProperties>;
 
 pub struct Store {
-    cache: Hybrid,
+    memory: Memory,
+    disk: Option<Arc<Disk>>,
+    admission: Admission,
     seed: KeySeed,
     block_size: u32,
-    disk_capacity: u64,
-    disk_window: Option<Window>,
     stripes: Stripes,
     purges: Purges,
     counters: Counters,
-    disk_failed: Mutex<Option<Instant>>,
-    /// Of the directory.
-    lock: Option<std::fs::File>,
+    tasks: Tasks,
+    /// Counts up when what was refused by the disk may be tried again.
+    round: AtomicU32,
+    closed: AtomicBool,
+    /// Held while the disk tier is switched.
+    care: tokio::sync::Mutex<()>,
 }
 
 struct Counters {
     memory_hit: IntCounter,
     memory_miss: IntCounter,
-    disk_hit: IntCounter,
-    disk_miss: IntCounter,
-    disk_error: IntCounter,
 }
 
-/// foyer's unit of disk space and eviction. At least several objects' blocks, at most 1/64 of the tier.
-const SEGMENT: u64 = 32 << 20;
-/// foyer collects one such buffer while it writes another. Larger than the [`Window`], because entries are padded.
-const WRITE_BUFFER: usize = 6 << 20;
-/// A disk that takes longer than this to read an entry does not have it.
-const READ_PATIENCE: Duration = Duration::from_secs(2);
-/// A disk that failed is called healthy again when it has not failed for so long.
-const RECOVERY: Duration = Duration::from_secs(60);
+struct Evicted(IntCounter);
+
+impl EventListener for Evicted {
+    type Key = EntryKey;
+    type Value = Entry;
+
+    fn on_leave(&self, reason: Event, _: &EntryKey, _: &Entry) {
+        if reason == Event::Evict {
+            self.0.inc();
+        }
+    }
+}
 
 impl Store {
     pub async fn open(config: &Config, registry: &Registry, tasks: &Tasks) -> Result<Arc<Self>, Error> {
-        let tiers = registry.counter(&catalogue::CACHE_TIER_REQUESTS)?;
-        let count = |tier, result| tiers.with_label_values(&[tier, result]);
-        let counters = Counters {
-            memory_hit: count("memory", "hit"),
-            memory_miss: count("memory", "miss"),
-            disk_hit: count("disk", "hit"),
-            disk_miss: count("disk", "miss"),
-            disk_error: count("disk", "error"),
-        };
+        let requests = registry.counter(&catalogue::CACHE_TIER_REQUESTS)?;
+        let count = |result| requests.with_label_values(&["memory", result]);
+        let counters = Counters { memory_hit: count("hit"), memory_miss: count("miss") };
+        let evictions = registry.counter(&catalogue::CACHE_EVICTIONS)?.with_label_values(&["memory"]);
         let shards = (config.memory_bytes >> 25).next_power_of_two().clamp(1, 64);
-        let memory = HybridCacheBuilder::new()
+        let memory = CacheBuilder::new(config.memory_bytes)
             .with_name("millrace")
-            .with_policy(HybridCachePolicy::WriteOnInsertion)
-            .with_flush_on_close(false)
-            .memory(config.memory_bytes)
             .with_shards(shards)
             .with_eviction_config(S3FifoConfig::default())
             .with_weighter(|_, entry: &Entry| entry.weight())
-            .storage()
-            .with_spawner(Spawner::from(tasks.runtime().clone()));
-        let store = |cache, seed, purges, disk_window, lock| {
-            Arc::new(Self {
-                cache,
-                seed,
-                block_size: config.block_size,
-                disk_capacity: config.disk.as_ref().map_or(0, |disk| disk.bytes),
-                disk_window,
-                stripes: Stripes::default(),
-                purges,
-                counters,
-                disk_failed: Mutex::default(),
-                lock,
-            })
+            .with_event_listener(Arc::new(Evicted(evictions)))
+            .build();
+        let rate = config.disk.as_ref().map_or(0, |disk| disk.write_rate);
+        let admission = Admission::new(rate, registry)?;
+        let (seed, purges, disk) = match &config.disk {
+            None => (KeySeed(fastrand::u64(..)), Purges::in_memory(registry)?, None),
+            Some(settings) => {
+                let disk = Disk::new(settings.clone(), config.block_size, registry, &requests)?;
+                disk.lock()?;
+                directory::check_space(settings)?;
+                let (seed, purges) = open_books(&settings.dir, registry, tasks)?;
+                disk.switch_on(tasks).await?;
+                (seed, purges, Some(Arc::new(disk)))
+            }
         };
-        let Some(disk) = &config.disk else {
-            let purges = Purges::in_memory(registry)?;
-            return Ok(store(memory.build().await?, KeySeed(fastrand::u64(..)), purges, None, None));
-        };
-        let lock = directory::lock(&disk.dir)?;
-        directory::check_space(disk)?;
-        let (seed, purges) = open_books(&disk.dir, registry, tasks)?;
-        let segment =
-            SEGMENT.min(disk.bytes / 64).max(2 * u64::from(config.block_size)).next_multiple_of(4096);
-        let capacity = usize::try_from(disk.bytes).unwrap_or(usize::MAX);
-        let device = FsDeviceBuilder::new(disk.dir.join("blocks")).with_capacity(capacity).build()?;
-        let engine = BlockEngineConfig::new(device)
-            .with_block_size(usize::try_from(segment).unwrap_or(usize::MAX))
-            .with_buffer_pool_size(WRITE_BUFFER.max(2 * config.block_size as usize))
-            .with_submit_queue_size_threshold(4 * WRITE_BUFFER)
-            // Oldest first only: an entry must not outlive the newer one that replaced it.
-            .with_eviction_pickers(vec![Box::<FifoPicker>::default()]);
-        let cache = memory
-            .with_io_engine_config(PsyncIoEngineConfig::new())
-            .with_engine_config(engine)
-            .with_recover_mode(RecoverMode::Quiet)
-            .build()
-            .await?;
-        let window = Window::open(cache.clone(), tasks);
-        Ok(store(cache, seed, purges, Some(window), Some(lock)))
+        let store = Arc::new(Self {
+            memory,
+            disk,
+            admission,
+            seed,
+            block_size: config.block_size,
+            stripes: Stripes::default(),
+            purges,
+            counters,
+            tasks: tasks.clone(),
+            round: AtomicU32::new(1),
+            closed: AtomicBool::new(false),
+            care: tokio::sync::Mutex::default(),
+        });
+        if store.disk.is_some() {
+            // Not one of the tasks that a drain waits for. It ends with the store.
+            tasks.runtime().spawn(caretaker::look_after(Arc::downgrade(&store)));
+        }
+        Ok(store)
     }
 
     pub fn purges(&self) -> &Purges {
@@ -195,107 +191,95 @@ impl Store {
     /// Whether an object of this length can be counted on to be there when its last byte comes. Without a disk tier,
     /// what memory drops is lost.
     pub fn keeps(&self, length: Option<u64>) -> bool {
-        let has_disk = self.disk_window.as_ref().is_some_and(|window| !window.is_stuck());
-        let capacity = if has_disk { self.disk_capacity } else { self.cache.memory().capacity() as u64 };
-        length.map_or(has_disk, |length| length <= capacity / 4)
+        let disk = self.disk.as_ref().filter(|disk| disk.state() == State::On && self.admission.has_budget());
+        let capacity = disk.map_or(self.memory.capacity() as u64, |disk| disk.config.bytes);
+        length.map_or(disk.is_some(), |length| length <= capacity / 4)
     }
 
     pub async fn block(&self, incarnation: Incarnation, index: u32) -> Option<Bytes> {
         let key = EntryKey { id: incarnation.0, part: index };
-        if let Some(entry) = self.cache.memory().get(&key) {
+        if let Some(entry) = self.memory.get(&key) {
             self.counters.memory_hit.inc();
             return entry.value().block();
         }
         self.counters.memory_miss.inc();
-        self.disk_window.as_ref()?;
-        let read = async { Ok(self.cache.get(&key).await?.and_then(|entry| entry.value().block())) };
-        self.read(read).await
+        let disk = self.disk.clone()?;
+        let load = async move { disk.load(&key).await.ok_or(Absent) };
+        // A crowd reads it once, and on the threads that read.
+        let loading = {
+            let _runtime = self.tasks.runtime().enter();
+            self.memory.get_or_fetch(&key, || load)
+        };
+        loading.await.ok()?.value().block()
     }
 
     /// Whether the block is there, as far as the indexes know: reading it may still miss.
     pub fn has_block(&self, incarnation: Incarnation, index: u32) -> bool {
-        self.cache.contains(&EntryKey { id: incarnation.0, part: index })
+        let key = EntryKey { id: incarnation.0, part: index };
+        self.memory.contains(&key) || self.disk.as_ref().is_some_and(|disk| disk.may_contain(&key))
     }
 
     /// Takes a block out of the index that cannot be read.
     pub fn forget_block(&self, incarnation: Incarnation, index: u32) {
-        self.cache.remove(&EntryKey { id: incarnation.0, part: index });
+        let key = EntryKey { id: incarnation.0, part: index };
+        self.memory.remove(&key);
+        if let Some(disk) = &self.disk {
+            disk.forget(&key);
+        }
     }
 
-    /// Waits while the disk is behind; never longer than [`window::PATIENCE`].
+    /// Waits while the disk is behind, for a bounded time.
     pub async fn put_block(&self, incarnation: Incarnation, index: u32, bytes: Bytes) {
-        let (key, entry) = (EntryKey { id: incarnation.0, part: index }, Entry::Block(bytes));
-        match &self.disk_window {
-            None => {
-                self.cache.insert(key, entry);
+        let key = EntryKey { id: incarnation.0, part: index };
+        let entry = self.memory.insert(key, Entry::Block(bytes));
+        let Some(disk) = &self.disk else { return };
+        if !self.admission.admits_blocks(incarnation) {
+            return;
+        }
+        let weight = entry.value().weight();
+        match disk.enter(weight).await {
+            Some(place) => {
+                self.admission.spend(space(weight));
+                disk.write(&entry, place);
             }
-            Some(window) => match window.enter(entry.weight()).await {
-                Some(permit) => {
-                    self.cache.insert(key, entry);
-                    window.entered(permit);
-                }
-                None => self.insert_in_memory(key, entry),
-            },
+            None => self.admission.missed(),
         }
     }
 
     pub fn stats(&self) -> TierStats {
-        let memory = self.cache.memory();
-        let disk = self.cache.statistics();
+        let disk = self.disk.as_deref();
+        let [read, written, _] = disk.map_or([0; 3], Disk::traffic);
+        if let Some(disk) = disk {
+            disk.show();
+        }
         TierStats {
-            memory_bytes: memory.usage() as u64,
-            memory_capacity_bytes: memory.capacity() as u64,
-            memory_entries: memory.entries() as u64,
-            disk_capacity_bytes: self.disk_capacity,
-            disk_written_bytes: disk.disk_write_bytes() as u64,
-            disk_read_bytes: disk.disk_read_bytes() as u64,
-            disk_healthy: self.disk_is_healthy(),
+            memory_bytes: self.memory.usage() as u64,
+            memory_capacity_bytes: self.memory.capacity() as u64,
+            memory_entries: self.memory.entries() as u64,
+            disk_capacity_bytes: disk.map_or(0, |disk| disk.config.bytes),
+            disk_written_bytes: written,
+            disk_read_bytes: read,
+            disk_state: disk.map_or("none", |disk| disk.state().as_str()),
         }
     }
 
     /// Waits for writes in progress. The directory is free for another server afterwards, whoever still holds on to
     /// this store.
     pub async fn close(&self) {
-        if let Err(reason) = self.cache.close().await {
-            tracing::warn!("closing the cache: {reason}");
+        self.closed.store(true, Ordering::Release);
+        let _care = self.care.lock().await;
+        let Some(disk) = &self.disk else { return };
+        if let Some(tier) = disk.tier() {
+            tier.close().await;
         }
-        if let Some(lock) = &self.lock
-            && let Err(reason) = lock.unlock()
-        {
-            tracing::warn!("releasing the cache directory: {reason}");
-        }
-    }
-
-    fn insert_in_memory(&self, key: EntryKey, entry: Entry) {
-        let in_memory = HybridCacheProperties::default().with_location(Location::InMem);
-        self.cache.insert_with_properties(key, entry, in_memory);
-    }
-
-    /// What the disk tier has to say, within time.
-    async fn read<T>(&self, reading: impl Future<Output = foyer::Result<Option<T>>>) -> Option<T> {
-        let reason = match tokio::time::timeout(READ_PATIENCE, reading).await {
-            Ok(Ok(Some(found))) => {
-                self.counters.disk_hit.inc();
-                return Some(found);
-            }
-            Ok(Ok(None)) => {
-                self.counters.disk_miss.inc();
-                return None;
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("nothing within {READ_PATIENCE:?}"),
-        };
-        self.counters.disk_error.inc();
-        *self.disk_failed.lock() = Some(Instant::now());
-        tracing::warn!("reading the disk tier: {reason}");
-        None
-    }
-
-    fn disk_is_healthy(&self) -> bool {
-        let stuck = self.disk_window.as_ref().is_some_and(Window::is_stuck);
-        !stuck && self.disk_failed.lock().is_none_or(|failed| failed.elapsed() > RECOVERY)
+        disk.unlock();
     }
 }
+
+/// Neither tier has it.
+#[derive(Debug, thiserror::Error)]
+#[error("not stored")]
+struct Absent;
 
 /// The seed of a directory and its purges. What is stored there is found only if both belong together.
 fn open_books(dir: &Path, registry: &Registry, tasks: &Tasks) -> Result<(KeySeed, Purges), Error> {
@@ -309,112 +293,4 @@ fn open_books(dir: &Path, registry: &Registry, tasks: &Tasks) -> Result<(KeySeed
     }
     let seed = directory::new_seed(dir)?;
     Ok((seed, Purges::create(dir, seed, registry, tasks).map_err(failed)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use http::{HeaderMap, StatusCode};
-
-    use super::*;
-    use crate::cache::{Content, Key, vary::VarySpec};
-
-    const BLOCK: u32 = 64 << 10;
-
-    async fn open(dir: &Path) -> Result<Arc<Store>, Error> {
-        let disk = Some(DiskConfig { dir: dir.to_owned(), bytes: 64 << 20 });
-        let config = Config { memory_bytes: 2 << 20, disk, block_size: BLOCK };
-        Store::open(&config, &Registry::new(), &Tasks::new()).await
-    }
-
-    fn head(key: &Key) -> Arc<Head> {
-        let content = Content::Inline(Bytes::from_static(b"hello"));
-        Head::new(key.text(), StatusCode::OK, &HeaderMap::new(), (0, 0), 5, content).into()
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_restart_keeps_heads_and_blocks() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path()).await.unwrap();
-        let key = Key::new("/a", store.seed());
-        let incarnation = Incarnation::new();
-        store.put_head(&key, head(&key)).await;
-        // More than memory holds, so that part of it is on disk only even before the restart.
-        for index in 0..100 {
-            store.put_block(incarnation, index, vec![index as u8; BLOCK as usize].into()).await;
-        }
-        store.close().await;
-        drop(store);
-        let store = open(dir.path()).await.unwrap();
-        let Some(Found::Head(found)) = store.find(&key).await else { panic!("head is lost") };
-        assert_eq!(*found, *head(&key));
-        for index in 0..100 {
-            let block =
-                store.block(incarnation, index).await.unwrap_or_else(|| panic!("block {index} is lost"));
-            assert!(block.len() == BLOCK as usize && block.iter().all(|byte| *byte == index as u8));
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn removed_heads_are_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path()).await.unwrap();
-        let key = Key::new("/a", store.seed());
-        store.put_head(&key, head(&key)).await;
-        assert!(store.find(&key).await.is_some());
-        store.remove_head(&key).await;
-        assert!(store.find(&key).await.is_none());
-        store.close().await;
-        drop(store);
-        assert!(open(dir.path()).await.unwrap().find(&key).await.is_none(), "came back after a restart");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_head_is_replaced_only_in_its_own_place() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path()).await.unwrap();
-        let key = Key::new("/a", store.seed());
-        let [mine, other] = [Incarnation::new(), Incarnation::new()];
-        let content = Content::Blocks { incarnation: mine, block_size: BLOCK };
-        store.put_head(&key, head(&key).with_content(5, content).into()).await;
-        store.replace_head(&key, other, None).await;
-        assert!(store.find(&key).await.is_some());
-        store.replace_head(&key, mine, Some(head(&key))).await;
-        let Some(Found::Head(found)) = store.find(&key).await else { panic!("head is lost") };
-        assert_eq!(*found, *head(&key));
-        store.put_head_while(&key, head(&key).with_content(9, found.content.clone()).into(), || false).await;
-        let Some(Found::Head(found)) = store.find(&key).await else { panic!("head is lost") };
-        assert_eq!(found.length, 5);
-    }
-
-    /// Variants keep what their keys have in common as long as nothing has come between.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn variants_are_found_until_they_are_outdated() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path()).await.unwrap();
-        let key = Key::new("/a", store.seed());
-        let spec = VarySpec::from_names(vec!["accept".into()]);
-        let first = store.variants(&key, &spec, || true).await;
-        assert_eq!(store.variants(&key, &spec, || true).await, first);
-        let by_more = VarySpec::from_names(vec!["accept".into(), "x".into()]);
-        assert_ne!(store.variants(&key, &by_more, || false).await.spec, spec);
-        assert_eq!(store.variants(&key, &spec, || true).await, first);
-        store.remove_head(&key).await;
-        assert_ne!(store.variants(&key, &spec, || true).await, first);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_second_server_on_a_directory_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let _first = open(dir.path()).await.unwrap();
-        assert!(matches!(open(dir.path()).await, Err(Error::InUse { .. })));
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_disk_tier_that_cannot_fit_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = DiskConfig { dir: dir.path().to_owned(), bytes: 1 << 60 };
-        let config = Config { memory_bytes: 2 << 20, disk: Some(disk), block_size: BLOCK };
-        let opened = Store::open(&config, &Registry::new(), &Tasks::new()).await;
-        assert!(matches!(opened, Err(Error::NoSpace { .. })));
-    }
 }

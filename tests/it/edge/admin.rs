@@ -181,7 +181,7 @@ async fn stats_tell_how_full_the_tiers_are() {
     assert_eq!((&empty["memory_bytes"], &empty["memory_entries"]), (&0.into(), &0.into()));
     assert_eq!(empty["memory_capacity_bytes"], 64 << 20);
     assert_eq!(empty["disk_capacity_bytes"], 64 << 20);
-    assert_eq!(empty["disk_healthy"], true);
+    assert_eq!(empty["disk_state"], "on");
     edge.get("/x").await;
     let full = stats().await;
     let bytes = full["memory_bytes"].as_u64().unwrap();

@@ -10,18 +10,23 @@ use std::{
 use super::{Reply, client, eventually};
 use crate::origin_double::{Answer, OriginDouble};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
+pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 
 /// Killed when dropped.
-struct Program {
-    child: Child,
+pub(super) struct Program {
+    pub(super) child: Child,
     data: SocketAddr,
-    admin: SocketAddr,
+    pub(super) admin: SocketAddr,
 }
 
 impl Program {
-    fn start(origin: &OriginDouble, dir: &Path) -> Self {
-        let mut child = Command::new(BINARY)
+    pub(super) fn start(origin: &OriginDouble, dir: &Path) -> Self {
+        Self::start_by(Command::new(BINARY), origin, dir)
+    }
+
+    /// By a command that starts the program with the arguments that come after it.
+    pub(super) fn start_by(mut command: Command, origin: &OriginDouble, dir: &Path) -> Self {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--memory", "64MiB"])
             .args(["--disk", "64MiB", "--workers", "1", "--origin", &origin.url(), "--data-dir"])
             .arg(dir)
@@ -38,7 +43,7 @@ impl Program {
         Self { child, data, admin }
     }
 
-    async fn get(&self, target: &str) -> Reply {
+    pub(super) async fn get(&self, target: &str) -> Reply {
         client::open(self.data, "GET", target, &[], b"").await.whole().await
     }
 

@@ -7,7 +7,9 @@ mod server;
 
 mod compression;
 mod conditions;
+mod disk;
 mod drain;
+mod failing_disk;
 mod fields;
 mod fills;
 mod freshness;
