@@ -23,7 +23,7 @@ use crate::{
     config::{OriginSettings, Settings},
     delivery::{self, Delivery},
     http::{self, Admin, Data, Listening, Phase},
-    origin::{self, Origin, directory::Directory, http::Http},
+    origin::{self, Origin, directory::Directory, http::Http, s3::S3},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -191,6 +191,7 @@ fn open_origin(settings: OriginSettings) -> Result<Arc<dyn Origin>, Error> {
     Ok(match settings {
         OriginSettings::Http(config) => Arc::new(Http::new(config)?),
         OriginSettings::Directory(config) => Arc::new(Directory::new(config)?),
+        OriginSettings::S3(config) => Arc::new(S3::new(config)?),
     })
 }
 

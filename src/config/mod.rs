@@ -3,6 +3,7 @@
 
 pub mod raw;
 mod resolve;
+mod s3;
 
 pub use raw::Raw;
 pub use resolve::{OriginSettings, Settings, resolve};

@@ -51,7 +51,7 @@ pub struct Admin {
 }
 
 /// Never shown.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(pub String);
 
@@ -104,9 +104,9 @@ pub struct Fill {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Origin {
-    /// Name in logs and metrics; empty: its host or directory.
+    /// Name in logs and metrics; empty: its host, bucket or directory.
     pub name: String,
-    /// `http(s)://host[:port][/prefix]` or a directory.
+    /// `http(s)://host[:port][/prefix]`, `s3://bucket[/prefix]` or a directory.
     pub url: String,
     /// Time to connect, TLS included.
     pub connect_timeout_ms: u32,
@@ -118,10 +118,48 @@ pub struct Origin {
     pub max_idle_connections: u32,
     /// `Host` to send instead of the URL's.
     pub host_header: String,
-    /// Directories: `Cache-Control` of their files.
+    /// `Cache-Control` of the files of a directory, and of S3 objects that have none of their own.
     pub cache_control: String,
     /// Directories: follow symbolic links, also out of the directory.
     pub follow_symlinks: bool,
+    pub s3: S3,
+}
+
+/// How to get at an S3 bucket. What is left empty comes from the usual environment (`AWS_REGION`, `AWS_ENDPOINT_URL`,
+/// `AWS_ACCESS_KEY_ID`, …), from profile files, or from the machine's role.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct S3 {
+    /// `http(s)://host[:port]` of a server that speaks S3; empty: Amazon's.
+    pub endpoint: String,
+    /// Region of the bucket; empty and nowhere else said: `us-east-1`.
+    pub region: String,
+    /// Where the bucket's name goes. `auto`: into the host at Amazon's, into the path elsewhere.
+    pub addressing: Addressing,
+    /// Profile of the files in `~/.aws`.
+    pub profile: String,
+    /// Send unsigned requests, to a public bucket.
+    pub anonymous: bool,
+    /// Instead of the usual places for credentials; with `secret_access_key`.
+    pub access_key_id: String,
+    #[schemars(with = "String")]
+    pub secret_access_key: Secret,
+    /// With a temporary access key.
+    #[schemars(with = "String")]
+    pub session_token: Secret,
+    /// Let clients see the metadata of uploaders (`x-amz-meta-*`). S3's other fields are never passed on.
+    pub metadata: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Addressing {
+    #[default]
+    Auto,
+    /// `host/bucket/key`
+    Path,
+    /// `bucket.host/key`
+    Virtual,
 }
 
 /// Images and video.
@@ -226,6 +264,7 @@ impl Default for Origin {
             host_header: String::new(),
             cache_control: "public, max-age=60".to_owned(),
             follow_symlinks: false,
+            s3: S3::default(),
         }
     }
 }

@@ -11,13 +11,13 @@ use std::{
 use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
-use super::{Raw, raw};
+use super::{Raw, raw, s3 as s3_settings};
 use crate::{
     cache::{self, storable::Rules},
     delivery::{self, FillLimits, MediaConfig, coding},
     http,
     media::{ffmpeg::Ffmpeg, image, pool},
-    origin::{RetryPolicy, Spec, directory, http as http_origin, parse_spec},
+    origin::{RetryPolicy, Spec, directory, http as http_origin, parse_spec, s3},
 };
 
 /// Settings that have been found good, as the parts want them.
@@ -38,6 +38,7 @@ pub struct Settings {
 pub enum OriginSettings {
     Http(http_origin::Config),
     Directory(directory::Config),
+    S3(s3::Config),
 }
 
 const DEFAULT_DISK: u64 = 10 << 30;
@@ -191,6 +192,7 @@ fn origins(raw: &[raw::Origin], faults: &mut Faults) -> Vec<OriginSettings> {
         let name: Arc<str> = match (origin.name.as_str(), &spec) {
             ("", Spec::Http(url)) => url.authority().into(),
             ("", Spec::Directory(path)) => path.display().to_string().into(),
+            ("", Spec::S3 { bucket, .. }) => bucket.as_str().into(),
             (name, _) => name.into(),
         };
         if names.contains(&name) {
@@ -206,15 +208,23 @@ fn origins(raw: &[raw::Origin], faults: &mut Faults) -> Vec<OriginSettings> {
                 faults.push(key(field), "must be at least 1");
             }
         }
+        if !matches!(spec, Spec::S3 { .. }) && origin.s3 != raw::S3::default() {
+            faults.push(key("s3"), "is for origins with an s3:// URL");
+        }
+        let http = |name, url| http_origin::Config {
+            connect_timeout: Duration::from_millis(u64::from(origin.connect_timeout_ms)),
+            first_byte_timeout: Duration::from_millis(u64::from(origin.first_byte_timeout_ms)),
+            idle_timeout: Duration::from_millis(u64::from(origin.idle_timeout_ms)),
+            max_idle_connections: origin.max_idle_connections as usize,
+            host_header: (!origin.host_header.is_empty()).then(|| origin.host_header.clone()),
+            ..http_origin::Config::new(name, url)
+        };
         resolved.push(match spec {
-            Spec::Http(url) => OriginSettings::Http(http_origin::Config {
-                connect_timeout: Duration::from_millis(u64::from(origin.connect_timeout_ms)),
-                first_byte_timeout: Duration::from_millis(u64::from(origin.first_byte_timeout_ms)),
-                idle_timeout: Duration::from_millis(u64::from(origin.idle_timeout_ms)),
-                max_idle_connections: origin.max_idle_connections as usize,
-                host_header: (!origin.host_header.is_empty()).then(|| origin.host_header.clone()),
-                ..http_origin::Config::new(name, url)
-            }),
+            Spec::Http(url) => OriginSettings::Http(http(name, url)),
+            Spec::S3 { bucket, prefix } => {
+                let http = http(name, s3_settings::somewhere());
+                OriginSettings::S3(s3_settings::resolve(origin, (bucket, prefix), http, key, faults))
+            }
             Spec::Directory(path) => OriginSettings::Directory(directory::Config {
                 cache_control: origin.cache_control.clone(),
                 follow_symlinks: origin.follow_symlinks,

@@ -276,6 +276,7 @@ pub(super) fn failed(error: &origin::Error, served: Served) -> Response {
         }
         ErrorKind::Forbidden => (StatusCode::NOT_FOUND, "there is nothing at this path"),
         ErrorKind::Connect => (StatusCode::BAD_GATEWAY, "the origin cannot be reached"),
+        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "the origin cannot answer now"),
         _ => (StatusCode::BAD_GATEWAY, "the origin's answer cannot be used"),
     };
     tracing::warn!("{error}");

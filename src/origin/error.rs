@@ -27,6 +27,10 @@ pub enum ErrorKind {
     Forbidden,
     /// Reading a local file failed.
     Io,
+    /// The origin does not let us in, or knows no such place: credentials, clock, bucket or region are wrong.
+    Refused,
+    /// The origin says that it cannot answer now.
+    Unavailable,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -68,6 +72,8 @@ impl ErrorKind {
             Self::BadResponse => "bad_response",
             Self::Forbidden => "forbidden",
             Self::Io => "io",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
         }
     }
 

@@ -8,12 +8,18 @@ use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
 mod chain;
+mod content_type;
 pub mod directory;
 mod error;
 mod hop_by_hop;
 pub mod http;
+mod path;
+mod precondition;
+mod range;
 mod retry;
+pub mod s3;
 mod spec;
+mod validators;
 
 pub use chain::{Attempt, Chain, Observer};
 pub use error::{Error, ErrorKind, Fault, SetupError};

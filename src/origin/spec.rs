@@ -1,4 +1,4 @@
-//! Reads an origin as people write it on the command line: a URL or a directory. Touches no disk and no network.
+//! Reads an origin as people write it on the command line: a URL, a bucket or a directory. Touches no disk and no network.
 
 use std::path::PathBuf;
 
@@ -11,20 +11,28 @@ pub enum Spec {
     Http(Url),
     /// As given: relative paths are relative to the working directory.
     Directory(PathBuf),
+    /// The prefix is as keys begin, nothing encoded, without a slash at its end; may be empty.
+    S3 { bucket: String, prefix: String },
 }
 
 /// None of these repeats the text of a URL that holds credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
-    #[error("the origin is empty; give http(s)://host[:port][/prefix] or a directory")]
+    #[error("the origin is empty; give http(s)://host[:port][/prefix], s3://bucket[/prefix] or a directory")]
     Empty,
-    #[error("S3 origins are not available in this version")]
-    S3,
+    #[error(
+        "an S3 origin is s3://bucket[/prefix]; a bucket's name has 3 to 63 letters, digits, `.`, `-` and `_`"
+    )]
+    Bucket,
+    #[error(
+        "the prefix of an S3 origin must not hold . or .. segments, empty segments or control characters"
+    )]
+    Prefix,
     #[error("credentials in an origin URL are not accepted")]
     Userinfo,
     #[error("an origin URL takes no query and no fragment")]
     QueryOrFragment,
-    #[error("unknown scheme `{0}`; origins are http://, https://, file:// or a directory")]
+    #[error("unknown scheme `{0}`; origins are http://, https://, s3://, file:// or a directory")]
     Scheme(String),
     #[error("`{0}` has no scheme; write http://{0}, or ./{0} for a directory")]
     MissingScheme(String),
@@ -36,7 +44,7 @@ pub enum SpecError {
     Nul,
 }
 
-/// Accepts `http(s)://host[:port][/prefix]`, `file:///path` and directory paths.
+/// Accepts `http(s)://host[:port][/prefix]`, `s3://bucket[/prefix]`, `file:///path` and directory paths.
 ///
 /// ```
 /// use millrace::origin::{Spec, parse_spec};
@@ -60,7 +68,7 @@ pub fn parse_spec(text: &str) -> Result<Spec, SpecError> {
 fn parse_url(scheme: &str, text: &str) -> Result<Spec, SpecError> {
     match scheme {
         "http" | "https" | "file" => {}
-        "s3" => return Err(SpecError::S3),
+        "s3" => return parse_s3(text),
         _ => return Err(SpecError::Scheme(scheme.to_owned())),
     }
     let url = Url::parse(text).map_err(SpecError::Url)?;
@@ -74,6 +82,28 @@ fn parse_url(scheme: &str, text: &str) -> Result<Spec, SpecError> {
         return url.to_file_path().map(Spec::Directory).map_err(|()| SpecError::FileUrl);
     }
     Ok(Spec::Http(url))
+}
+
+/// As the tools of S3 read it: the prefix is text, not an encoded path.
+fn parse_s3(text: &str) -> Result<Spec, SpecError> {
+    let Some((_, rest)) = text.split_once("://") else { return Err(SpecError::Bucket) };
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.contains('@') {
+        return Err(SpecError::Userinfo);
+    }
+    if rest.contains(['?', '#']) {
+        return Err(SpecError::QueryOrFragment);
+    }
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(fits) || bucket.contains("..") {
+        return Err(SpecError::Bucket);
+    }
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    let is_wrong = |segment: &str| matches!(segment, "" | "." | "..") || segment.contains(char::is_control);
+    if !prefix.is_empty() && prefix.split('/').any(is_wrong) {
+        return Err(SpecError::Prefix);
+    }
+    Ok(Spec::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
 }
 
 pub(super) fn has_userinfo(url: &Url) -> bool {
@@ -105,6 +135,7 @@ mod tests {
     fn accepts_urls_and_directories() {
         let http = |text: &str| Spec::Http(Url::parse(text).unwrap());
         let directory = |text: &str| Spec::Directory(PathBuf::from(text));
+        let s3 = |bucket: &str, prefix: &str| Spec::S3 { bucket: bucket.into(), prefix: prefix.into() };
         for (text, spec) in [
             ("http://127.0.0.1:9000", http("http://127.0.0.1:9000/")),
             ("https://media.example/prefix/", http("https://media.example/prefix/")),
@@ -116,6 +147,9 @@ mod tests {
             ("../with space", directory("../with space")),
             ("file:///srv/my%20media", directory("/srv/my media")),
             ("file://localhost/srv", directory("/srv")),
+            ("s3://media", s3("media", "")),
+            ("S3://my.bucket-1/", s3("my.bucket-1", "")),
+            ("s3://media/a b/%20c+é/", s3("media", "a b/%20c+é")),
         ] {
             assert_eq!(parse_spec(text), Ok(spec), "{text}");
         }
@@ -126,8 +160,16 @@ mod tests {
         for (text, error) in [
             ("", SpecError::Empty),
             ("  ", SpecError::Empty),
-            ("s3://bucket/prefix", SpecError::S3),
-            ("S3://bucket", SpecError::S3),
+            ("s3://", SpecError::Bucket),
+            ("s3:///prefix", SpecError::Bucket),
+            ("s3://ab", SpecError::Bucket),
+            ("s3://a..b", SpecError::Bucket),
+            ("s3://bucket:9000/x", SpecError::Bucket),
+            ("s3://key:secret@bucket/x", SpecError::Userinfo),
+            ("s3://bucket/x?region=y", SpecError::QueryOrFragment),
+            ("s3://bucket/../x", SpecError::Prefix),
+            ("s3://bucket//x", SpecError::Prefix),
+            ("s3://bucket/a\nb", SpecError::Prefix),
             ("http://user:pass@host/", SpecError::Userinfo),
             ("https://user@host/", SpecError::Userinfo),
             ("http://host/?a=1", SpecError::QueryOrFragment),
@@ -147,9 +189,12 @@ mod tests {
 
     #[test]
     fn no_error_repeats_a_password() {
-        for text in
-            ["http://user:hunter2@host/", "ftp://user:hunter2@host/", "http://user:hunter2@host:99999/"]
-        {
+        for text in [
+            "http://user:hunter2@host/",
+            "ftp://user:hunter2@host/",
+            "http://user:hunter2@host:99999/",
+            "s3://user:hunter2@bucket",
+        ] {
             let error = parse_spec(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }

@@ -10,7 +10,7 @@ use rustix::{
     io::{Errno, pread},
 };
 
-use super::{path::FilePath, validators::Validators};
+use super::{super::validators::Validators, path::FilePath};
 
 /// Bytes per read, and the most that one reader holds in memory.
 pub(super) const CHUNK_BYTES: usize = 256 * 1024;
@@ -80,7 +80,7 @@ impl Opened {
 
     pub(super) fn validators(&self) -> Validators {
         let nanos = u32::try_from(self.stat.st_mtime_nsec).unwrap_or(0);
-        Validators::new(self.stat.st_mtime, nanos, self.len(), self.stat.st_ino)
+        Validators::of_file(self.stat.st_mtime, nanos, self.len(), self.stat.st_ino)
     }
 
     /// `range` lies within the file. The first chunk is read at once: small files need no second trip to the pool.

@@ -6,19 +6,16 @@ use std::{path::PathBuf, sync::Arc, time::SystemTime};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use self::{
-    file::{Lookup, Opened},
-    precondition::Verdict,
-    range::Selection,
+use self::file::{Lookup, Opened};
+use super::{
+    Body, Error, ErrorKind, Origin, Request, Response, SetupError, content_type,
+    precondition::{self, Verdict},
+    range::{self, Selection},
+    validators,
 };
-use super::{Body, Error, ErrorKind, Origin, Request, Response, SetupError};
 
-mod content_type;
 mod file;
 mod path;
-mod precondition;
-mod range;
-mod validators;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -132,7 +129,9 @@ impl Site {
         let current = opened.validators();
         let mut headers = HeaderMap::with_capacity(8);
         set_date(&mut headers, now);
-        headers.insert(header::ETAG, current.etag.clone());
+        if let Some(etag) = &current.etag {
+            headers.insert(header::ETAG, etag.clone());
+        }
         if let Some(date) = current.last_modified_text() {
             headers.insert(header::LAST_MODIFIED, date);
         }

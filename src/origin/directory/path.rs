@@ -1,27 +1,12 @@
-//! From a request target to the names of a file below the root. Anything with a second meaning (dot segments, encoded
-//! slashes, backslashes, NUL) is refused, so that one file has one path but for needless percent-encoding.
+//! From a request target to the names of a file below the root.
 
-use percent_encoding::percent_decode_str;
+use super::super::path::{Refusal, segments};
 
 /// Names to walk from the root: at least one, each non-empty, without `/`, `\` and NUL, and neither `.` nor `..`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FilePath {
     directories: Vec<String>,
     file: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
-    #[error("the target does not begin with a slash")]
-    NotAbsolute,
-    #[error("invalid percent-encoding")]
-    PercentEncoding,
-    #[error("not UTF-8")]
-    Utf8,
-    #[error("NUL, backslash, encoded slash or fragment in the path")]
-    Character,
-    #[error("dot segment in the path")]
-    DotSegment,
 }
 
 impl FilePath {
@@ -44,37 +29,11 @@ impl FilePath {
 
 /// `None` is a well-formed path that cannot name a file: one with an empty segment, `/` above all.
 pub(super) fn decode(target: &str) -> Result<Option<FilePath>, Refusal> {
-    let path = target.split('?').next().unwrap_or_default();
-    let path = path.strip_prefix('/').ok_or(Refusal::NotAbsolute)?;
-    let mut names = path.split('/').map(decode_segment).collect::<Result<Vec<_>, _>>()?;
+    let mut names = segments(target)?;
     if names.iter().any(String::is_empty) {
         return Ok(None);
     }
     Ok(names.pop().map(|file| FilePath { directories: names, file }))
-}
-
-fn decode_segment(segment: &str) -> Result<String, Refusal> {
-    if !has_valid_escapes(segment.as_bytes()) {
-        return Err(Refusal::PercentEncoding);
-    }
-    if segment.contains('#') {
-        return Err(Refusal::Character);
-    }
-    let name = percent_decode_str(segment).decode_utf8().map_err(|_| Refusal::Utf8)?;
-    if name.contains(['\0', '\\', '/']) {
-        return Err(Refusal::Character);
-    }
-    if name == "." || name == ".." {
-        return Err(Refusal::DotSegment);
-    }
-    Ok(name.into_owned())
-}
-
-/// The library passes `%zz` through as it stands.
-fn has_valid_escapes(bytes: &[u8]) -> bool {
-    bytes.iter().enumerate().filter(|(_, b)| **b == b'%').all(
-        |(at, _)| matches!(bytes.get(at + 1..at + 3), Some(hex) if hex.iter().all(u8::is_ascii_hexdigit)),
-    )
 }
 
 #[cfg(test)]

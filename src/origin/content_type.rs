@@ -1,4 +1,4 @@
-//! The media type of a file, by its extension.
+//! The media type of an object, by the extension of its name.
 
 use http::HeaderValue;
 

@@ -1,4 +1,4 @@
-//! Conditional requests against a file's validators (RFC 9110 §13), in the order of §13.2.2.
+//! Conditional requests against the validators of what is there (RFC 9110 §13), in the order of §13.2.2.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,10 +14,10 @@ pub(super) enum Verdict {
     Failed,
 }
 
-/// For GET and HEAD of a file that exists.
+/// For GET and HEAD of something that exists.
 pub(super) fn judge(request: &HeaderMap, current: &Validators) -> Verdict {
     if request.contains_key(header::IF_MATCH) {
-        if !lists_tag(request, header::IF_MATCH, |tag| *tag == current.etag) {
+        if !lists_tag(request, header::IF_MATCH, |tag| tag == current.tag()) {
             return Verdict::Failed;
         }
     } else if let (Some(since), Some(modified)) =
@@ -29,7 +29,7 @@ pub(super) fn judge(request: &HeaderMap, current: &Validators) -> Verdict {
     if request.contains_key(header::IF_NONE_MATCH) {
         // Weak comparison (§13.1.2): `W/"x"` matches `"x"`.
         let matches = lists_tag(request, header::IF_NONE_MATCH, |tag| {
-            tag.strip_prefix(b"W/").unwrap_or(tag) == current.etag.as_bytes()
+            tag.strip_prefix(b"W/").unwrap_or(tag) == current.tag()
         });
         if matches {
             return Verdict::NotModified;
@@ -48,7 +48,7 @@ pub(super) fn range_applies(request: &HeaderMap, current: &Validators, now: Syst
     let Some(value) = single(request, header::IF_RANGE) else {
         return !request.contains_key(header::IF_RANGE);
     };
-    if *value == current.etag {
+    if current.etag.as_ref() == Some(value) {
         return true;
     }
     match (parse_date(value), current.last_modified) {
@@ -93,12 +93,12 @@ fn date(request: &HeaderMap, name: HeaderName) -> Option<u64> {
     parse_date(single(request, name)?)
 }
 
-fn parse_date(value: &HeaderValue) -> Option<u64> {
+pub(super) fn parse_date(value: &HeaderValue) -> Option<u64> {
     let time = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
     Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
-fn single(request: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+pub(super) fn single(request: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
     let mut values = request.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => Some(value),
@@ -120,7 +120,10 @@ mod tests {
     }
 
     fn current() -> Validators {
-        Validators { etag: HeaderValue::from_static("\"v1\""), ..Validators::new(MODIFIED, 5, 1, 1) }
+        Validators {
+            etag: Some(HeaderValue::from_static("\"v1\"")),
+            ..Validators::of_file(MODIFIED, 5, 1, 1)
+        }
     }
 
     #[test]

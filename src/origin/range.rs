@@ -1,6 +1,6 @@
 //! Which bytes a `Range` field selects (RFC 9110 §14). One range per request: several are answered with the whole.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use http::{HeaderMap, header};
 
@@ -12,16 +12,53 @@ pub(super) enum Selection {
     Unsatisfiable,
 }
 
-/// A field that is malformed, of another unit or repeated is ignored, as if it were not there (§14.2).
-pub(super) fn select(request: &HeaderMap, len: u64) -> Selection {
-    let mut fields = request.get_all(header::RANGE).iter();
-    let (Some(field), None) = (fields.next(), fields.next()) else {
-        return Selection::Whole;
-    };
-    field.to_str().ok().and_then(|text| parse(text, len)).unwrap_or(Selection::Whole)
+/// One range, of whatever length the object may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Offsets of the first and the last byte.
+    FromTo(u64, u64),
+    From(u64),
+    /// So many bytes at the end.
+    Suffix(u64),
 }
 
-fn parse(text: &str, len: u64) -> Option<Selection> {
+/// A field that is malformed, of another unit or repeated is ignored, as if it were not there (§14.2).
+pub(super) fn asked(request: &HeaderMap) -> Option<Asked> {
+    let mut fields = request.get_all(header::RANGE).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else {
+        return None;
+    };
+    parse(field.to_str().ok()?)
+}
+
+pub(super) fn select(request: &HeaderMap, len: u64) -> Selection {
+    asked(request).map_or(Selection::Whole, |asked| asked.of(len))
+}
+
+impl Asked {
+    pub(super) fn of(self, len: u64) -> Selection {
+        let (first, end) = match self {
+            Self::FromTo(first, last) => (first, last.saturating_add(1).min(len)),
+            Self::From(first) => (first, len),
+            Self::Suffix(count) => (len - count.min(len), len),
+        };
+        if first < end { Selection::Part(first..end) } else { Selection::Unsatisfiable }
+    }
+}
+
+/// The value of a `Range` field. Numbers beyond any object are cut to what servers read as a signed number.
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: u64 = i64::MAX as u64;
+        match *self {
+            Self::FromTo(first, last) => write!(f, "bytes={}-{}", first.min(MOST), last.min(MOST)),
+            Self::From(first) => write!(f, "bytes={}-", first.min(MOST)),
+            Self::Suffix(count) => write!(f, "bytes=-{}", count.min(MOST)),
+        }
+    }
+}
+
+fn parse(text: &str) -> Option<Asked> {
     let (unit, set) = text.split_once('=')?;
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
@@ -33,19 +70,14 @@ fn parse(text: &str, len: u64) -> Option<Selection> {
     };
     let (first, last) = spec.split_once('-')?;
     if first.is_empty() {
-        let suffix = number(last)?.min(len);
-        return Some(if suffix == 0 { Selection::Unsatisfiable } else { Selection::Part(len - suffix..len) });
+        return Some(Asked::Suffix(number(last)?));
     }
     let first = number(first)?;
-    let last = if last.is_empty() { u64::MAX } else { number(last)? };
-    if last < first {
-        return None;
+    if last.is_empty() {
+        return Some(Asked::From(first));
     }
-    Some(if first < len {
-        Selection::Part(first..last.saturating_add(1).min(len))
-    } else {
-        Selection::Unsatisfiable
-    })
+    let last = number(last)?;
+    (first <= last).then_some(Asked::FromTo(first, last))
 }
 
 /// Digits only; a number too big for any file stands for the biggest.
