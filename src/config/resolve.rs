@@ -11,13 +11,13 @@ use std::{
 use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
-use super::{Raw, raw};
+use super::{Raw, http_origin, raw};
 use crate::{
     cache::{self, storable::Rules},
     delivery::{self, FillLimits, MediaConfig},
     http,
     media::{ffmpeg::Ffmpeg, image, pool},
-    origin::{RetryPolicy, Spec, directory, http as http_origin, parse_spec},
+    origin::{CdnLoop, RetryPolicy, Spec, directory, http::Config as HttpOrigin, parse_spec},
 };
 
 /// Settings that have been found good, as the parts want them.
@@ -30,13 +30,14 @@ pub struct Settings {
     pub pages: http::Pages,
     pub cache: cache::Config,
     pub origins: Vec<OriginSettings>,
+    pub cdn_loop: CdnLoop,
     pub delivery: delivery::Config,
     pub log: telemetry::Config,
 }
 
 #[derive(Debug, Clone)]
 pub enum OriginSettings {
-    Http(http_origin::Config),
+    Http(Box<HttpOrigin>),
     Directory(directory::Config),
 }
 
@@ -53,7 +54,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     }
     let cache = cache(&raw.cache, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
-    let origins = origins(&raw.origins, &mut faults);
+    let cdn_loop = CdnLoop::default();
+    let origins = origins(&raw.origins, &cdn_loop, &mut faults);
     let media = media(&raw.media, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
         faults.push("log.filter", wrong.to_string());
@@ -85,6 +87,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
         cache,
         origins,
+        cdn_loop,
         delivery: delivery::Config {
             fill,
             rules: Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime },
@@ -170,7 +173,7 @@ fn fill(raw: &raw::Fill, faults: &mut Faults) -> FillLimits {
     }
 }
 
-fn origins(raw: &[raw::Origin], faults: &mut Faults) -> Vec<OriginSettings> {
+fn origins(raw: &[raw::Origin], cdn_loop: &CdnLoop, faults: &mut Faults) -> Vec<OriginSettings> {
     let mut resolved = Vec::with_capacity(raw.len());
     let mut names: Vec<Arc<str>> = Vec::new();
     if raw.is_empty() {
@@ -204,14 +207,9 @@ fn origins(raw: &[raw::Origin], faults: &mut Faults) -> Vec<OriginSettings> {
             }
         }
         resolved.push(match spec {
-            Spec::Http(url) => OriginSettings::Http(http_origin::Config {
-                connect_timeout: Duration::from_millis(u64::from(origin.connect_timeout_ms)),
-                first_byte_timeout: Duration::from_millis(u64::from(origin.first_byte_timeout_ms)),
-                idle_timeout: Duration::from_millis(u64::from(origin.idle_timeout_ms)),
-                max_idle_connections: origin.max_idle_connections as usize,
-                host_header: (!origin.host_header.is_empty()).then(|| origin.host_header.clone()),
-                ..http_origin::Config::new(name, url)
-            }),
+            Spec::Http(url) => {
+                OriginSettings::Http(http_origin::resolve(origin, name, url, cdn_loop, &key, faults).into())
+            }
             Spec::Directory(path) => OriginSettings::Directory(directory::Config {
                 cache_control: origin.cache_control.clone(),
                 follow_symlinks: origin.follow_symlinks,
