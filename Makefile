@@ -32,8 +32,8 @@ demo: ## make the demo library, if it is not there yet
 run: build demo ## build, make the demo library, start server and sidecar; Ctrl-C stops both
 	@scripts/run.sh "$(DEMO)"
 
-test: ## every test: Rust, alert rules, real browser
-	@scripts/deps.sh run test
+test: ## every test: Rust, alert rules, real browser, public suite of cache tests
+	@scripts/deps.sh run test conformance
 	@scripts/test.sh
 
 conformance: build ## the public suite of HTTP cache tests against the release binary

@@ -128,6 +128,7 @@ deps_run() {
 deps_test() {
   need jq jq
   need ps procps
+  need nginx nginx-light
   install_missing
   install_promtool
   install_node_modules tests/browser

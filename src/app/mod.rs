@@ -61,6 +61,7 @@ impl Server {
     pub async fn start(settings: Settings, clock: Clock) -> Result<Self, Error> {
         let registry = Registry::new();
         let tasks = Tasks::new();
+        let cdn_loop = settings.cdn_loop;
         let data_listener = bind(settings.listen)?;
         let admin_listener = bind(settings.admin)?;
         let origins = settings.origins.into_iter().map(open_origin).collect::<Result<_, _>>()?;
@@ -70,7 +71,7 @@ impl Server {
         let delivery = Arc::new(delivery);
         let token = (!settings.admin.ip().is_loopback()).then(|| settings.token.clone());
         let state = Arc::new(Admin::new(registry, delivery.clone(), token)?);
-        let data = Arc::new(Data { delivery, pages: settings.pages, token: settings.token });
+        let data = Arc::new(Data { delivery, pages: settings.pages, token: settings.token, cdn_loop });
         let data = http::listen_data(data_listener, &settings.http, data)?;
         let admin = http::listen_admin(admin_listener, &settings.http, state.clone())?;
         Ok(Self { data, admin, state, store, tasks, drain_timeout: settings.http.drain_timeout })
@@ -189,9 +190,9 @@ fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Error> {
 
 fn open_origin(settings: OriginSettings) -> Result<Arc<dyn Origin>, Error> {
     Ok(match settings {
-        OriginSettings::Http(config) => Arc::new(Http::new(config)?),
+        OriginSettings::Http(config) => Arc::new(Http::new(*config)?),
         OriginSettings::Directory(config) => Arc::new(Directory::new(config)?),
-        OriginSettings::S3(config) => Arc::new(S3::new(config)?),
+        OriginSettings::S3(config) => Arc::new(S3::new(*config)?),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Settings: what a user writes ([`raw`]) and what the parts are built from ([`Settings`]). All faults are reported
 //! at once, before a port is bound.
 
+mod http_origin;
 pub mod raw;
 mod resolve;
 mod s3;

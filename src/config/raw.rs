@@ -1,5 +1,7 @@
 //! Settings as a user writes them. The doc comments are the configuration reference.
 
+use std::collections::BTreeMap;
+
 use millrace_kit::telemetry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,8 +118,33 @@ pub struct Origin {
     pub idle_timeout_ms: u32,
     /// Connections kept open while idle.
     pub max_idle_connections: u32,
+    /// Longest time from the request to the end of the answer; 0: no limit.
+    pub total_timeout_ms: u32,
+    /// Requests to it at a time, bodies included.
+    pub max_requests: u32,
+    /// Requests that may wait for one of these to end; more are refused, and the next origin is asked.
+    pub max_waiting: u32,
     /// `Host` to send instead of the URL's.
     pub host_header: String,
+    /// Path that requests must begin with to be for this origin; it is taken off before the URL's path is put before.
+    pub strip_prefix: String,
+    /// Fields sent with each request in place of the client's, such as `{ "X-Key" = "secret" }`.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub request_headers: BTreeMap<String, Secret>,
+    /// Of the client's fields only these are passed on; empty: all that are not for us alone.
+    pub forward_headers: Vec<String>,
+    /// Use HTTP/2 when it is offered over TLS.
+    pub http2: bool,
+    /// Allow its name to lead to private and link-local addresses. Without this, `localhost`, names without a dot, `.internal`
+    /// and the like may lead to private ones, and an address in the URL is asked as it is.
+    pub allow_private: bool,
+    /// Hosts, or `host:port`, to which its redirects are followed, at most five in a row. Others go to the client.
+    pub follow_redirects_to: Vec<String>,
+    /// `address:port` of the name servers to ask; empty: the system's.
+    pub dns_servers: Vec<String>,
+    /// Without an answer from them, the last good addresses are used for so long after their time.
+    pub dns_stale_secs: u32,
+    pub tls: OriginTls,
     /// `Cache-Control` of the files of a directory, and of S3 objects that have none of their own.
     pub cache_control: String,
     /// Directories: follow symbolic links, also out of the directory.
@@ -160,6 +187,22 @@ pub enum Addressing {
     Path,
     /// `bucket.host/key`
     Virtual,
+}
+
+/// TLS towards an origin.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct OriginTls {
+    /// Name to ask for and to verify instead of the URL's host.
+    pub server_name: String,
+    /// File of certificates (PEM) to trust beside the system's.
+    pub ca_file: String,
+    /// File of our own certificate with its chain (PEM), shown to the origin.
+    pub cert_file: String,
+    /// File of its private key (PEM).
+    pub key_file: String,
+    /// Take any certificate. Whoever sits between can then read and change everything.
+    pub insecure_skip_verify: bool,
 }
 
 /// Images and video.
@@ -261,7 +304,19 @@ impl Default for Origin {
             first_byte_timeout_ms: 30_000,
             idle_timeout_ms: 15_000,
             max_idle_connections: 64,
+            total_timeout_ms: 0,
+            max_requests: 1024,
+            max_waiting: 1024,
             host_header: String::new(),
+            strip_prefix: String::new(),
+            request_headers: BTreeMap::new(),
+            forward_headers: Vec::new(),
+            http2: true,
+            allow_private: false,
+            follow_redirects_to: Vec::new(),
+            dns_servers: Vec::new(),
+            dns_stale_secs: 3600,
+            tls: OriginTls::default(),
             cache_control: "public, max-age=60".to_owned(),
             follow_symlinks: false,
             s3: S3::default(),

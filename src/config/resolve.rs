@@ -11,13 +11,13 @@ use std::{
 use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
-use super::{Raw, raw, s3 as s3_settings};
+use super::{Raw, http_origin, raw, s3 as s3_settings};
 use crate::{
     cache::{self, storable::Rules},
     delivery::{self, FillLimits, MediaConfig, coding},
     http,
     media::{ffmpeg::Ffmpeg, image, pool},
-    origin::{RetryPolicy, Spec, directory, http as http_origin, parse_spec, s3},
+    origin::{CdnLoop, RetryPolicy, Spec, directory, http::Config as HttpOrigin, parse_spec, s3},
 };
 
 /// Settings that have been found good, as the parts want them.
@@ -30,15 +30,16 @@ pub struct Settings {
     pub pages: http::Pages,
     pub cache: cache::Config,
     pub origins: Vec<OriginSettings>,
+    pub cdn_loop: CdnLoop,
     pub delivery: delivery::Config,
     pub log: telemetry::Config,
 }
 
 #[derive(Debug, Clone)]
 pub enum OriginSettings {
-    Http(http_origin::Config),
+    Http(Box<HttpOrigin>),
     Directory(directory::Config),
-    S3(s3::Config),
+    S3(Box<s3::Config>),
 }
 
 const DEFAULT_DISK: u64 = 10 << 30;
@@ -54,7 +55,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     }
     let cache = cache(&raw.cache, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
-    let origins = origins(&raw.origins, &mut faults);
+    let cdn_loop = CdnLoop::default();
+    let origins = origins(&raw.origins, &cdn_loop, &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
@@ -87,6 +89,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
         cache,
         origins,
+        cdn_loop,
         delivery: delivery::Config {
             fill,
             rules: Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime },
@@ -174,7 +177,7 @@ fn fill(raw: &raw::Fill, faults: &mut Faults) -> FillLimits {
     }
 }
 
-fn origins(raw: &[raw::Origin], faults: &mut Faults) -> Vec<OriginSettings> {
+fn origins(raw: &[raw::Origin], cdn_loop: &CdnLoop, faults: &mut Faults) -> Vec<OriginSettings> {
     let mut resolved = Vec::with_capacity(raw.len());
     let mut names: Vec<Arc<str>> = Vec::new();
     if raw.is_empty() {
@@ -211,19 +214,14 @@ fn origins(raw: &[raw::Origin], faults: &mut Faults) -> Vec<OriginSettings> {
         if !matches!(spec, Spec::S3 { .. }) && origin.s3 != raw::S3::default() {
             faults.push(key("s3"), "is for origins with an s3:// URL");
         }
-        let http = |name, url| http_origin::Config {
-            connect_timeout: Duration::from_millis(u64::from(origin.connect_timeout_ms)),
-            first_byte_timeout: Duration::from_millis(u64::from(origin.first_byte_timeout_ms)),
-            idle_timeout: Duration::from_millis(u64::from(origin.idle_timeout_ms)),
-            max_idle_connections: origin.max_idle_connections as usize,
-            host_header: (!origin.host_header.is_empty()).then(|| origin.host_header.clone()),
-            ..http_origin::Config::new(name, url)
-        };
         resolved.push(match spec {
-            Spec::Http(url) => OriginSettings::Http(http(name, url)),
+            Spec::Http(url) => {
+                OriginSettings::Http(http_origin::resolve(origin, name, url, cdn_loop, &key, faults).into())
+            }
             Spec::S3 { bucket, prefix } => {
-                let http = http(name, s3_settings::somewhere());
-                OriginSettings::S3(s3_settings::resolve(origin, (bucket, prefix), http, key, faults))
+                let url = s3_settings::somewhere();
+                let http = http_origin::resolve(origin, name, url, cdn_loop, &key, faults);
+                OriginSettings::S3(s3_settings::resolve(origin, (bucket, prefix), http, key, faults).into())
             }
             Spec::Directory(path) => OriginSettings::Directory(directory::Config {
                 cache_control: origin.cache_control.clone(),

@@ -9,17 +9,24 @@ use super::{
     fill::{Ask, Upstream},
     request::Target,
 };
-use crate::origin::{self, Chain};
+use crate::origin::{self, Chain, Interims};
 
 /// The origins, asked for one target.
 pub struct OriginUpstream {
     chain: Arc<Chain>,
     target: String,
+    interims: Option<Interims>,
 }
 
 impl OriginUpstream {
     pub fn new(chain: Arc<Chain>, target: &Target) -> Self {
-        Self { chain, target: target.to_string() }
+        Self { chain, target: target.to_string(), interims: None }
+    }
+
+    /// On behalf of a client that also gets what comes before an answer.
+    #[must_use]
+    pub fn with_interims(self, interims: Option<Interims>) -> Self {
+        Self { interims, ..self }
     }
 }
 
@@ -48,6 +55,7 @@ impl OriginUpstream {
         let mut request = origin::Request::new(ask.method.clone(), self.target.clone());
         request.headers = asked_fields(&ask.headers);
         ask.add_to(&mut request.headers);
+        request.interims = self.interims.clone();
         request
     }
 }

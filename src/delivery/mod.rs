@@ -35,7 +35,10 @@ pub use respond::replaces;
 pub use response::{Body, BodyError, Fields, Response};
 pub use route::Route;
 
-pub use crate::{cache::control::no_cache_fields, origin::remove_hop_by_hop};
+pub use crate::{
+    cache::control::no_cache_fields,
+    origin::{CdnLoop, Interim, Interims, remove_hop_by_hop},
+};
 
 /// What both a client's request and a derived object need: a way to get at objects.
 pub(crate) struct Core {

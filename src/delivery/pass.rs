@@ -109,6 +109,8 @@ impl Excerpt {
                     content_range,
                 })
             }
+            // Where the end is, only the origin knows; the client sees from `Content-Range` what it got (RFC 9110 §15.3.7).
+            _ if matches!(asked, Spec::Suffix(_)) => Self::All,
             _ => Self::Unasked,
         }
     }
@@ -177,6 +179,7 @@ mod tests {
             (asked, "bytes 10-19/15", "unasked"),
             (None, "bytes 0-99/100", "unasked"),
             (Some(Spec::Suffix(10)), "bytes 50-99/100", "40+10 \"bytes 90-99/100\""),
+            (Some(Spec::Suffix(5)), "bytes 0-4/10", "all"),
             (Some(Spec::From(60)), "bytes 50-99/100", "10+40 \"bytes 60-99/100\""),
         ] {
             assert_eq!(shown(asked, content_range), expected, "{asked:?} {content_range}");

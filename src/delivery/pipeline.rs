@@ -225,7 +225,10 @@ impl Delivery {
     fn query(&self, request: &Request, plan: &Plan) -> Query {
         let core = &self.core;
         let upstream: Arc<dyn Upstream> = match &plan.work {
-            Work::Fetch => Arc::new(OriginUpstream::new(core.chain.clone(), &plan.source)),
+            Work::Fetch => {
+                let upstream = OriginUpstream::new(core.chain.clone(), &plan.source);
+                Arc::new(upstream.with_interims(request.interims.clone()))
+            }
             Work::Image(params) => {
                 Arc::new(ImageVariant { core: core.clone(), source: plan.source.clone(), params: *params })
             }
@@ -271,11 +274,14 @@ fn first_range(request: &Request) -> Option<Spec> {
 pub(super) fn failed(error: &origin::Error, served: Served) -> Response {
     use origin::ErrorKind;
     let (status, detail) = match error.kind {
-        ErrorKind::FirstByteTimeout | ErrorKind::IdleTimeout => {
+        ErrorKind::Saturated => (StatusCode::SERVICE_UNAVAILABLE, "too much is asked of the origin"),
+        ErrorKind::FirstByteTimeout | ErrorKind::IdleTimeout | ErrorKind::TotalTimeout => {
             (StatusCode::GATEWAY_TIMEOUT, "the origin did not answer in time")
         }
         ErrorKind::Forbidden => (StatusCode::NOT_FOUND, "there is nothing at this path"),
-        ErrorKind::Connect => (StatusCode::BAD_GATEWAY, "the origin cannot be reached"),
+        ErrorKind::Connect | ErrorKind::PrivateAddress => {
+            (StatusCode::BAD_GATEWAY, "the origin cannot be reached")
+        }
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "the origin cannot answer now"),
         _ => (StatusCode::BAD_GATEWAY, "the origin's answer cannot be used"),
     };

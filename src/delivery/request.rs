@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, Method};
 
+use crate::origin::Interims;
+
 /// Longer paths and queries are refused.
 pub const MAX_TARGET: usize = 8 * 1024;
 
@@ -13,6 +15,8 @@ pub struct Request {
     pub target: Target,
     /// End-to-end fields; hop-by-hop ones are already removed.
     pub headers: Arc<HeaderMap>,
+    /// Takes what an origin says before its answer, if the client can be told.
+    pub interims: Option<Interims>,
 }
 
 /// Path and query in the one form that is keyed and forwarded (RFC 3986 §6.2.2): hex digits in upper case,

@@ -37,6 +37,7 @@ impl Delivery {
         let mut onward = origin::Request::new(request.method.clone(), request.target.to_string());
         onward.headers = forward::forwarded_fields(&request.headers);
         onward.body = body;
+        onward.interims = request.interims.clone();
         let (sent, before) = (self.core.clock().unix_millis(), self.store().purges().latest());
         match self.core.chain.fetch(onward).await {
             Ok(response) => {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode as ActixStatus, header::HeaderValue as ActixValue},
+    http::{StatusCode as ActixStatus, Version, header::HeaderValue as ActixValue},
     web,
 };
 use futures_util::{StreamExt, stream};
@@ -12,20 +12,22 @@ use http::{HeaderValue, Method, StatusCode};
 
 use super::{
     body::{Record, Sending},
+    connection::Before,
     pages::Pages,
     purge,
     token::Token,
     translate,
 };
 use crate::delivery::{
-    Answer, BadTarget, Delivery, Instruments, Outcome, Reason, Request, RequestBody, Response, Route, Served,
-    Target, broken_request_body,
+    Answer, BadTarget, CdnLoop, Delivery, Instruments, Interims, Outcome, Reason, Request, RequestBody,
+    Response, Route, Served, Target, broken_request_body,
 };
 
 pub struct Data {
     pub delivery: Arc<Delivery>,
     pub pages: Pages,
     pub token: Token,
+    pub cdn_loop: CdnLoop,
 }
 
 impl Data {
@@ -50,6 +52,10 @@ pub async fn handle(
     if let Some((status, detail)) = translate::fault(&headers) {
         return finish(data, method, refuse(status, detail), id, started);
     }
+    if data.cdn_loop.closes(&headers) {
+        let detail = "this request has been here before";
+        return finish(data, method, refuse(StatusCode::LOOP_DETECTED, detail), id, started);
+    }
     let has_body = translate::has_body(request.headers());
     let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
     let mut answer = match Target::parse(raw) {
@@ -57,13 +63,14 @@ pub async fn handle(
         Ok(target) => match data.pages.get(&method, &target) {
             Some(response) => Answer { route: Route::Asset, response },
             None => {
-                let request = Request { method: method.clone(), target, headers: Arc::new(headers) };
-                match data.delivery.answer_at_once(&request) {
+                let headers = Arc::new(headers);
+                let asked = Request { method: method.clone(), target, headers, interims: None };
+                match data.delivery.answer_at_once(&asked) {
                     Some(answer) => answer,
                     None => {
                         let body = has_body.then(|| upload(payload));
                         // Boxed: a hit should not pay for the size of the future of a miss.
-                        Box::pin(data.delivery.answer(&request, body)).await
+                        Box::pin(wait(&data, asked, body, before(&request))).await
                     }
                 }
             }
@@ -80,6 +87,18 @@ pub async fn handle(
         answer.response.added.push((http::HeaderName::from_static("traceparent"), parent));
     }
     finish(data, method, answer, id, started)
+}
+
+/// Where this client can be told what comes before the answer: HTTP/1.0 knows nothing of that kind (RFC 9110 §15.2).
+fn before(request: &HttpRequest) -> Option<&Before> {
+    request.conn_data::<Before>().filter(|_| request.version() == Version::HTTP_11)
+}
+
+async fn wait(data: &Data, mut asked: Request, body: Option<RequestBody>, before: Option<&Before>) -> Answer {
+    let Some(before) = before else { return data.delivery.answer(&asked, body).await };
+    let (interims, coming) = Interims::channel();
+    asked.interims = Some(interims);
+    before.wait(coming, data.delivery.answer(&asked, body)).await
 }
 
 fn refuse(status: StatusCode, detail: &str) -> Answer {

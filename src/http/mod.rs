@@ -1,12 +1,24 @@
 //! The HTTP/1.1 and HTTP/2 face. The only module that knows actix: connections become our requests, our answers
 //! become messages.
 
-use std::{net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
-use actix_web::{App, HttpServer, dev::ServerHandle, web};
+use actix_http::HttpService;
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_web::{
+    App, HttpServer,
+    dev::{AppConfig, Server, ServerHandle},
+    rt::net::TcpStream,
+    web,
+};
 
 mod admin;
 mod body;
+mod connection;
 mod data;
 mod pages;
 mod purge;
@@ -17,6 +29,11 @@ pub use admin::{Admin, Phase};
 pub use data::Data;
 pub use pages::Pages;
 pub use token::Token;
+
+use connection::Connection;
+
+/// A client has so long to close its side.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Bounds of the listeners.
 #[derive(Debug, Clone)]
@@ -33,7 +50,7 @@ pub struct Config {
 pub struct Listening {
     pub address: SocketAddr,
     pub handle: ServerHandle,
-    server: actix_web::dev::Server,
+    server: Server,
 }
 
 impl Listening {
@@ -43,23 +60,43 @@ impl Listening {
     }
 }
 
-/// The data port: everything is an asset.
+/// The data port: everything is an asset. Put together from what [`HttpServer`] is made of, as that has no room for a
+/// [`Connection`] of ours.
 pub fn listen_data(listener: TcpListener, config: &Config, data: Arc<Data>) -> std::io::Result<Listening> {
     let address = listener.local_addr()?;
-    let server = HttpServer::new(move || {
-        App::new().app_data(web::Data::from(data.clone())).default_service(web::to(data::handle))
-    })
-    .workers(config.workers)
-    .max_connections(config.max_connections.div_ceil(config.workers.max(1)))
-    .client_request_timeout(config.header_timeout)
-    .keep_alive(config.keep_alive)
-    // Else the last segment of an answer may wait for the client's delayed acknowledgement, 40 ms.
-    .tcp_nodelay(true)
-    .shutdown_timeout(config.drain_timeout.as_secs())
-    .backlog(2048)
-    .disable_signals()
-    .listen(listener)?
-    .run();
+    let builder = Server::build()
+        .workers(config.workers)
+        .max_concurrent_connections(config.max_connections.div_ceil(config.workers.max(1)))
+        .shutdown_timeout(config.drain_timeout.as_secs())
+        .backlog(2048)
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let (header_timeout, keep_alive) = (config.header_timeout, config.keep_alive);
+    let server = builder.listen("data", listener, move || {
+        let app = App::new().app_data(web::Data::from(data.clone())).default_service(web::to(data::handle));
+        let stopping = stopping.clone();
+        let service = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .client_request_timeout(header_timeout)
+            .client_disconnect_timeout(CLOSING)
+            .keep_alive(keep_alive)
+            .local_addr(address)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.before());
+            })
+            .h1(map_config(app, |()| AppConfig::default()));
+        fn_service(|stream: TcpStream| async {
+            // Else the last segment of an answer may wait for the client's delayed acknowledgement, 40 ms.
+            let _ = stream.set_nodelay(true);
+            let peer = stream.peer_addr().ok();
+            Ok((Connection::new(stream), peer))
+        })
+        .and_then(service)
+    })?;
+    let server = server.run();
     Ok(Listening { address, handle: server.handle(), server })
 }
 

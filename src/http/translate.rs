@@ -5,10 +5,10 @@ use std::time::Instant;
 use actix_web::http::header::{
     HeaderMap as ActixMap, HeaderName as ActixName, HeaderValue as ActixValue, VIA,
 };
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::delivery::{Fields, Outcome, Served, no_cache_fields, remove_hop_by_hop, replaces};
+use crate::delivery::{Fields, Interim, Outcome, Served, no_cache_fields, remove_hop_by_hop, replaces};
 
 // Names outside of the standard's set are parsed once, here.
 const CACHE_STATUS: ActixName = ActixName::from_static("cache-status");
@@ -150,6 +150,24 @@ pub fn response_headers(
     let micros = started.elapsed().as_micros();
     let timing = format!("cache;desc={};dur={}.{:03}", served.outcome.as_str(), micros / 1000, micros % 1000);
     append_named(into, SERVER_TIMING, timing.into());
+}
+
+/// Writes what comes before an answer, as HTTP/1.1 has it.
+pub fn interim(interim: &Interim, into: &mut BytesMut) {
+    into.put_slice(b"HTTP/1.1 ");
+    into.put_slice(interim.status.as_str().as_bytes());
+    into.put_u8(b' ');
+    into.put_slice(interim.status.canonical_reason().unwrap_or_default().as_bytes());
+    into.put_slice(b"\r\n");
+    for (name, value) in &interim.headers {
+        if !is_ours(name.as_str().as_bytes()) {
+            into.put_slice(name.as_str().as_bytes());
+            into.put_slice(b": ");
+            into.put_slice(value.as_bytes());
+            into.put_slice(b"\r\n");
+        }
+    }
+    into.put_slice(b"\r\n");
 }
 
 fn append(into: &mut ActixMap, name: &[u8], value: Bytes) {

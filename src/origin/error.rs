@@ -15,10 +15,16 @@ pub enum Fault {
 pub enum ErrorKind {
     /// Connection refused, unreachable, DNS or TLS failure.
     Connect,
+    /// The name leads to an address that is not public.
+    PrivateAddress,
+    /// So much is being asked of it already that this request found no place.
+    Saturated,
     /// No answer head within the first-byte time-out.
     FirstByteTimeout,
     /// The body stalled for longer than the idle time-out.
     IdleTimeout,
+    /// The whole exchange took longer than it may.
+    TotalTimeout,
     /// The connection broke, or the body ended short of its declared length.
     BrokenBody,
     /// The answer is not valid HTTP, or contradicts itself.
@@ -66,8 +72,11 @@ impl ErrorKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::PrivateAddress => "private_address",
+            Self::Saturated => "saturated",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::IdleTimeout => "idle_timeout",
+            Self::TotalTimeout => "total_timeout",
             Self::BrokenBody => "broken_body",
             Self::BadResponse => "bad_response",
             Self::Forbidden => "forbidden",

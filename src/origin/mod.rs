@@ -7,6 +7,7 @@ use ::http::{HeaderMap, Method, StatusCode};
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
+mod cdn_loop;
 mod chain;
 mod content_type;
 pub mod directory;
@@ -16,14 +17,17 @@ pub mod http;
 mod path;
 mod precondition;
 mod range;
+mod interim;
 mod retry;
 pub mod s3;
 mod spec;
 mod validators;
 
+pub use cdn_loop::CdnLoop;
 pub use chain::{Attempt, Chain, Observer};
 pub use error::{Error, ErrorKind, Fault, SetupError};
 pub use hop_by_hop::remove_hop_by_hop;
+pub use interim::{Interim, Interims};
 pub use retry::RetryPolicy;
 pub use spec::{Spec, SpecError, parse_spec};
 
@@ -39,6 +43,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// A request with a body is sent once, to one origin, without retry.
     pub body: Option<Body>,
+    /// Takes what comes before the answer.
+    pub interims: Option<Interims>,
 }
 
 /// What an origin answered; the body is still on its way.
@@ -65,6 +71,6 @@ pub trait Origin: Send + Sync {
 impl Request {
     /// A request without fields or body.
     pub fn new(method: Method, target: impl Into<String>) -> Self {
-        Self { method, target: target.into(), headers: HeaderMap::new(), body: None }
+        Self { method, target: target.into(), headers: HeaderMap::new(), body: None, interims: None }
     }
 }

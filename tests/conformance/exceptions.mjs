@@ -1,10 +1,11 @@
-// Tests that fail on purpose, and why: five optimal ones, three checks, and what the published edition has wrong.
+// Tests that fail on purpose, and why: six optimal ones, three checks, and what the published edition has wrong.
 
 const malformed = 'its origin sends a Content-Range that does not fit the body; passing means serving malformed 206s';
 const spent = 'only a check: what is stored gives up its CDN-Cache-Control here, the check wants to see it before it asks';
 
 const always = {
   'conditional-lm-fresh-no-lm': 'without Last-Modified there is nothing to compare If-Modified-Since with (RFC 9111 §4.3.2)',
+  'partial-store-partial-complete': 'its parts have no validator, so that they must not be combined (RFC 9111 §3.4)',
   'partial-store-partial-reuse-partial': malformed,
   'partial-store-partial-reuse-partial-absent': malformed,
   'partial-store-partial-reuse-partial-byterange': malformed,

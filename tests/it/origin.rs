@@ -1,9 +1,12 @@
 //! The origin module against real sockets: what goes over the wire, what comes back, and what is made of every way in
 //! which an origin can fail.
 
+mod bounds;
 mod chain;
 mod double;
 mod http;
+mod names;
+mod nginx;
 
 use std::{sync::Arc, time::Duration};
 

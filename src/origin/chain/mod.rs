@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, StatusCode};
 use tracing::{debug, warn};
 
 use super::{
-    Error, ErrorKind, Origin, Request, Response, RetryPolicy,
+    Error, ErrorKind, Interims, Origin, Request, Response, RetryPolicy,
     retry::{asks_for_longer, is_transient},
 };
 
@@ -181,11 +181,12 @@ struct Question {
     method: Method,
     target: String,
     headers: HeaderMap,
+    interims: Option<Interims>,
 }
 
 impl From<Request> for Question {
-    fn from(Request { method, target, headers, body: _ }: Request) -> Self {
-        Self { method, target, headers }
+    fn from(Request { method, target, headers, body: _, interims }: Request) -> Self {
+        Self { method, target, headers, interims }
     }
 }
 
@@ -196,6 +197,7 @@ impl Question {
             target: self.target.clone(),
             headers: self.headers.clone(),
             body: None,
+            interims: self.interims.clone(),
         }
     }
 }

@@ -1,32 +1,38 @@
-//! Turns the client library's errors into ours: which kind, and a detail for logs without the URL.
+//! Turns the client library's errors into ours: which kind, and a detail for logs.
 
 use std::{error::Error as StdError, sync::Arc};
 
-use super::super::{Error, ErrorKind};
+use hyper_util::client::legacy;
+
+use super::{
+    super::{Error, ErrorKind},
+    guard::NotPublic,
+};
 
 /// A failure before the answer's head was in.
-pub(super) fn of_head(origin: &Arc<str>, error: reqwest::Error) -> Error {
+pub(super) fn of_head(origin: &Arc<str>, error: &legacy::Error) -> Error {
     // The stream that the caller gave as request body broke: pass on what it said.
-    if let Some(own) = find::<Error>(&error) {
+    if let Some(own) = find::<Error>(error) {
         return own.clone();
     }
-    let kind = if error.is_builder() {
-        ErrorKind::Forbidden
+    let http = find::<hyper::Error>(error);
+    let kind = if find::<NotPublic>(error).is_some() {
+        ErrorKind::PrivateAddress
     } else if error.is_connect() {
         ErrorKind::Connect
-    } else if error.is_timeout() {
-        ErrorKind::FirstByteTimeout
-    } else if find::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) {
+    } else if http.is_some_and(hyper::Error::is_parse) {
         ErrorKind::BadResponse
+    } else if http.is_some_and(hyper::Error::is_user) {
+        ErrorKind::Forbidden
     } else {
         ErrorKind::BrokenBody
     };
-    Error::new(origin, kind, with_causes(&error.without_url()))
+    Error::new(origin, kind, with_causes(error))
 }
 
 /// A failure in the middle of the answer's body.
-pub(super) fn of_body(origin: &Arc<str>, error: reqwest::Error) -> Error {
-    Error::new(origin, ErrorKind::BrokenBody, with_causes(&error.without_url()))
+pub(super) fn of_body(origin: &Arc<str>, error: &hyper::Error) -> Error {
+    Error::new(origin, ErrorKind::BrokenBody, with_causes(error))
 }
 
 /// The error and what caused it, in one line. Libraries leave the telling part to the last cause.

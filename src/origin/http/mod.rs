@@ -1,164 +1,205 @@
 //! An HTTP(S) origin: sends one request over a pooled connection and hands back the answer, hop-by-hop fields removed
-//! both ways and everything else untouched. Follows no redirect, decodes nothing, knows no cookie and no proxy.
-//! Retry is the chain's; what the body went through is watched in `body`.
+//! both ways and everything else untouched. Decodes nothing, knows no cookie and no proxy, and follows a redirect only to
+//! where it may. Retry is the chain's; what the body went through is watched in `body`.
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
+use hyper_util::client::legacy::connect::{HttpInfo, capture_connection};
 use parking_lot::Mutex;
-use reqwest::Client;
 use tokio::time::{Instant, timeout_at};
-use url::Url;
 
-use super::{Error, ErrorKind, Origin, Request, Response, SetupError, remove_hop_by_hop, spec::has_userinfo};
+use super::{Error, ErrorKind, Interims, Origin, Request, Response, SetupError, remove_hop_by_hop};
 
 mod body;
+mod client;
+mod config;
 mod failure;
+mod fields;
+mod guard;
+mod names;
+mod places;
+mod redirect;
 mod target;
+mod tls;
 
-/// Below the 5 s after which node and Apache close a connection by default: a request with a body cannot be sent again
-/// when it meets the close on its way.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+pub use config::{Config, Dns, Tls};
 
-/// Fields in an answer's head; more is `BadResponse`. The head's bytes are bounded by hyper at about 400 KiB.
-const MAX_RESPONSE_FIELDS: usize = 256;
-
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub name: Arc<str>,
-    /// `http` or `https`. A path is put before every target: base `/media` and target `/a?b` give `/media/a?b`.
-    pub base: Url,
-    /// Bounds name resolution, TCP and TLS together.
-    pub connect_timeout: Duration,
-    /// From the start of the request (connecting included), or from its last body chunk, to the answer's head.
-    pub first_byte_timeout: Duration,
-    /// Between two chunks of the answer's body while the caller waits for one.
-    pub idle_timeout: Duration,
-    /// Connections kept open while no request uses them.
-    pub max_idle_connections: usize,
-    /// Sent as `Host` instead of the base URL's authority. Confines the origin to HTTP/1.1, where this is well defined.
-    pub host_header: Option<String>,
-}
+use client::{Client, Outgoing};
+use fields::Fields;
+use names::Names;
+use places::{Place, Places};
+use redirect::Redirects;
 
 pub struct Http {
     name: Arc<str>,
     client: Client,
+    names: Names,
     base: target::Base,
-    host: Option<HeaderValue>,
+    host: String,
+    fields: Fields,
+    redirects: Redirects,
+    places: Places,
     first_byte_timeout: Duration,
     idle_timeout: Duration,
+    total_timeout: Option<Duration>,
 }
 
-impl Config {
-    /// Time-outs that suit an origin in another data centre.
-    pub fn new(name: impl Into<Arc<str>>, base: Url) -> Self {
-        Self {
-            name: name.into(),
-            base,
-            connect_timeout: Duration::from_secs(5),
-            first_byte_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(15),
-            max_idle_connections: 64,
-            host_header: None,
-        }
-    }
+/// A request on its way.
+struct Exchange {
+    method: Method,
+    headers: HeaderMap,
+    interims: Option<Interims>,
+    /// When the last of the request was sent.
+    sent: Arc<Mutex<Instant>>,
+    deadline: Option<Instant>,
 }
 
 impl Http {
     /// Opens no connection. With an `https` base it reads the system's CA certificates and fails if there are none.
     pub fn new(config: Config) -> Result<Self, SetupError> {
-        let Config { name, base, .. } = &config;
-        let refuse = |problem| Err(SetupError::BaseUrl { origin: Arc::clone(name), problem });
-        if !matches!(base.scheme(), "http" | "https") {
-            return refuse("must begin with http:// or https://");
+        let authority = config.authority()?;
+        if config.tls.insecure_skip_verify {
+            tracing::warn!(origin = %config.name, "whoever answers for this origin is believed");
         }
-        if has_userinfo(base) {
-            return refuse("must not hold credentials");
-        }
-        if base.query().is_some() || base.fragment().is_some() {
-            return refuse("takes no query and no fragment");
-        }
-        let host = match &config.host_header {
-            None => None,
-            Some(text) => Some(
-                HeaderValue::from_str(text)
-                    .map_err(|_| SetupError::FieldValue { origin: Arc::clone(name), field: "host_header" })?,
-            ),
-        };
+        let names = Names::new(&config.dns, config.allow_private).map_err(|error| SetupError::Client {
+            origin: config.name.clone(),
+            detail: failure::with_causes(&error),
+        })?;
         Ok(Self {
-            client: build_client(&config)?,
-            base: target::Base::new(base),
-            host,
+            client: client::build(&config, &authority, &names)?,
+            names,
+            base: target::Base::new(&config.base, authority, &config.strip_prefix),
+            host: config.base.host_str().unwrap_or_default().to_owned(),
+            fields: Fields::new(&config),
+            redirects: Redirects::new(&config.follow_redirects_to),
+            places: Places::new(config.max_requests, config.max_waiting),
             name: config.name,
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
+            total_timeout: config.total_timeout,
         })
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, Error> {
-        let method = request.method.clone();
+        let Request { method, target, headers, body, interims } = request;
+        let mut uri = self.base.join(&target).map_err(|problem| self.error(ErrorKind::Forbidden, problem))?;
         let started = Instant::now();
-        let sent = Arc::new(Mutex::new(started));
-        let request = self.prepare(request, &sent)?;
-        let mut answer = std::pin::pin!(self.client.execute(request));
+        let place = self.place(started).await?;
+        let mut exchange = Exchange {
+            method,
+            headers: self.fields.of(headers, body.is_some()),
+            interims,
+            sent: Arc::new(Mutex::new(started)),
+            deadline: self.total_timeout.map(|total| started + total),
+        };
+        let repeatable = body.is_none() && matches!(exchange.method, Method::GET | Method::HEAD);
+        let mut outgoing = match body {
+            None => empty(),
+            Some(body) => {
+                let sent = Arc::clone(&exchange.sent);
+                let watched = body.inspect(move |_| *sent.lock() = Instant::now());
+                StreamBody::new(watched.map_ok(Frame::data)).boxed_unsync()
+            }
+        };
+        let mut followed = 0;
+        loop {
+            let answer = self.ask(&exchange, &uri, outgoing).await?;
+            let next = self.redirects.next(&uri, &answer).filter(|_| repeatable);
+            let Some(next) = next else { return self.respond(&exchange, answer, place) };
+            followed += 1;
+            if followed > redirect::MOST {
+                return Err(self.error(ErrorKind::BadResponse, "too many redirects"));
+            }
+            if next.authority() != uri.authority() {
+                self.fields.keep_for_us(&mut exchange.headers);
+            }
+            (uri, outgoing) = (next, empty());
+        }
+    }
+
+    /// Waiting counts as waiting for the first byte.
+    async fn place(&self, started: Instant) -> Result<Place, Error> {
+        match timeout_at(started + self.first_byte_timeout, self.places.take()).await {
+            Ok(Some(place)) => Ok(place),
+            Ok(None) => Err(self.error(ErrorKind::Saturated, "too many requests wait for a place")),
+            Err(_) => {
+                let detail = format!("no place within {:?}", self.first_byte_timeout);
+                Err(self.error(ErrorKind::Saturated, detail))
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        exchange: &Exchange,
+        uri: &Uri,
+        body: Outgoing,
+    ) -> Result<http::Response<Incoming>, Error> {
+        let mut request = http::Request::new(body);
+        *request.method_mut() = exchange.method.clone();
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = exchange.headers.clone();
+        if let Some(interims) = exchange.interims.clone() {
+            hyper::ext::on_informational(&mut request, move |interim| {
+                interims.offer(interim.status(), interim.headers());
+            });
+        }
+        let connection = capture_connection(&mut request);
+        let mut answer = std::pin::pin!(self.client.request(request));
         let answer = loop {
-            let deadline = *sent.lock() + self.first_byte_timeout;
-            match timeout_at(deadline, &mut answer).await {
-                Ok(result) => break result.map_err(|error| failure::of_head(&self.name, error))?,
+            let silence = *exchange.sent.lock() + self.first_byte_timeout;
+            let until = exchange.deadline.map_or(silence, |deadline| deadline.min(silence));
+            match timeout_at(until, &mut answer).await {
+                Ok(result) => break result.map_err(|error| failure::of_head(&self.name, &error))?,
+                Err(_) if until < silence => {
+                    return Err(self.error(ErrorKind::TotalTimeout, "no answer in time"));
+                }
                 // The request's body moved on while we waited: the clock starts anew.
-                Err(_) if *sent.lock() + self.first_byte_timeout > deadline => {}
+                Err(_) if *exchange.sent.lock() + self.first_byte_timeout > silence => {}
                 Err(_) => {
                     let detail = format!("no answer within {:?}", self.first_byte_timeout);
-                    return Err(Error::new(&self.name, ErrorKind::FirstByteTimeout, detail));
+                    return Err(self.error(ErrorKind::FirstByteTimeout, detail));
                 }
             }
         };
-        self.respond(&method, answer)
+        let peer = answer.extensions().get::<HttpInfo>().map(|info| info.remote_addr().ip());
+        if peer.is_some_and(|peer| self.names.is_outdated(&self.host, peer))
+            && let Some(connected) = connection.connection_metadata().as_ref()
+        {
+            connected.poison();
+        }
+        Ok(answer)
     }
 
-    fn prepare(&self, request: Request, sent: &Arc<Mutex<Instant>>) -> Result<reqwest::Request, Error> {
-        let Request { method, target, mut headers, body } = request;
-        let url = self
-            .base
-            .join(&target)
-            .map_err(|problem| Error::new(&self.name, ErrorKind::Forbidden, problem))?;
-        remove_hop_by_hop(&mut headers);
-        // `Host` is ours to say; `Expect` would need somebody to wait for the 100 (RFC 9110 §10.1.1).
-        headers.remove(header::HOST);
-        headers.remove(header::EXPECT);
-        if body.is_none() {
-            headers.remove(header::CONTENT_LENGTH);
-        }
-        if let Some(host) = &self.host {
-            headers.insert(header::HOST, host.clone());
-        }
-        let mut prepared = reqwest::Request::new(method, url);
-        *prepared.headers_mut() = headers;
-        if let Some(body) = body {
-            let sent = Arc::clone(sent);
-            let watched = body.inspect(move |_| *sent.lock() = Instant::now());
-            *prepared.body_mut() = Some(reqwest::Body::wrap_stream(watched));
-        }
-        Ok(prepared)
-    }
-
-    fn respond(&self, method: &Method, mut answer: reqwest::Response) -> Result<Response, Error> {
-        let status = answer.status();
-        let mut headers = std::mem::take(answer.headers_mut());
-        // reqwest follows interim answers to the final one; 101 would be an answer to an `Upgrade` we never send.
+    fn respond(
+        &self,
+        exchange: &Exchange,
+        answer: http::Response<Incoming>,
+        place: Place,
+    ) -> Result<Response, Error> {
+        let (head, incoming) = answer.into_parts();
+        let (status, mut headers) = (head.status, head.headers);
+        // hyper follows interim answers to the final one; 101 would be an answer to an `Upgrade` we never send.
         if status.is_informational() {
-            return Err(self.bad_response(format!("unexpected status {status}")));
+            return Err(self.error(ErrorKind::BadResponse, format!("unexpected status {status}")));
         }
-        check_framing(&headers).map_err(|problem| self.bad_response(problem))?;
+        check_framing(&headers).map_err(|problem| self.error(ErrorKind::BadResponse, problem))?;
         remove_hop_by_hop(&mut headers);
-        let content_length = if has_no_body(method, status) { Some(0) } else { answer.content_length() };
-        let body = body::watch(answer, Arc::clone(&self.name), content_length, self.idle_timeout);
+        let content_length = match has_no_body(&exchange.method, status) {
+            true => Some(0),
+            false => incoming.size_hint().exact(),
+        };
+        let limits = body::Limits { idle: self.idle_timeout, deadline: exchange.deadline };
+        let body = body::watch(incoming, Arc::clone(&self.name), content_length, limits, place);
         Ok(Response { status, headers, content_length, body, origin: Arc::clone(&self.name) })
     }
 
-    fn bad_response(&self, detail: impl Into<String>) -> Error {
-        Error::new(&self.name, ErrorKind::BadResponse, detail)
+    fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> Error {
+        Error::new(&self.name, kind, detail)
     }
 }
 
@@ -172,31 +213,8 @@ impl Origin for Http {
     }
 }
 
-fn build_client(config: &Config) -> Result<Client, SetupError> {
-    let mut builder = Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        // Off already as long as no crate of the workspace turns these features on.
-        .no_gzip()
-        .no_brotli()
-        .no_deflate()
-        .no_zstd()
-        .connect_timeout(config.connect_timeout)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .pool_max_idle_per_host(config.max_idle_connections)
-        .http1_max_headers(MAX_RESPONSE_FIELDS);
-    if config.base.scheme() == "http" {
-        // An empty set of trusted roots: without it, building fails on a machine that has no CA certificates.
-        builder = builder.tls_certs_only([]);
-    }
-    if config.host_header.is_some() {
-        builder = builder.http1_only();
-    }
-    builder.build().map_err(|error| SetupError::Client {
-        origin: Arc::clone(&config.name),
-        detail: failure::with_causes(&error),
-    })
+fn empty() -> Outgoing {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Framing that lets two readers disagree on where the message ends (RFC 9112 §6.3), or a coding that we neither asked

@@ -80,12 +80,17 @@ pub(crate) async fn open(
 }
 
 impl Open {
-    /// Reads the head of an answer that is due.
+    /// Reads the head of an answer that is due. What comes before it is passed over.
     pub(crate) async fn read(mut stream: TcpStream, bodiless: bool) -> Self {
         let mut unread = Vec::new();
-        let end = loop {
+        let head = loop {
             if let Some(at) = unread.windows(4).position(|window| window == b"\r\n\r\n") {
-                break at + 4;
+                let head = Head::parse(&unread[..at + 4]);
+                unread.drain(..at + 4);
+                match head.status {
+                    100..=199 => continue,
+                    _ => break head,
+                }
             }
             let received = timeout(PATIENCE, stream.read_buf(&mut unread)).await.expect("no answer");
             if received.unwrap_or(0) == 0 {
@@ -95,8 +100,6 @@ impl Open {
                 return Self { head, stream, unread: Vec::new(), framing, body: Vec::new(), ended: false };
             }
         };
-        let head = Head::parse(&unread[..end]);
-        unread.drain(..end);
         let framing = head.framing(bodiless);
         Self { head, stream, unread, framing, body: Vec::new(), ended: false }
     }

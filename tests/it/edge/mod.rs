@@ -14,6 +14,7 @@ mod fields;
 mod fills;
 mod freshness;
 mod images;
+mod interim;
 mod killed;
 mod methods;
 mod model;

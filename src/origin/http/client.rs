@@ -1,0 +1,130 @@
+//! The client under an origin: its pool, and how connections come about.
+
+use std::{
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use http::{
+    Uri,
+    uri::{Authority, PathAndQuery},
+};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper_rustls::{
+    DefaultServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream, ResolveServerName,
+};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use rustls::pki_types::ServerName;
+use tokio::{net::TcpStream, time::timeout};
+use tower_service::Service;
+
+use super::{
+    super::{Error, SetupError},
+    config::Config,
+    names::Names,
+    tls,
+};
+
+pub(super) type Client = legacy::Client<Connector, Outgoing>;
+
+/// What is sent along.
+pub(super) type Outgoing = UnsyncBoxBody<Bytes, Error>;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Below the 5 s after which node and Apache close a connection by default: a request with a body cannot be sent again
+/// when it meets the close on its way.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Fields in an answer's head; more is `BadResponse`. The head's bytes are bounded by hyper at about 400 KiB.
+const MAX_RESPONSE_FIELDS: usize = 256;
+/// The same over HTTP/2, in bytes.
+const MAX_RESPONSE_HEAD: u32 = 64 << 10;
+
+/// Opens connections to the origin, and to where its redirects lead.
+#[derive(Clone)]
+pub(super) struct Connector {
+    inner: HttpsConnector<HttpConnector<Names>>,
+    timeout: Duration,
+    /// Requests name the origin by the first; it is to be found at the second.
+    named: Authority,
+    found: Authority,
+}
+
+/// Opens no connection.
+pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result<Client, SetupError> {
+    let setup = |detail: &str| SetupError::Client { origin: config.name.clone(), detail: detail.to_owned() };
+    let mut tcp = HttpConnector::new_with_resolver(names.clone());
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let found: Authority = config.base.authority().parse().map_err(|_| setup("the base URL has no host"))?;
+    let server_name =
+        match &config.tls.server_name {
+            None => None,
+            Some(name) => Some(ServerName::try_from(name.clone()).map_err(|_| SetupError::FieldValue {
+                origin: config.name.clone(),
+                field: "tls.server_name",
+            })?),
+        };
+    let at = found.clone();
+    let resolve = move |uri: &Uri| match &server_name {
+        Some(name) if uri.authority() == Some(&at) => Ok(name.clone()),
+        _ => DefaultServerNameResolver::default().resolve(uri),
+    };
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls::client_config(config)?)
+        .https_or_http()
+        .with_server_name_resolver(resolve);
+    let inner = match config.http2 {
+        true => https.enable_all_versions().wrap_connector(tcp),
+        false => https.enable_http1().wrap_connector(tcp),
+    };
+    let connector = Connector { inner, timeout: config.connect_timeout, named: named.clone(), found };
+    Ok(legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .pool_max_idle_per_host(config.max_idle_connections)
+        .http1_max_headers(MAX_RESPONSE_FIELDS)
+        .http2_max_header_list_size(MAX_RESPONSE_HEAD)
+        .build(connector))
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let uri = match uri.authority() {
+            Some(named) if *named == self.named => at(uri, &self.found),
+            _ => uri,
+        };
+        let (connecting, patience) = (self.inner.call(uri), self.timeout);
+        async move {
+            timeout(patience, connecting).await.unwrap_or_else(|_| {
+                let detail = format!("no connection within {patience:?}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, detail).into())
+            })
+        }
+        .boxed()
+    }
+}
+
+/// The same at another place.
+fn at(uri: Uri, authority: &Authority) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    parts.authority = Some(authority.clone());
+    parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).unwrap_or(uri)
+}
