@@ -3,6 +3,7 @@
 
 pub mod raw;
 mod resolve;
+pub mod retry;
 
 pub use raw::Raw;
 pub use resolve::{OriginSettings, Settings, resolve};

@@ -11,13 +11,13 @@ use std::{
 use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
-use super::{Raw, raw};
+use super::{Raw, raw, retry};
 use crate::{
     cache::{self, storable::Rules},
     delivery::{self, FillLimits, MediaConfig},
     http,
     media::{ffmpeg::Ffmpeg, image, pool},
-    origin::{RetryPolicy, Spec, directory, http as http_origin, parse_spec},
+    origin::{Spec, directory, http as http_origin, member, parse_spec},
 };
 
 /// Settings that have been found good, as the parts want them.
@@ -30,6 +30,8 @@ pub struct Settings {
     pub pages: http::Pages,
     pub cache: cache::Config,
     pub origins: Vec<OriginSettings>,
+    /// How each of them is watched over.
+    pub members: Vec<member::Config>,
     pub delivery: delivery::Config,
     pub log: telemetry::Config,
 }
@@ -54,6 +56,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let cache = cache(&raw.cache, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
     let origins = origins(&raw.origins, &mut faults);
+    let retry = retry::policy(&raw.retry, &mut faults);
+    let members = retry::members(raw, &mut faults);
     let media = media(&raw.media, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
         faults.push("log.filter", wrong.to_string());
@@ -85,10 +89,11 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
         cache,
         origins,
+        members,
         delivery: delivery::Config {
             fill,
             rules: Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime },
-            retry: RetryPolicy { statuses: raw.fill.retry_statuses, ..RetryPolicy::default() },
+            retry,
             media,
         },
         log: raw.log.clone(),

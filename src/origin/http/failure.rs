@@ -1,6 +1,6 @@
 //! Turns the client library's errors into ours: which kind, and a detail for logs without the URL.
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{error::Error as StdError, io, sync::Arc};
 
 use super::super::{Error, ErrorKind};
 
@@ -26,7 +26,14 @@ pub(super) fn of_head(origin: &Arc<str>, error: reqwest::Error) -> Error {
 
 /// A failure in the middle of the answer's body.
 pub(super) fn of_body(origin: &Arc<str>, error: reqwest::Error) -> Error {
-    Error::new(origin, ErrorKind::BrokenBody, with_causes(&error.without_url()))
+    let incomplete = find::<hyper::Error>(&error).is_some_and(hyper::Error::is_incomplete_message);
+    let kind = match find::<io::Error>(&error).map(io::Error::kind) {
+        Some(io::ErrorKind::UnexpectedEof) => ErrorKind::ShortBody,
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => ErrorKind::BadFraming,
+        None if incomplete => ErrorKind::ShortBody,
+        _ => ErrorKind::BrokenBody,
+    };
+    Error::new(origin, kind, with_causes(&error.without_url()))
 }
 
 /// The error and what caused it, in one line. Libraries leave the telling part to the last cause.
