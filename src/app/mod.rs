@@ -64,7 +64,8 @@ impl Server {
         let cdn_loop = settings.cdn_loop;
         let data_listener = bind(settings.listen)?;
         let admin_listener = bind(settings.admin)?;
-        let origins = settings.origins.into_iter().map(open_origin).collect::<Result<_, _>>()?;
+        let origins = settings.origins.into_iter().map(open_origin).collect::<Result<Vec<_>, _>>()?;
+        let origins = origins.into_iter().zip(settings.members).collect();
         let store = Store::open(&settings.cache, &registry, &tasks).await?;
         let delivery =
             Delivery::new(settings.delivery, store.clone(), origins, clock, tasks.clone(), &registry)?;

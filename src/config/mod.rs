@@ -4,6 +4,7 @@
 mod http_origin;
 pub mod raw;
 mod resolve;
+pub mod retry;
 mod s3;
 
 pub use raw::Raw;

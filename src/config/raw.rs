@@ -6,6 +6,8 @@ use millrace_kit::telemetry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::retry::{Breaker, Retry};
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Raw {
@@ -13,6 +15,8 @@ pub struct Raw {
     pub admin: Admin,
     pub cache: Cache,
     pub fill: Fill,
+    pub retry: Retry,
+    pub breaker: Breaker,
     /// A fallback chain: asked in this order.
     pub origins: Vec<Origin>,
     pub media: Media,
@@ -93,9 +97,6 @@ pub struct Fill {
     /// An object that was asked for as a whole is fetched to its end after all clients have left, if no more than
     /// this is missing.
     pub finish_max: String,
-    /// Ask an origin again that answered 408, 429, 500, 502, 503 or 504. Failed connections and answers that do not come are
-    /// retried in any case, and the next origin is asked in any case.
-    pub retry_statuses: bool,
     /// A transfer that waits for slow readers gives its origin connection back after this time.
     pub idle_secs: u32,
     /// How often one transfer may be resumed after it broke.
@@ -150,6 +151,17 @@ pub struct Origin {
     /// Directories: follow symbolic links, also out of the directory.
     pub follow_symlinks: bool,
     pub s3: S3,
+    /// A body that comes more slowly than this for `least_rate_secs`, readers permitting, is broken off, and gone on with
+    /// elsewhere if possible. `0`: however slowly.
+    pub least_rate: String,
+    pub least_rate_secs: u32,
+    /// Path to ask for again and again; good is 2xx or 3xx. The origin is left alone while this fails. Empty: no checks.
+    pub health_path: String,
+    pub health_interval_ms: u32,
+    pub health_timeout_ms: u32,
+    /// Checks in a row that must fail before the origin is left alone, and succeed before it is asked again.
+    pub health_fall: u32,
+    pub health_rise: u32,
 }
 
 /// How to get at an S3 bucket. What is left empty comes from the usual environment (`AWS_REGION`, `AWS_ENDPOINT_URL`,
@@ -285,13 +297,7 @@ impl Default for Cache {
 
 impl Default for Fill {
     fn default() -> Self {
-        Self {
-            read_ahead: "8MiB".to_owned(),
-            finish_max: "1GiB".to_owned(),
-            retry_statuses: false,
-            idle_secs: 20,
-            resumes: 8,
-        }
+        Self { read_ahead: "8MiB".to_owned(), finish_max: "1GiB".to_owned(), idle_secs: 20, resumes: 8 }
     }
 }
 
@@ -320,6 +326,13 @@ impl Default for Origin {
             cache_control: "public, max-age=60".to_owned(),
             follow_symlinks: false,
             s3: S3::default(),
+            least_rate: "1KiB".to_owned(),
+            least_rate_secs: 30,
+            health_path: String::new(),
+            health_interval_ms: 5_000,
+            health_timeout_ms: 2_000,
+            health_fall: 3,
+            health_rise: 2,
         }
     }
 }

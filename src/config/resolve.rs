@@ -11,13 +11,13 @@ use std::{
 use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
-use super::{Raw, http_origin, raw, s3 as s3_settings};
+use super::{Raw, http_origin, raw, retry, s3 as s3_settings};
 use crate::{
     cache::{self, storable::Rules},
     delivery::{self, FillLimits, MediaConfig, coding},
     http,
     media::{ffmpeg::Ffmpeg, image, pool},
-    origin::{CdnLoop, RetryPolicy, Spec, directory, http::Config as HttpOrigin, parse_spec, s3},
+    origin::{CdnLoop, Spec, directory, http::Config as HttpOrigin, member, parse_spec, s3},
 };
 
 /// Settings that have been found good, as the parts want them.
@@ -31,6 +31,8 @@ pub struct Settings {
     pub cache: cache::Config,
     pub origins: Vec<OriginSettings>,
     pub cdn_loop: CdnLoop,
+    /// How each of them is watched over.
+    pub members: Vec<member::Config>,
     pub delivery: delivery::Config,
     pub log: telemetry::Config,
 }
@@ -57,6 +59,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let fill = fill(&raw.fill, &mut faults);
     let cdn_loop = CdnLoop::default();
     let origins = origins(&raw.origins, &cdn_loop, &mut faults);
+    let retry = retry::policy(&raw.retry, &mut faults);
+    let members = retry::members(raw, &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
@@ -90,10 +94,11 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         cache,
         origins,
         cdn_loop,
+        members,
         delivery: delivery::Config {
             fill,
             rules: Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime },
-            retry: RetryPolicy { statuses: raw.fill.retry_statuses, ..RetryPolicy::default() },
+            retry,
             media,
             coding,
         },

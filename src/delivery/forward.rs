@@ -33,13 +33,13 @@ impl OriginUpstream {
 impl Upstream for OriginUpstream {
     fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
         async move {
-            let answer = self.chain.fetch(self.request(&ask)).await?;
+            let answer = self.send(&ask).await?;
             if !is_unasked(&ask, &answer) {
                 return Ok(answer);
             }
             // A 304 without a condition has nothing to stand on: once more, then it is an error.
             drop(answer);
-            let answer = self.chain.fetch(self.request(&ask)).await?;
+            let answer = self.send(&ask).await?;
             if is_unasked(&ask, &answer) {
                 let detail = "304 to a request without condition";
                 return Err(origin::Error::new(&answer.origin, origin::ErrorKind::BadResponse, detail));
@@ -51,6 +51,13 @@ impl Upstream for OriginUpstream {
 }
 
 impl OriginUpstream {
+    async fn send(&self, ask: &Ask) -> Result<origin::Response, origin::Error> {
+        match &ask.resume {
+            Some(resume) => self.chain.resume(self.request(ask), resume).await,
+            None => self.chain.fetch(self.request(ask)).await,
+        }
+    }
+
     fn request(&self, ask: &Ask) -> origin::Request {
         let mut request = origin::Request::new(ask.method.clone(), self.target.clone());
         request.headers = asked_fields(&ask.headers);

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use http::{Method, StatusCode};
 use millrace_kit::metrics::{Error, Histogram, IntCounter, IntGauge, Registry, catalogue};
 use parking_lot::RwLock;
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 use super::{Outcome, Reason, Served, fill, route::Route};
-use crate::origin::{Attempt, Observer};
+use crate::origin::{Attempt, ErrorKind, Observer, Repetition, breaker::State};
 
 pub struct Instruments {
     requests: IntCounterVec,
@@ -114,17 +114,55 @@ pub(super) fn of_fills(registry: &Registry) -> Result<fill::Instruments, Error> 
     })
 }
 
-/// Counts attempts at origins.
-pub struct OriginRequests(IntCounterVec);
+/// Counts what happens at origins.
+pub struct OriginRequests {
+    requests: IntCounterVec,
+    heads: HistogramVec,
+    broken_bodies: IntCounterVec,
+    retries: IntCounterVec,
+    refused_retries: IntCounterVec,
+    turned_away: IntCounterVec,
+    breakers: IntGaugeVec,
+}
 
 impl OriginRequests {
     pub fn new(registry: &Registry) -> Result<Arc<Self>, Error> {
-        Ok(Arc::new(Self(registry.counter(&catalogue::ORIGIN_REQUESTS)?)))
+        Ok(Arc::new(Self {
+            requests: registry.counter(&catalogue::ORIGIN_REQUESTS)?,
+            heads: registry.histogram(&catalogue::HTTP_CLIENT_DURATION)?,
+            broken_bodies: registry.counter(&catalogue::ORIGIN_BROKEN_BODIES)?,
+            retries: registry.counter(&catalogue::ORIGIN_RETRIES)?,
+            refused_retries: registry.counter(&catalogue::ORIGIN_RETRIES_REFUSED)?,
+            turned_away: registry.counter(&catalogue::ORIGIN_TURNED_AWAY)?,
+            breakers: registry.gauge(&catalogue::ORIGIN_BREAKER_STATE)?,
+        }))
     }
 }
 
 impl Observer for OriginRequests {
     fn attempt(&self, origin: &Arc<str>, result: Attempt) {
-        self.0.with_label_values(&[&**origin, result.as_str()]).inc();
+        self.requests.with_label_values(&[&**origin, result.as_str()]).inc();
+    }
+
+    fn head(&self, origin: &Arc<str>, method: &Method, status: StatusCode, took: Duration) {
+        let labels = [&**origin, method_label(method), status.as_str()];
+        self.heads.with_label_values(&labels).observe(took.as_secs_f64());
+    }
+
+    fn body_broke(&self, origin: &Arc<str>, kind: ErrorKind) {
+        self.broken_bodies.with_label_values(&[&**origin, kind.as_str()]).inc();
+    }
+
+    fn repetition(&self, origin: &Arc<str>, why: Repetition, allowed: bool) {
+        let counter = if allowed { &self.retries } else { &self.refused_retries };
+        counter.with_label_values(&[&**origin, why.as_str()]).inc();
+    }
+
+    fn turned_away(&self, origin: &Arc<str>) {
+        self.turned_away.with_label_values(&[&**origin]).inc();
+    }
+
+    fn breaker(&self, origin: &Arc<str>, state: State) {
+        self.breakers.with_label_values(&[&**origin]).set(state as i64);
     }
 }

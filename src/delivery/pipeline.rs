@@ -24,7 +24,7 @@ use super::{
 use crate::{
     cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness, storable},
     media::coding::Coding,
-    origin::{self, Chain, Origin, RetryPolicy},
+    origin::{self, Chain, Member, Origin, RetryPolicy, member},
 };
 
 #[derive(Debug, Clone)]
@@ -41,6 +41,7 @@ pub struct Delivery {
     pub(super) core: Arc<Core>,
     coding: coding::Rules,
     instruments: Instruments,
+    origins: Vec<Arc<Member>>,
 }
 
 pub struct Answer {
@@ -63,17 +64,24 @@ impl Delivery {
     pub fn new(
         config: Config,
         store: Arc<Store>,
-        origins: Vec<Arc<dyn Origin>>,
+        origins: Vec<(Arc<dyn Origin>, member::Config)>,
         clock: Clock,
         tasks: Tasks,
         registry: &Registry,
     ) -> Result<Self, SetupError> {
-        let chain = Chain::new(origins, config.retry).with_observer(OriginRequests::new(registry)?);
+        let observer = OriginRequests::new(registry)?;
+        let member = |(origin, config)| {
+            let member = Member::new(origin, config).observed_by(observer.clone()).with_tasks(tasks.clone());
+            Arc::new(member)
+        };
+        let origins: Vec<_> = origins.into_iter().map(member).collect();
+        origins.iter().for_each(Member::watch);
+        let chain = Chain::new(origins.clone(), config.retry);
         let fills =
             Fills::new(store, config.fill, config.rules, clock, tasks, instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, chain: Arc::new(chain), media });
-        Ok(Self { core, coding: config.coding, instruments: Instruments::new(registry)? })
+        Ok(Self { core, coding: config.coding, instruments: Instruments::new(registry)?, origins })
     }
 
     pub fn instruments(&self) -> &Instruments {
@@ -87,6 +95,14 @@ impl Delivery {
     /// Brings gauges up to date, before they are read.
     pub fn observe(&self) {
         self.core.media.observe();
+        for origin in &self.origins {
+            origin.refresh();
+        }
+    }
+
+    /// The condition of all origins.
+    pub fn origins(&self) -> Vec<origin::Report> {
+        self.origins.iter().map(|origin| origin.report()).collect()
     }
 
     /// The answer to a request for a small object that is in memory and fresh: the shortest way, without waiting.
@@ -275,8 +291,12 @@ pub(super) fn failed(error: &origin::Error, served: Served) -> Response {
     use origin::ErrorKind;
     let (status, detail) = match error.kind {
         ErrorKind::Saturated => (StatusCode::SERVICE_UNAVAILABLE, "too much is asked of the origin"),
-        ErrorKind::FirstByteTimeout | ErrorKind::IdleTimeout | ErrorKind::TotalTimeout => {
-            (StatusCode::GATEWAY_TIMEOUT, "the origin did not answer in time")
+        ErrorKind::FirstByteTimeout
+        | ErrorKind::IdleTimeout
+        | ErrorKind::TotalTimeout
+        | ErrorKind::TooSlow => (StatusCode::GATEWAY_TIMEOUT, "the origin did not answer in time"),
+        ErrorKind::BreakerOpen => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the origin is in trouble and left alone")
         }
         ErrorKind::Forbidden => (StatusCode::NOT_FOUND, "there is nothing at this path"),
         ErrorKind::Connect | ErrorKind::PrivateAddress => {
@@ -285,8 +305,18 @@ pub(super) fn failed(error: &origin::Error, served: Served) -> Response {
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "the origin cannot answer now"),
         _ => (StatusCode::BAD_GATEWAY, "the origin's answer cannot be used"),
     };
-    tracing::warn!("{error}");
-    Response::problem(status, detail, served)
+    // Of an open breaker the log has heard when it opened.
+    match error.kind {
+        ErrorKind::BreakerOpen => tracing::debug!("{error}"),
+        _ => tracing::warn!("{error}"),
+    }
+    let response = Response::problem(status, detail, served);
+    match error.retry_after {
+        Some(after) => {
+            response.with(header::RETRY_AFTER, (after.as_secs_f64().ceil().max(1.0) as u64).to_string())
+        }
+        None => response,
+    }
 }
 
 /// The body broke before its first byte.

@@ -20,6 +20,7 @@ mod admin;
 mod body;
 mod connection;
 mod data;
+mod origins;
 mod pages;
 mod purge;
 mod token;

@@ -1,6 +1,6 @@
 //! Why an origin could not answer: whose fault it is and whether another attempt can help.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Who has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,8 +25,16 @@ pub enum ErrorKind {
     IdleTimeout,
     /// The whole exchange took longer than it may.
     TotalTimeout,
-    /// The connection broke, or the body ended short of its declared length.
+    /// The body came, but below the least rate.
+    TooSlow,
+    /// The connection broke.
     BrokenBody,
+    /// The body ended in order, short of its declared length or of its last chunk.
+    ShortBody,
+    /// More came than was declared.
+    LongBody,
+    /// Chunks that are none.
+    BadFraming,
     /// The answer is not valid HTTP, or contradicts itself.
     BadResponse,
     /// The path may not be asked of this origin (traversal, outside the root).
@@ -37,6 +45,8 @@ pub enum ErrorKind {
     Refused,
     /// The origin says that it cannot answer now.
     Unavailable,
+    /// It was not asked: it has failed too often of late.
+    BreakerOpen,
 }
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -46,6 +56,8 @@ pub struct Error {
     pub kind: ErrorKind,
     /// For logs only; may name internal addresses.
     pub detail: String,
+    /// When asking again may help, as far as is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// An origin that cannot be set up as configured. Found before any request is sent.
@@ -64,7 +76,7 @@ pub enum SetupError {
 
 impl Error {
     pub fn new(origin: &Arc<str>, kind: ErrorKind, detail: impl Into<String>) -> Self {
-        Self { origin: Arc::clone(origin), kind, detail: detail.into() }
+        Self { origin: Arc::clone(origin), kind, detail: detail.into(), retry_after: None }
     }
 }
 
@@ -77,12 +89,17 @@ impl ErrorKind {
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::TotalTimeout => "total_timeout",
+            Self::TooSlow => "too_slow",
             Self::BrokenBody => "broken_body",
+            Self::ShortBody => "short_body",
+            Self::LongBody => "long_body",
+            Self::BadFraming => "bad_framing",
             Self::BadResponse => "bad_response",
             Self::Forbidden => "forbidden",
             Self::Io => "io",
             Self::Refused => "refused",
             Self::Unavailable => "unavailable",
+            Self::BreakerOpen => "breaker_open",
         }
     }
 
@@ -97,5 +114,12 @@ impl ErrorKind {
     /// Whether the same request may succeed when sent again, here or elsewhere.
     pub fn is_retryable(self) -> bool {
         !matches!(self, Self::Forbidden)
+    }
+
+    /// Whether the same origin is worth another attempt at once. A time-out has cost enough already, and an open breaker
+    /// is there to keep us from asking.
+    pub(super) fn is_worth_repeating(self) -> bool {
+        let waited = matches!(self, Self::FirstByteTimeout | Self::IdleTimeout | Self::TooSlow);
+        self.is_retryable() && !waited && self != Self::BreakerOpen
     }
 }

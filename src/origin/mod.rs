@@ -1,4 +1,5 @@
-//! Source bytes from elsewhere, reliably: what an origin is, and the chain that falls back over several.
+//! Source bytes from elsewhere, reliably: what an origin is, what is known of its condition, and the chain that falls
+//! back over several.
 //! Knows nothing of caching or of the client's request.
 
 use std::sync::Arc;
@@ -7,29 +8,41 @@ use ::http::{HeaderMap, Method, StatusCode};
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
+pub mod breaker;
+pub mod budget;
 mod cdn_loop;
 mod chain;
 mod content_type;
 pub mod directory;
 mod error;
+pub mod health;
 mod hop_by_hop;
 pub mod http;
+mod interim;
+mod latency;
+pub mod member;
+mod observer;
 mod path;
 mod precondition;
 mod range;
-mod interim;
+mod report;
 mod retry;
 pub mod s3;
 mod spec;
 mod validators;
+mod watched;
 
 pub use cdn_loop::CdnLoop;
-pub use chain::{Attempt, Chain, Observer};
+pub use chain::{Chain, Resume};
 pub use error::{Error, ErrorKind, Fault, SetupError};
 pub use hop_by_hop::remove_hop_by_hop;
 pub use interim::{Interim, Interims};
+pub use member::Member;
+pub use observer::{Attempt, Observer, Repetition};
+pub use report::Report;
 pub use retry::RetryPolicy;
 pub use spec::{Spec, SpecError, parse_spec};
+pub use watched::LeastRate;
 
 /// Body bytes in order. An `Err` item is the last one: the transfer broke there.
 pub type Body = BoxStream<'static, Result<Bytes, Error>>;

@@ -1,15 +1,15 @@
-//! How often and after what pause an origin is asked again.
+//! How often and after what pause origins are asked again. How much of it there may be in all is the budget's business.
 
 use std::{
     hash::{BuildHasher, RandomState},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::{HeaderMap, StatusCode, header};
 
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
-    /// Attempts at one origin before the next one is tried; 0 counts as 1.
+    /// Attempts at one origin for one request; 0 counts as 1. The other origins are asked before the same one again.
     pub attempts_per_origin: u32,
     /// Whether an origin that answered 408, 429, 500, 502, 503 or 504 is asked again, too. An answer is an answer: to ask
     /// again at once mostly adds to the trouble. The next origin is asked in any case.
@@ -17,7 +17,10 @@ pub struct RetryPolicy {
     /// The pause before attempt n+1 is random between zero and `base · 2^(n-1)` ("full jitter"), so that callers who
     /// failed together do not come back together.
     pub backoff_base: Duration,
+    /// Also the longest `Retry-After` that a request waits for.
     pub backoff_max: Duration,
+    /// Ask a second time when the head of the answer takes longer than 95 % of the recent ones did.
+    pub hedge: bool,
 }
 
 impl Default for RetryPolicy {
@@ -27,6 +30,7 @@ impl Default for RetryPolicy {
             statuses: false,
             backoff_base: Duration::from_millis(50),
             backoff_max: Duration::from_secs(1),
+            hedge: false,
         }
     }
 }
@@ -45,17 +49,17 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// Whether the origin asked to be left alone for longer than we would pause (RFC 9110 §10.2.3). The date form counts
-/// as longer: its resolution is a second, and so is the longest pause by default.
-pub(super) fn asks_for_longer(headers: &HeaderMap, pause: Duration) -> bool {
-    match headers.get(header::RETRY_AFTER) {
-        None => false,
-        Some(value) => match value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok()) {
-            Some(secs) => Duration::from_secs(secs) > pause,
-            None => true,
-        },
+/// For how long the origin asks to be left alone (RFC 9110 §10.2.3). What cannot be read is taken for long.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().unwrap_or_default().trim();
+    if let Ok(seconds) = text.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
     }
+    let until = httpdate::parse_http_date(text).ok();
+    Some(until.map_or(UNREADABLE, |until| until.duration_since(SystemTime::now()).unwrap_or_default()))
 }
+
+const UNREADABLE: Duration = Duration::from_secs(60);
 
 /// Uniform in `0.0..1.0`. Jitter needs no better source than the hasher's keys, which std seeds from the system.
 fn random_fraction() -> f64 {
@@ -82,19 +86,18 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_compared_with_the_pause() {
-        let pause = Duration::from_secs(1);
-        for (value, longer) in [
-            ("0", false),
-            (" 1 ", false),
-            ("2", true),
-            ("Fri, 31 Dec 1999 23:59:59 GMT", true),
-            ("soon", true),
-        ] {
+    fn retry_after_is_seconds_or_a_date() {
+        let of = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RETRY_AFTER, HeaderValue::from_str(value).unwrap());
-            assert_eq!(asks_for_longer(&headers, pause), longer, "{value}");
-        }
-        assert!(!asks_for_longer(&HeaderMap::new(), pause));
+            retry_after(&headers).unwrap()
+        };
+        assert_eq!(of("0"), Duration::ZERO);
+        assert_eq!(of(" 2 "), Duration::from_secs(2));
+        assert_eq!(of("soon"), UNREADABLE);
+        assert_eq!(of("Fri, 31 Dec 1999 23:59:59 GMT"), Duration::ZERO);
+        let soon = of(&httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(30)));
+        assert!((28..=30).contains(&soon.as_secs()), "{soon:?}");
+        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 }

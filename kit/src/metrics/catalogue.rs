@@ -84,6 +84,16 @@ catalogue! {
         "Body bytes received from origins.";
     ORIGIN_RESUMES = "millrace_origin_resumes_total" Kind::Counter, [],
         "Broken transfers that were resumed where they stopped.";
+    ORIGIN_BROKEN_BODIES = "millrace_origin_broken_bodies_total" Kind::Counter, ["origin", "reason"],
+        "Answers of an origin whose body broke, by how.";
+    ORIGIN_RETRIES = "millrace_origin_retries_total" Kind::Counter, ["origin", "kind"],
+        "Requests to an origin that repeat an earlier one: retries, hedges, and resumes of bodies of which little had come.";
+    ORIGIN_RETRIES_REFUSED = "millrace_origin_retries_refused_total" Kind::Counter, ["origin", "kind"],
+        "Repetitions not sent because the budget was used up or the origin asked for a pause.";
+    ORIGIN_TURNED_AWAY = "millrace_origin_turned_away_total" Kind::Counter, ["origin"],
+        "Requests not sent to an origin because its breaker was not closed.";
+    ORIGIN_BREAKER_STATE = "millrace_origin_breaker_state" Kind::Gauge, ["origin"],
+        "Breaker of an origin: 0 closed, 1 half-open, 2 open.";
 
     // Media.
     QUEUE_DEPTH = "millrace_queue_depth" Kind::Gauge, ["queue"],

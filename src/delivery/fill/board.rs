@@ -120,11 +120,10 @@ impl Boarding {
         match self.landed.wait_for(Option::is_some).await.map(|landed| landed.clone()) {
             Ok(Some(landed)) => landed,
             // The flight's task ended without landing: it was cancelled or it panicked.
-            _ => Landed::Failed(origin::Error {
-                origin: "none".into(),
-                kind: origin::ErrorKind::Io,
-                detail: Error::Stopped.to_string(),
-            }),
+            _ => {
+                let stopped = Error::Stopped.to_string();
+                Landed::Failed(origin::Error::new(&"none".into(), origin::ErrorKind::Io, stopped))
+            }
         }
     }
 

@@ -93,6 +93,7 @@ impl Fills {
             range,
             if_range: wanted.range.and_then(|_| wanted.headers.get(header::IF_RANGE).cloned()),
             validate: wanted.stale.clone(),
+            resume: None,
             born: born.clone(),
         }
     }

@@ -100,7 +100,7 @@ impl Fills {
             place.leave();
         }
         place.land(object(Some(transfer.clone())));
-        let opened = Opened::new(response.body, offset, None);
+        let opened = Opened::new(response.origin, response.body, offset, None);
         let forget = self.store().replace_head(&key, incarnation, None);
         match transfer.run(&self.context, Some(opened), forget).await {
             Ok(()) => {

@@ -28,6 +28,8 @@ pub struct Ask {
     pub if_range: Option<HeaderValue>,
     /// A stored version that a 304 would confirm.
     pub validate: Option<Arc<Head>>,
+    /// It is the rest of a body that broke.
+    pub resume: Option<origin::Resume>,
     pub born: Born,
 }
 
@@ -68,6 +70,7 @@ impl Ask {
             range: None,
             if_range: None,
             validate: None,
+            resume: None,
             born: Born::after(0),
         }
     }

@@ -1,174 +1,149 @@
-//! Asks several origins in order and decides which answer counts. Retry and failover live here; what a request means
-//! to one origin lives with that origin, and resuming a broken body is the caller's business (`fetch_from`).
+//! Asks several origins in order and decides which answer counts. What a request means to one origin lives with that
+//! origin, and what is known of its condition with the [`Member`]; chains are cheap, and share members.
 //!
-//! Which answer counts, for a safe request without body:
+//! A safe request without body is asked in rounds: everybody once, then, after a pause and if the budget allows, again
+//! those whose failure may pass. Which answer counts:
 //! 1. The first answer that is neither transient (408, 429, 500, 502, 503, 504) nor missing (404, 410).
 //! 2. If there is none, a transient answer; failing that, an error. Missing is only believed when *every* origin says
 //!    so: an origin that is down may well have the object, and a 404 would be remembered in its place.
 //! 3. Missing. A path that an origin refuses to look up counts as missing there, below a real 404.
 //!
-//! Among equals the last one counts. Any other request goes once to the first origin, and its answer stands.
+//! Where another origin could still be asked, an answer counts only with the first bytes of its body. Among equals the
+//! last one counts. Any other request goes once to the first origin, and its answer stands.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, StatusCode};
-use tracing::{debug, warn};
+use http::{HeaderMap, Method};
 
 use super::{
-    Error, ErrorKind, Interims, Origin, Request, Response, RetryPolicy,
-    retry::{asks_for_longer, is_transient},
+    Error, ErrorKind, Interims, Member, Repetition, Request, Response, RetryPolicy,
+    breaker::{Admission, Ticket},
 };
 
-/// What one attempt at one origin came to. The word goes to the metric label `result` and to logs alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Attempt {
-    /// Any answer that is none of the below; its body may still break.
-    Answered,
-    /// 404 or 410.
-    Missing,
-    /// 408, 429, 500, 502, 503 or 504.
-    Transient,
-    Failed(ErrorKind),
-}
+mod asking;
+mod first_byte;
 
-/// Told of every attempt, failed ones included. Called on the request's path: it must not block.
-pub trait Observer: Send + Sync {
-    fn attempt(&self, origin: &Arc<str>, result: Attempt);
-}
+use asking::Asking;
 
 /// Origins in order of preference.
+#[derive(Clone)]
 pub struct Chain {
-    origins: Vec<Arc<dyn Origin>>,
+    members: Vec<Arc<Member>>,
     retry: RetryPolicy,
-    observer: Option<Arc<dyn Observer>>,
 }
 
-impl Attempt {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Missing => "missing",
-            Self::Transient => "transient",
-            Self::Failed(kind) => kind.as_str(),
-        }
-    }
-
-    fn of(result: &Result<Response, Error>) -> Self {
-        match result {
-            Err(error) => Self::Failed(error.kind),
-            Ok(answer) if is_transient(answer.status) => Self::Transient,
-            Ok(answer) if matches!(answer.status, StatusCode::NOT_FOUND | StatusCode::GONE) => Self::Missing,
-            Ok(_) => Self::Answered,
-        }
-    }
-
-    fn may_retry(self, policy: &RetryPolicy) -> bool {
-        match self {
-            Self::Answered | Self::Missing => false,
-            Self::Transient => policy.statuses,
-            Self::Failed(kind) => kind.is_retryable(),
-        }
-    }
-
-    /// See the caption of this file.
-    fn rank(self) -> u8 {
-        match self {
-            Self::Answered => 4,
-            Self::Transient => 3,
-            Self::Failed(kind) if kind.is_retryable() => 2,
-            Self::Missing => 1,
-            Self::Failed(_) => 0,
-        }
-    }
+/// Where a body broke that is to be gone on with.
+#[derive(Debug, Clone)]
+pub struct Resume {
+    /// The origin it came from.
+    pub at: Arc<str>,
+    /// Whether a fair piece of it had come. Going on then brings no byte twice; otherwise it is a repetition, and has to be
+    /// paid for.
+    pub progressed: bool,
 }
 
 impl Chain {
-    pub fn new(origins: Vec<Arc<dyn Origin>>, retry: RetryPolicy) -> Self {
-        Self { origins, retry, observer: None }
+    pub fn new(members: Vec<Arc<Member>>, retry: RetryPolicy) -> Self {
+        Self { members, retry }
     }
 
-    #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
-        self
-    }
-
-    /// Names in order of preference.
-    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.origins.iter().map(|origin| origin.name())
+    /// In order of preference.
+    pub fn members(&self) -> &[Arc<Member>] {
+        &self.members
     }
 
     /// Asks the origins in order; see the caption of this file for which answer counts.
     pub async fn fetch(&self, request: Request) -> Result<Response, Error> {
-        let Some(first) = self.origins.first() else {
-            return Err(Error::new(&Arc::from("none"), ErrorKind::Connect, "no origin is configured"));
-        };
-        if !is_repeatable(&request) {
-            return self.attempt(first.as_ref(), request).await.1;
+        let Some(first) = self.members.first() else { return Err(nobody()) };
+        if is_repeatable(&request) {
+            return Asking::new(self, self.members.iter().collect(), Question::from(request), None)
+                .run()
+                .await;
         }
-        let question = Question::from(request);
-        let mut best: Option<(Attempt, Result<Response, Error>)> = None;
-        for (index, origin) in self.origins.iter().enumerate() {
-            let (attempt, result) = self.attempts(origin.as_ref(), &question).await;
-            if attempt == Attempt::Answered {
-                return result;
+        match first.admit(false) {
+            Admission::Go(ticket) | Admission::Probe(ticket) => {
+                first.earn();
+                first.ask(request, ticket).await.1
             }
-            if let Some(next) = self.origins.get(index + 1) {
-                report_failover(attempt, &result, origin.name(), next.name());
-            }
-            // The answer that no longer counts is dropped here, and its connection with it.
-            best = Some(match best.take() {
-                Some(kept) if kept.0.rank().cmp(&attempt.rank()) == Ordering::Greater => kept,
-                _ => (attempt, result),
-            });
-        }
-        match best {
-            Some((_, result)) => result,
-            None => Err(Error::new(first.name(), ErrorKind::Connect, "no origin was asked")),
+            Admission::No { retry_after, .. } => Err(turned_away(first, retry_after)),
         }
     }
 
-    /// Asks only the origin of that name, with retry: to go on with a body under the validator this origin gave.
-    pub async fn fetch_from(&self, name: &str, request: Request) -> Result<Response, Error> {
-        let Some(origin) = self.origins.iter().find(|origin| &**origin.name() == name) else {
-            return Err(Error::new(&Arc::from(name), ErrorKind::Connect, "no origin has this name"));
-        };
-        if !is_repeatable(&request) {
-            return self.attempt(origin.as_ref(), request).await.1;
-        }
-        self.attempts(origin.as_ref(), &Question::from(request)).await.1
-    }
-
-    /// Asks one origin until it answers, refuses for good, or `attempts_per_origin` are used up.
-    async fn attempts(&self, origin: &dyn Origin, question: &Question) -> (Attempt, Result<Response, Error>) {
-        let mut failed = 0;
-        loop {
-            let (attempt, result) = self.attempt(origin, question.ask()).await;
-            failed += 1;
-            if !attempt.may_retry(&self.retry) || failed >= self.retry.attempts_per_origin {
-                return (attempt, result);
-            }
-            if let Ok(answer) = &result
-                && asks_for_longer(&answer.headers, self.retry.backoff_max)
+    /// Asks for the rest of a body under its validator (`Range` and `If-Range` are in the request): first where it came from,
+    /// if a fair piece of it had come, else there last. Another origin's answer counts only if it is of the same version.
+    pub async fn resume(&self, request: Request, resume: &Resume) -> Result<Response, Error> {
+        let (mut members, mut others): (Vec<_>, Vec<_>) =
+            self.members.iter().partition(|member| *member.name() == resume.at);
+        if !resume.progressed {
+            if let Some(origin) = members.first()
+                && !origin.may_repeat(Repetition::Resume)
             {
-                return (attempt, result);
+                let detail = "nothing came of it, and the retry budget is used up";
+                return Err(Error::new(origin.name(), ErrorKind::BrokenBody, detail));
             }
-            // Free the failed answer's connection before the pause.
-            drop(result);
-            let pause = self.retry.backoff(failed);
-            debug!(origin = %origin.name(), result = attempt.as_str(), ?pause, "origin is asked again");
-            tokio::time::sleep(pause).await;
+            std::mem::swap(&mut members, &mut others);
         }
+        members.append(&mut others);
+        if members.is_empty() {
+            return Err(nobody());
+        }
+        Asking::new(self, members, Question::from(request), Some(resume)).run().await
     }
 
-    async fn attempt(&self, origin: &dyn Origin, request: Request) -> (Attempt, Result<Response, Error>) {
-        let result = origin.fetch(request).await;
-        let attempt = Attempt::of(&result);
-        if let Some(observer) = &self.observer {
-            observer.attempt(origin.name(), attempt);
+    /// Asks one origin, and a second time, there or at the `spare`, if that takes unusually long.
+    async fn ask(
+        &self,
+        member: &Arc<Member>,
+        ticket: Ticket,
+        question: &Question,
+        spare: Option<&Arc<Member>>,
+    ) -> (super::Attempt, Result<Response, Error>) {
+        let first = member.ask(question.ask(), ticket);
+        let Some(patience) = member.quantile(0.95).filter(|_| self.retry.hedge) else { return first.await };
+        let mut first = std::pin::pin!(first);
+        if let Ok(done) = tokio::time::timeout(patience.max(LEAST_PATIENCE), &mut first).await {
+            return done;
         }
-        (attempt, result)
+        let other = spare.unwrap_or(member);
+        let Admission::Go(ticket) = other.admit(true) else { return first.await };
+        if !other.may_repeat(Repetition::Hedge) {
+            return first.await;
+        }
+        let mut second = std::pin::pin!(other.ask(question.ask(), ticket));
+        tokio::select! {
+            done = &mut first => match done.0 {
+                super::Attempt::Answered => done,
+                _ => better(done, second.await),
+            },
+            done = &mut second => match done.0 {
+                super::Attempt::Answered => done,
+                _ => better(first.await, done),
+            },
+        }
     }
+}
+
+/// A head that comes sooner than this after the request is never worth a second one.
+const LEAST_PATIENCE: Duration = Duration::from_millis(2);
+
+type Asked = (super::Attempt, Result<Response, Error>);
+
+/// The hedge's answer only if it is one.
+fn better(first: Asked, second: Asked) -> Asked {
+    match (first.0, second.0) {
+        (super::Attempt::Answered, _) => first,
+        (_, super::Attempt::Answered) => second,
+        _ => first,
+    }
+}
+
+fn nobody() -> Error {
+    Error::new(&Arc::from("none"), ErrorKind::Connect, "no origin is configured")
+}
+
+fn turned_away(member: &Member, retry_after: Duration) -> Error {
+    let error = Error::new(member.name(), ErrorKind::BreakerOpen, "it has failed too often of late");
+    Error { retry_after: Some(retry_after), ..error }
 }
 
 /// Whether sending it twice does no harm: its method is safe (RFC 9110 §9.2.1) and it has no body.
@@ -177,8 +152,8 @@ fn is_repeatable(request: &Request) -> bool {
 }
 
 /// A repeatable request, to be sent as often as needed.
-struct Question {
-    method: Method,
+pub(super) struct Question {
+    pub(super) method: Method,
     target: String,
     headers: HeaderMap,
     interims: Option<Interims>,
@@ -191,30 +166,13 @@ impl From<Request> for Question {
 }
 
 impl Question {
-    fn ask(&self) -> Request {
+    pub(super) fn ask(&self) -> Request {
         Request {
             method: self.method.clone(),
             target: self.target.clone(),
             headers: self.headers.clone(),
             body: None,
             interims: self.interims.clone(),
-        }
-    }
-}
-
-/// A missing asset is what a fallback chain is for; an origin in trouble is worth waking somebody up. The target stays
-/// out of the log, since it may carry a signature.
-fn report_failover(attempt: Attempt, result: &Result<Response, Error>, from: &str, to: &str) {
-    match (attempt, result) {
-        (Attempt::Missing, _) => debug!(from, to, "missing at this origin, asking the next"),
-        (_, Ok(answer)) => {
-            warn!(from, to, result = attempt.as_str(), status = answer.status.as_u16(), "failing over");
-        }
-        (_, Err(error)) if !error.kind.is_retryable() => {
-            debug!(from, to, detail = error.detail, "refused by this origin, asking the next");
-        }
-        (_, Err(error)) => {
-            warn!(from, to, result = attempt.as_str(), detail = error.detail, "failing over");
         }
     }
 }

@@ -87,20 +87,21 @@ impl<S: Stream<Item = Result<Bytes, Error>> + Unpin> Watch<S> {
                 self.received += chunk.len() as u64;
                 match declared {
                     Some(declared) if self.received > declared => {
-                        Some(Err(self.broken(format!("more than the declared {declared} bytes"))))
+                        Some(Err(self
+                            .broken(ErrorKind::LongBody, format!("more than the declared {declared} bytes"))))
                     }
                     _ => Some(Ok(chunk)),
                 }
             }
             (None, Some(declared)) if self.received < declared => {
-                Some(Err(self.broken(format!("{} of {declared} bytes", self.received))))
+                Some(Err(self.broken(ErrorKind::ShortBody, format!("{} of {declared} bytes", self.received))))
             }
             (end, _) => end,
         }
     }
 
-    fn broken(&self, detail: String) -> Error {
-        Error::new(&self.origin, ErrorKind::BrokenBody, detail)
+    fn broken(&self, kind: ErrorKind, detail: String) -> Error {
+        Error::new(&self.origin, kind, detail)
     }
 }
 
@@ -125,15 +126,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_as_long_as_declared_or_broken() {
-        let broken = Err(ErrorKind::BrokenBody);
+        let (short, long) = (Err(ErrorKind::ShortBody), Err(ErrorKind::LongBody));
         for (chunks, declared, expected) in [
             (&["ab", "c"][..], Some(3), Ok("abc".to_owned())),
             (&["ab", "c"], None, Ok("abc".to_owned())),
             (&[], Some(0), Ok(String::new())),
-            (&["ab"], Some(3), broken.clone()),
-            (&[], Some(1), broken.clone()),
-            (&["ab", "cd"], Some(3), broken.clone()),
-            (&["a"], Some(0), broken),
+            (&["ab"], Some(3), short.clone()),
+            (&[], Some(1), short),
+            (&["ab", "cd"], Some(3), long.clone()),
+            (&["a"], Some(0), long),
         ] {
             assert_eq!(collect(chunks, declared).await, expected, "{chunks:?} of {declared:?}");
         }

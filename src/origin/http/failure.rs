@@ -1,6 +1,6 @@
 //! Turns the client library's errors into ours: which kind, and a detail for logs.
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{error::Error as StdError, io, sync::Arc};
 
 use hyper_util::client::legacy;
 
@@ -32,7 +32,13 @@ pub(super) fn of_head(origin: &Arc<str>, error: &legacy::Error) -> Error {
 
 /// A failure in the middle of the answer's body.
 pub(super) fn of_body(origin: &Arc<str>, error: &hyper::Error) -> Error {
-    Error::new(origin, ErrorKind::BrokenBody, with_causes(error))
+    let kind = match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::UnexpectedEof) => ErrorKind::ShortBody,
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => ErrorKind::BadFraming,
+        None if error.is_incomplete_message() => ErrorKind::ShortBody,
+        _ => ErrorKind::BrokenBody,
+    };
+    Error::new(origin, kind, with_causes(error))
 }
 
 /// The error and what caused it, in one line. Libraries leave the telling part to the last cause.

@@ -19,6 +19,7 @@ mod killed;
 mod methods;
 mod model;
 mod origins;
+mod outages;
 mod purge;
 mod purge_model;
 mod races;

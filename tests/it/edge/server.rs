@@ -84,6 +84,8 @@ impl Edge {
         raw.cache.data_dir = dir.path().to_str().unwrap().to_owned();
         raw.cache.block_size = "64KiB".to_owned();
         raw.media.threads = 1;
+        // Tests make origins fail one after the other, and count on being retried.
+        raw.retry.budget_floor_per_sec = 1000;
         settings(&mut raw);
         // A whole second, as dates have no finer unit.
         let now = to_unix_millis(SystemTime::now()) / 1000 * 1000;

@@ -105,7 +105,11 @@ fn troubles() -> Vec<(&'static str, Option<Answer>)> {
 #[tokio::test]
 async fn on_error_the_stale_answer_stands_in_where_it_may() {
     let origin = OriginDouble::start().await;
-    let impatient = |raw: &mut millrace::config::Raw| raw.origins[0].first_byte_timeout_ms = 150;
+    let impatient = |raw: &mut millrace::config::Raw| {
+        raw.origins[0].first_byte_timeout_ms = 150;
+        // It is asked however often it fails.
+        (raw.breaker.least_answers, raw.breaker.unreachable) = (10_000, 10_000);
+    };
     let edge = Edge::with(&origin, impatient).await;
     // (Cache-Control, seconds of age, request's Cache-Control, served)
     let cases = [

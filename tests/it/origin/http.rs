@@ -238,30 +238,30 @@ async fn a_body_that_does_not_arrive_whole_ends_in_an_error() {
     let double = OriginDouble::start().await;
     let len = 1_000_000;
     for (name, answer, kind, expected) in [
-        ("cut", Answer::pattern(len, 2).cut_at(600_000), ErrorKind::BrokenBody, Some(600_000)),
-        ("cut at once", Answer::pattern(len, 2).cut_at(0), ErrorKind::BrokenBody, Some(0)),
+        ("cut", Answer::pattern(len, 2).cut_at(600_000), ErrorKind::ShortBody, Some(600_000)),
+        ("cut at once", Answer::pattern(len, 2).cut_at(0), ErrorKind::ShortBody, Some(0)),
         (
             "cut at the last byte",
             Answer::pattern(len, 2).cut_at(len - 1),
-            ErrorKind::BrokenBody,
+            ErrorKind::ShortBody,
             Some(999_999),
         ),
         (
             "cut chunked",
             Answer::pattern(len, 2).chunked().cut_at(600_000),
-            ErrorKind::BrokenBody,
+            ErrorKind::ShortBody,
             Some(600_000),
         ),
         (
             "no last chunk",
             Answer::pattern(len, 2).chunked().cut_at(len),
-            ErrorKind::BrokenBody,
+            ErrorKind::ShortBody,
             Some(1_000_000),
         ),
         (
             "short",
             Answer::pattern(len, 2).wrong_content_length(len + 5),
-            ErrorKind::BrokenBody,
+            ErrorKind::ShortBody,
             Some(1_000_000),
         ),
         ("reset", Answer::pattern(len, 2).reset_at(600_000), ErrorKind::BrokenBody, None),
@@ -269,7 +269,7 @@ async fn a_body_that_does_not_arrive_whole_ends_in_an_error() {
         (
             "bad chunk",
             Answer::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\nxx\r\n"),
-            ErrorKind::BrokenBody,
+            ErrorKind::BadFraming,
             None,
         ),
     ] {

@@ -25,6 +25,7 @@ use crate::cache::{Incarnation, Store};
 mod attachment;
 mod held;
 mod opened;
+mod resume;
 mod run;
 
 pub use attachment::Attachment;

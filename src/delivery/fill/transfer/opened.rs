@@ -1,5 +1,7 @@
 //! A body on its way from an upstream, cut where blocks end.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use millrace_kit::metrics::IntCounter;
@@ -8,6 +10,8 @@ use crate::origin;
 
 /// An upstream body, and the offset of its next byte.
 pub struct Opened {
+    /// Where it comes from.
+    pub origin: Arc<str>,
     pub body: origin::Body,
     pub offset: u64,
     start: u64,
@@ -18,8 +22,8 @@ pub struct Opened {
 }
 
 impl Opened {
-    pub fn new(body: origin::Body, offset: u64, end: Option<u64>) -> Self {
-        Self { body, offset, start: offset, end, rest: Bytes::new() }
+    pub fn new(origin: Arc<str>, body: origin::Body, offset: u64, end: Option<u64>) -> Self {
+        Self { origin, body, offset, start: offset, end, rest: Bytes::new() }
     }
 
     /// Whether an end at `position` is no fault: it was announced, and a block was completed. An origin that brings less

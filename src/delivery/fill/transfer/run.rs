@@ -11,8 +11,9 @@ use super::{
         upstream::{same_version, speaks_for_the_resource},
     },
     Context, Limits, Opened, Pace, State, Transfer,
+    resume::Resuming,
 };
-use crate::{cache::Store, delivery::range::Spec};
+use crate::{cache::Store, delivery::range::Spec, origin::Resume};
 
 /// A stretch of stored blocks at least this long is skipped rather than transferred again.
 const SKIP_BLOCKS: u64 = 4;
@@ -53,7 +54,10 @@ impl Transfer {
     async fn receive(&self, context: &Context, first: Option<Opened>) -> Result<(), Error> {
         let block_size = u64::from(self.subject.block_size);
         let mut opened = first;
-        let mut resumes = 0;
+        let mut resuming = Resuming::default();
+        if let Some(source) = &opened {
+            resuming.begin(&source.origin, self.start);
+        }
         let bytes_get_lost = !context.store.keeps(self.subject.length);
         let mut lead = match (self.pace, bytes_get_lost) {
             (_, true) => Some(LEAD.max(2 * block_size)),
@@ -84,39 +88,45 @@ impl Transfer {
                     continue;
                 }
             }
-            let mut source = match opened.take() {
-                Some(source) => source,
+            let source = match opened.take() {
+                Some(source) => Ok(source),
                 None => {
                     let stop = end.map(|end| self.last_missing(&context.store, position, end));
-                    self.open(position, stop).await?
+                    let source = self.open(position, stop, resuming.after(position)).await;
+                    source.inspect(|source| resuming.begin(&source.origin, position))
                 }
             };
-            let piece = source.piece(position, block_size, end, &context.received);
-            let broken = match piece.await {
-                Some(Ok(piece)) => {
-                    self.accept(&context.store, piece, keep).await;
-                    opened = Some(source);
-                    continue;
-                }
-                None if source.ends_well(position, block_size) => continue,
-                None if end.is_none() => {
-                    self.finish_at(&context.store, position).await;
-                    return Ok(());
-                }
-                None => Error::Truncated,
-                Some(Err(error)) => Error::Origin(error),
+            let broken = match source {
+                Ok(mut source) => match source.piece(position, block_size, end, &context.received).await {
+                    Some(Ok(piece)) => {
+                        self.accept(&context.store, piece, keep).await;
+                        opened = Some(source);
+                        continue;
+                    }
+                    None if source.ends_well(position, block_size) => continue,
+                    None if end.is_none() => {
+                        self.finish_at(&context.store, position).await;
+                        return Ok(());
+                    }
+                    None => Error::Truncated,
+                    Some(Err(error)) => Error::Origin(error),
+                },
+                Err(error) => error,
             };
-            resumes += 1;
-            if self.subject.validator.is_none() || end.is_none() || resumes > context.limits.resumes {
+            let resumable = self.subject.validator.is_some() && end.is_some();
+            if !resumable || !resuming.again(&broken, position, context.limits.resumes) {
                 return Err(broken);
             }
             tracing::warn!(position, "resuming a broken transfer: {broken}");
             context.resumes.inc();
+            if let Some(pause) = resuming.pause() {
+                tokio::time::sleep(pause).await;
+            }
         }
     }
 
     /// Asks the upstream for `position..end` of the same version.
-    async fn open(&self, position: u64, end: Option<u64>) -> Result<Opened, Error> {
+    async fn open(&self, position: u64, end: Option<u64>, resume: Option<Resume>) -> Result<Opened, Error> {
         let Some(validator) = &self.subject.validator else { return Err(Error::NotResumable) };
         let range = match end {
             Some(end) => Spec::FromTo(position, end - 1),
@@ -125,6 +135,7 @@ impl Transfer {
         let ask = Ask {
             range: Some(range),
             if_range: Some(validator.clone()),
+            resume,
             ..Ask::get(self.subject.headers.clone())
         };
         let response = self.subject.upstream.open(ask).await.map_err(Error::Origin)?;
@@ -137,7 +148,7 @@ impl Transfer {
             Extent::Part { range, length }
                 if ours && range.start == position && self.subject.length == Some(length) =>
             {
-                Ok(Opened::new(response.body, position, Some(range.end)))
+                Ok(Opened::new(response.origin, response.body, position, Some(range.end)))
             }
             // The upstream does not do ranges: what we have is skipped.
             Extent::Whole { length }
@@ -145,7 +156,7 @@ impl Transfer {
                     && response.status == StatusCode::OK
                     && length.is_none_or(|length| self.subject.length == Some(length)) =>
             {
-                Ok(Opened::new(response.body, 0, None))
+                Ok(Opened::new(response.origin, response.body, 0, None))
             }
             _ => Err(Error::Changed),
         }

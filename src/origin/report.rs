@@ -1,0 +1,29 @@
+//! What operators are shown of an origin's condition, as JSON.
+
+use serde::Serialize;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub name: String,
+    /// `healthy` or `unhealthy` by the health checks; `unknown` before the first of them, or when there are none.
+    pub health: &'static str,
+    /// `closed`, `half-open` or `open`.
+    pub breaker: &'static str,
+    /// Of the last ten seconds, since the breaker changed last; repeated failures of one target count once.
+    pub recent_answers: u32,
+    pub recent_failures: u32,
+    pub failure_ratio: f64,
+    /// Of the last 128 answers' heads.
+    pub head_p50_ms: Option<f64>,
+    pub head_p95_ms: Option<f64>,
+    /// Retries and hedges that the budget would allow now.
+    pub repetitions_left: u64,
+    pub last_error: Option<LastError>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct LastError {
+    pub kind: &'static str,
+    pub detail: String,
+    pub seconds_ago: u64,
+}
