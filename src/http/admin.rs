@@ -8,7 +8,7 @@ use std::sync::{
 use actix_web::{HttpResponse, http::header, web};
 use millrace_kit::metrics::{self, IntGauge, Registry, catalogue};
 
-use super::{origins, purge, token::Token};
+use super::{explain, origins, purge, token::Token};
 use crate::delivery::Delivery;
 
 /// Where the process is in its life.
@@ -105,6 +105,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.route("/metrics", web::get().to(exposition));
     config.route("/api/v1/cache/stats", web::get().to(stats));
     config.route("/api/v1/origins", web::get().to(origins::on_admin));
+    config.route("/api/v1/cache/explain", web::get().to(explain::on_admin));
     config.route("/api/v1/purge", web::post().to(purge::on_admin));
     config.default_service(web::to(nothing));
 }
@@ -134,7 +135,7 @@ async fn nothing() -> HttpResponse {
     let body = serde_json::json!({
         "status": 404,
         "title": "Not Found",
-        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/origins and POST /api/v1/purge"
+        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/origins and POST /api/v1/purge"
     });
     HttpResponse::NotFound().content_type("application/problem+json").body(body.to_string())
 }

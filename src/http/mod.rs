@@ -16,10 +16,12 @@ use actix_web::{
     web,
 };
 
+mod access;
 mod admin;
 mod body;
 mod connection;
 mod data;
+mod explain;
 mod origins;
 mod pages;
 mod purge;

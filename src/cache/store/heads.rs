@@ -234,7 +234,7 @@ async fn bring_blocks(memory: Memory, disk: Arc<Disk>, incarnation: Incarnation,
     }
 }
 
-fn head_key(key: &Key) -> EntryKey {
+pub(super) fn head_key(key: &Key) -> EntryKey {
     EntryKey { id: key.hash(), part: HEAD }
 }
 

@@ -26,10 +26,12 @@ mod caretaker;
 mod directory;
 mod disk;
 mod heads;
+mod inspect;
 #[cfg(test)]
 mod tests;
 
 pub use directory::disk_usage;
+pub use inspect::{Blocks, Held, Tiers};
 
 use admission::Admission;
 use disk::{Disk, State, space};
@@ -191,9 +193,17 @@ impl Store {
     /// Whether an object of this length can be counted on to be there when its last byte comes. Without a disk tier,
     /// what memory drops is lost.
     pub fn keeps(&self, length: Option<u64>) -> bool {
-        let disk = self.disk.as_ref().filter(|disk| disk.state() == State::On && self.admission.has_budget());
-        let capacity = disk.map_or(self.memory.capacity() as u64, |disk| disk.config.bytes);
-        length.map_or(disk.is_some(), |length| length <= capacity / 4)
+        length.map_or(self.has_disk(), |length| length <= self.longest_kept())
+    }
+
+    /// Bytes of the longest object that can be counted on like that.
+    pub fn longest_kept(&self) -> u64 {
+        let disk = self.disk.as_ref().filter(|_| self.has_disk());
+        disk.map_or(self.memory.capacity() as u64, |disk| disk.config.bytes) / 4
+    }
+
+    fn has_disk(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.state() == State::On && self.admission.has_budget())
     }
 
     pub async fn block(&self, incarnation: Incarnation, index: u32) -> Option<Bytes> {
