@@ -156,8 +156,8 @@ mod tests {
     ) -> Form {
         let head =
             Head::new("/a", StatusCode::OK, &map(stored), (0, 0), length, Content::Inline(Bytes::new()));
-        let request =
-            Request { method: Method::GET, target: Target::of_path("/a"), headers: map(request).into() };
+        let (target, headers) = (Target::of_path("/a"), map(request).into());
+        let request = Request { method: Method::GET, target, headers, interims: None };
         rules().form(&request, &head, length)
     }
 
