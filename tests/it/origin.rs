@@ -2,8 +2,11 @@
 //! which an origin can fail.
 
 mod chain;
+mod conformance;
 mod double;
 mod http;
+mod s3;
+pub(crate) mod s3_server;
 
 use std::{sync::Arc, time::Duration};
 
