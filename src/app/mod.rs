@@ -191,7 +191,7 @@ fn open_origin(settings: OriginSettings) -> Result<Arc<dyn Origin>, Error> {
     Ok(match settings {
         OriginSettings::Http(config) => Arc::new(Http::new(config)?),
         OriginSettings::Directory(config) => Arc::new(Directory::new(config)?),
-        OriginSettings::S3(config) => Arc::new(S3::new(config)?),
+        OriginSettings::S3(config) => Arc::new(S3::new(*config)?),
     })
 }
 

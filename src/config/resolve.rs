@@ -38,7 +38,7 @@ pub struct Settings {
 pub enum OriginSettings {
     Http(http_origin::Config),
     Directory(directory::Config),
-    S3(s3::Config),
+    S3(Box<s3::Config>),
 }
 
 const DEFAULT_DISK: u64 = 10 << 30;
@@ -220,7 +220,8 @@ fn origins(raw: &[raw::Origin], faults: &mut Faults) -> Vec<OriginSettings> {
             Spec::Http(url) => OriginSettings::Http(http(name, url)),
             Spec::S3 { bucket, prefix } => {
                 let http = http(name, s3_settings::somewhere());
-                OriginSettings::S3(s3_settings::resolve(origin, (bucket, prefix), http, key, faults))
+                let config = s3_settings::resolve(origin, (bucket, prefix), http, key, faults);
+                OriginSettings::S3(Box::new(config))
             }
             Spec::Directory(path) => OriginSettings::Directory(directory::Config {
                 cache_control: origin.cache_control.clone(),

@@ -100,7 +100,7 @@ mod tests {
 
     fn resolved(s3: raw::S3) -> Config {
         match settings(&origin("s3://media/films", s3)).unwrap().origins.remove(0) {
-            OriginSettings::S3(config) => config,
+            OriginSettings::S3(config) => *config,
             other => panic!("{other:?}"),
         }
     }
