@@ -110,6 +110,16 @@ install_cargo_deny() {
   rm -rf "$tools/build"
 }
 
+# A real S3 server for the tests: an implementation of its own, which checks signatures. Unoptimised, as that builds in
+# half the time.
+install_s3s_fs() {
+  have s3s-fs && return 0
+  printf 'deps: building s3s-fs (a minute or two, once)\n'
+  cargo install --quiet --locked --debug --features binary --version 0.14.1 \
+    --root "$tools" --target-dir "$tools/build" s3s-fs
+  rm -rf "$tools/build"
+}
+
 deps_run() {
   have cargo || die 'no cargo: install a Rust toolchain first'
   have node || die 'no node: install Node.js 20 or newer first'
@@ -131,6 +141,7 @@ deps_test() {
   need nginx nginx-light
   install_missing
   install_promtool
+  install_s3s_fs
   install_node_modules tests/browser
   install_chromium
 }

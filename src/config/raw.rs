@@ -181,6 +181,7 @@ pub struct S3 {
     pub anonymous: bool,
     /// Instead of the usual places for credentials; with `secret_access_key`.
     pub access_key_id: String,
+    /// The secret that belongs to `access_key_id`.
     #[schemars(with = "String")]
     pub secret_access_key: Secret,
     /// With a temporary access key.

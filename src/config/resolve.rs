@@ -224,9 +224,12 @@ fn origins(raw: &[raw::Origin], cdn_loop: &CdnLoop, faults: &mut Faults) -> Vec<
                 OriginSettings::Http(http_origin::resolve(origin, name, url, cdn_loop, &key, faults).into())
             }
             Spec::S3 { bucket, prefix } => {
-                let url = s3_settings::somewhere();
-                let http = http_origin::resolve(origin, name, url, cdn_loop, &key, faults);
-                OriginSettings::S3(s3_settings::resolve(origin, (bucket, prefix), http, key, faults).into())
+                let mut http =
+                    http_origin::resolve(origin, name, s3_settings::somewhere(), cdn_loop, &key, faults);
+                // Endpoints, and what gives credentials to a machine, are private as a rule.
+                http.allow_private = true;
+                let config = s3_settings::resolve(origin, (bucket, prefix), http, key, faults);
+                OriginSettings::S3(Box::new(config))
             }
             Spec::Directory(path) => OriginSettings::Directory(directory::Config {
                 cache_control: origin.cache_control.clone(),

@@ -49,6 +49,9 @@ pub(super) fn resolve(
     if ways.iter().filter(|way| **way).count() > 1 {
         fault("access_key_id", "give only one of access_key_id, profile and anonymous");
     }
+    if !raw.host_header.is_empty() {
+        faults.push(key("host_header"), "cannot be another one for S3, where it is signed");
+    }
     let identity = match (s3.anonymous, id) {
         (true, _) => Identity::Anonymous,
         (false, "") => Identity::Usual { profile: given(&s3.profile) },
@@ -142,6 +145,9 @@ mod tests {
         );
         let token = raw::S3 { session_token: raw::Secret("t".to_owned()), ..Default::default() };
         assert_eq!(faults("s3://media", token), [at("session_token")]);
+        let mut host = origin("s3://media", raw::S3::default());
+        host.origins[0].host_header = "media.example".to_owned();
+        assert_eq!(settings(&host).unwrap_err().0[0].key, "origins[0].host_header");
         let metadata = raw::S3 { metadata: true, ..Default::default() };
         assert_eq!(faults("http://media", metadata), ["origins[0].s3"]);
     }

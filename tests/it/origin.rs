@@ -3,10 +3,13 @@
 
 mod bounds;
 mod chain;
+mod conformance;
 mod double;
 mod http;
 mod names;
 mod nginx;
+mod s3;
+pub(crate) mod s3_server;
 
 use std::{sync::Arc, time::Duration};
 

@@ -20,7 +20,10 @@ use aws_smithy_runtime_api::client::{
     result::ConnectorError,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{
+    StreamExt,
+    stream::{self, Fuse},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::Frame;
 use parking_lot::Mutex;
@@ -35,7 +38,7 @@ const MAX_HOSTS: usize = 16;
 /// How requests go to whatever host the SDK names.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    template: http_origin::Config,
+    template: Arc<http_origin::Config>,
     hosts: Arc<Hosts>,
 }
 
@@ -46,7 +49,7 @@ struct Hosts(Mutex<HashMap<String, Arc<http_origin::Http>>>);
 impl Connector {
     /// The template's base is replaced by where the SDK wants to go.
     pub(super) fn new(template: http_origin::Config) -> Self {
-        Self { template, hosts: Arc::default() }
+        Self { template: Arc::new(template), hosts: Arc::default() }
     }
 
     async fn exchange(self, request: HttpRequest) -> Result<HttpResponse, Error> {
@@ -63,7 +66,7 @@ impl Connector {
         }
         let refused = |problem: String| Error::new(&self.template.name, ErrorKind::Refused, problem);
         let base = Url::parse(authority).map_err(|error| refused(error.to_string()))?;
-        let config = http_origin::Config { base, ..self.template.clone() };
+        let config = http_origin::Config { base, ..(*self.template).clone() };
         let host = http_origin::Http::new(config).map_err(|error| refused(error.to_string()))?;
         let host = Arc::new(host);
         let mut hosts = self.hosts.0.lock();
@@ -86,7 +89,7 @@ impl HttpClient for Connector {
         if wanted.connect_timeout().is_none() && wanted.read_timeout().is_none() {
             return SharedHttpConnector::new(self.clone());
         }
-        let mut template = self.template.clone();
+        let mut template = (*self.template).clone();
         template.connect_timeout = wanted.connect_timeout().unwrap_or(template.connect_timeout);
         template.first_byte_timeout = wanted.read_timeout().unwrap_or(template.first_byte_timeout);
         SharedHttpConnector::new(Self::new(template))
@@ -126,7 +129,7 @@ fn translate(mut request: HttpRequest) -> Result<(Url, Request), &'static str> {
 
 fn translate_back(answer: Response) -> HttpResponse {
     let mut response =
-        HttpResponse::new(answer.status.into(), SdkBody::from_body_1_x(Streamed(answer.body.into())));
+        HttpResponse::new(answer.status.into(), SdkBody::from_body_1_x(Streamed(answer.body.fuse().into())));
     for (name, value) in &answer.headers {
         // The SDK knows text only. A field that is none, of user metadata at most, is left out.
         if let Ok(value) = value.to_str() {
@@ -144,8 +147,9 @@ pub(super) fn fields(response: &HttpResponse) -> HeaderMap {
     response.headers().iter().filter_map(valid).collect()
 }
 
-/// The SDK asks for a body that several threads could look at. The lock is never taken: polling has it for itself.
-struct Streamed(Mutex<Body>);
+/// The SDK asks for a body that several threads could look at (the lock is never taken: polling has it for itself), and
+/// looks for trailers after the end.
+struct Streamed(Mutex<Fuse<Body>>);
 
 impl http_body::Body for Streamed {
     type Data = Bytes;

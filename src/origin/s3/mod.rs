@@ -132,8 +132,17 @@ impl S3 {
     async fn whole(&self, key: &str, headers: &HeaderMap, question: &Question) -> Result<Response, Error> {
         Ok(match self.ask(key, question).await? {
             Ok(found) => self.judged(key, headers, found),
+            Err(Instead::Unsatisfiable(None)) => {
+                self.instead(key, Instead::Unsatisfiable(self.length(key).await?))
+            }
             Err(instead) => self.instead(key, instead),
         })
+    }
+
+    /// Of an object beyond whose end lies what was asked for; not every server says it then.
+    async fn length(&self, key: &str) -> Result<Option<u64>, Error> {
+        let question = Question { head_only: true, ..Question::default() };
+        Ok(self.ask(key, &question).await?.ok().and_then(|found| content_length(&found.fields)))
     }
 
     async fn part(&self, key: &str, headers: &HeaderMap, question: &Question) -> Result<Response, Error> {

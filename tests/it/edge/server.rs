@@ -72,7 +72,24 @@ impl Edge {
         Self::start(|raw| raw.origins = vec![raw::Origin { url, ..Default::default() }]).await
     }
 
+    /// In front of other origins than the programmable one.
+    pub(crate) async fn before(origins: Vec<raw::Origin>) -> Self {
+        Self::start(|raw| raw.origins = origins).await
+    }
+
+    /// A server that has this one for its origin, and the same clock.
+    pub(crate) async fn child(&self) -> Self {
+        let url = format!("http://{}", self.data);
+        Self::start_at(self.clock.clone(), |raw| raw.origins = vec![http_origin(&url)]).await
+    }
+
     async fn start(settings: impl FnOnce(&mut Raw)) -> Self {
+        // A whole second, as dates have no finer unit.
+        let now = to_unix_millis(SystemTime::now()) / 1000 * 1000;
+        Self::start_at(Clock::manual(now), settings).await
+    }
+
+    async fn start_at(clock: Clock, settings: impl FnOnce(&mut Raw)) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let mut raw = Raw::default();
         raw.server.listen = "127.0.0.1:0".to_owned();
@@ -87,9 +104,7 @@ impl Edge {
         // Tests make origins fail one after the other, and count on being retried.
         raw.retry.budget_floor_per_sec = 1000;
         settings(&mut raw);
-        // A whole second, as dates have no finer unit.
-        let now = to_unix_millis(SystemTime::now()) / 1000 * 1000;
-        Self::run(Clock::manual(now), raw, dir).await.unwrap()
+        Self::run(clock, raw, dir).await.unwrap()
     }
 
     async fn run(clock: Clock, raw: Raw, dir: Arc<TempDir>) -> Result<Self, Error> {
