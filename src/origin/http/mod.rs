@@ -109,7 +109,7 @@ impl Http {
         loop {
             let answer = self.ask(&exchange, &uri, outgoing).await?;
             let next = self.redirects.next(&uri, &answer).filter(|_| repeatable);
-            let Some(next) = next else { return self.respond(&exchange, answer, place) };
+            let Some(next) = next else { return Ok(self.respond(&exchange, answer, place)) };
             followed += 1;
             if followed > redirect::MOST {
                 return Err(self.error(ErrorKind::BadResponse, "too many redirects"));
@@ -166,28 +166,20 @@ impl Http {
                 }
             }
         };
+        let fault = fault_of(&answer);
         let peer = answer.extensions().get::<HttpInfo>().map(|info| info.remote_addr().ip());
-        if peer.is_some_and(|peer| self.names.is_outdated(&self.host, peer))
+        // What comes on a connection behind an answer that makes no sense would make none either.
+        if (fault.is_some() || peer.is_some_and(|peer| self.names.is_outdated(&self.host, peer)))
             && let Some(connected) = connection.connection_metadata().as_ref()
         {
             connected.poison();
         }
-        Ok(answer)
+        fault.map_or(Ok(answer), |fault| Err(self.error(ErrorKind::BadResponse, fault)))
     }
 
-    fn respond(
-        &self,
-        exchange: &Exchange,
-        answer: http::Response<Incoming>,
-        place: Place,
-    ) -> Result<Response, Error> {
+    fn respond(&self, exchange: &Exchange, answer: http::Response<Incoming>, place: Place) -> Response {
         let (head, incoming) = answer.into_parts();
         let (status, mut headers) = (head.status, head.headers);
-        // hyper follows interim answers to the final one; 101 would be an answer to an `Upgrade` we never send.
-        if status.is_informational() {
-            return Err(self.error(ErrorKind::BadResponse, format!("unexpected status {status}")));
-        }
-        check_framing(&headers).map_err(|problem| self.error(ErrorKind::BadResponse, problem))?;
         remove_hop_by_hop(&mut headers);
         let content_length = match has_no_body(&exchange.method, status) {
             true => Some(0),
@@ -195,7 +187,7 @@ impl Http {
         };
         let limits = body::Limits { idle: self.idle_timeout, deadline: exchange.deadline };
         let body = body::watch(incoming, Arc::clone(&self.name), content_length, limits, place);
-        Ok(Response { status, headers, content_length, body, origin: Arc::clone(&self.name) })
+        Response { status, headers, content_length, body, origin: Arc::clone(&self.name) }
     }
 
     fn error(&self, kind: ErrorKind, detail: impl Into<String>) -> Error {
@@ -215,6 +207,15 @@ impl Origin for Http {
 
 fn empty() -> Outgoing {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Why an answer cannot be used. hyper follows interim answers to the final one; 101 would be an answer to an `Upgrade` that we
+/// never send.
+fn fault_of(answer: &http::Response<Incoming>) -> Option<String> {
+    match answer.status().is_informational() {
+        true => Some(format!("unexpected status {}", answer.status())),
+        false => check_framing(answer.headers()).err().map(str::to_owned),
+    }
 }
 
 /// Framing that lets two readers disagree on where the message ends (RFC 9112 §6.3), or a coding that we neither asked
