@@ -146,7 +146,7 @@ impl Session {
             }
             let text = exposed.series.text();
             if !self.known.contains_key(text) {
-                let attached = self.attach(&exposed.series.labels());
+                let attached = self.attach(&exposed.labels());
                 let kept = relabel::apply(&self.target.metric_relabel, attached);
                 let kept = kept.filter(|labels| !labels.metric_name().is_empty());
                 let id = kept.as_ref().and_then(|labels| sink.intern(labels));

@@ -12,6 +12,8 @@ mod series;
 use cursor::Cursor;
 pub use series::Series;
 
+use crate::model::{Labels, number::open_metrics};
+
 /// What one exposition may hold. The size of the whole is bounded by whoever fetched it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -89,11 +91,15 @@ pub enum Problem {
     ValueTooLong,
     #[error("line longer than allowed")]
     LineTooLong,
+    #[error("unknown type of metric")]
+    Type,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Exposed<'a> {
     pub series: Series<'a>,
+    /// The label that holds a number.
+    number_label: Option<&'static str>,
     pub value: f64,
     /// Milliseconds, when the target states a time of its own.
     pub at: Option<i64>,
@@ -105,13 +111,15 @@ pub struct Parser<'a> {
     format: Format,
     limits: Limits,
     finished: bool,
+    /// Of the samples that come.
+    typed: Option<Typed<'a>>,
 }
 
 impl<'a> Parser<'a> {
     pub fn new(body: &'a [u8], format: Format, limits: Limits) -> Result<Self, Error> {
         let text = std::str::from_utf8(body)
             .map_err(|bad| Error { line: line_of(body, bad.valid_up_to()), problem: Problem::Encoding })?;
-        Ok(Self { cursor: Cursor::new(text), format, limits, finished: false })
+        Ok(Self { cursor: Cursor::new(text), format, limits, finished: false, typed: None })
     }
 
     fn sample(&mut self) -> Result<Option<Exposed<'a>>, Problem> {
@@ -119,11 +127,16 @@ impl<'a> Parser<'a> {
         loop {
             cursor.skip_blanks();
             match cursor.peek() {
-                None if self.format == Format::OpenMetrics => return Err(Problem::NoEnd),
+                None if self.format == Format::OpenMetrics && cursor.position() > 0 => {
+                    return Err(Problem::NoEnd);
+                }
                 None => return Ok(None),
                 Some(b'\n' | b'\r') => cursor.advance(),
                 Some(b'#') => {
                     let comment = cursor.rest_of_line();
+                    if let Some(typed) = declared(comment)? {
+                        self.typed = Some(typed);
+                    }
                     if self.format == Format::OpenMetrics && comment.trim_end() == "# EOF" {
                         cursor.end_line();
                         let nothing_follows = cursor.peek().is_none();
@@ -153,8 +166,67 @@ impl<'a> Parser<'a> {
             return Err(Problem::LineTooLong);
         }
         match cursor.end_line() {
-            true => Ok(Some(Exposed { series, value, at })),
+            true => Ok(Some(Exposed { series, number_label: self.number_label(series.text()), value, at })),
             false => Err(Problem::Trailing),
+        }
+    }
+}
+
+/// What a `# TYPE` line says of the samples that follow.
+#[derive(Debug, Clone, Copy)]
+struct Typed<'a> {
+    metric: &'a str,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Histogram,
+    Summary,
+    Other,
+}
+
+/// None for comments of other kinds.
+fn declared(comment: &str) -> Result<Option<Typed<'_>>, Problem> {
+    let Some(rest) =
+        comment.strip_prefix('#').map(str::trim_start).and_then(|rest| rest.strip_prefix("TYPE"))
+    else {
+        return Ok(None);
+    };
+    if !rest.starts_with([' ', '\t']) {
+        return Ok(None);
+    }
+    let (metric, kind) = rest.trim().rsplit_once([' ', '\t']).ok_or(Problem::Type)?;
+    let kind = match kind {
+        "histogram" | "gaugehistogram" => Kind::Histogram,
+        "summary" => Kind::Summary,
+        "counter" | "gauge" | "untyped" | "unknown" | "info" | "stateset" => Kind::Other,
+        _ => return Err(Problem::Type),
+    };
+    Ok(Some(Typed { metric: metric.trim(), kind }))
+}
+
+impl Parser<'_> {
+    /// `le` of buckets and `quantile` of summaries are numbers: however they are written, they mean the same series.
+    fn number_label(&self, series: &str) -> Option<&'static str> {
+        let typed = self.typed?;
+        let rest = series.strip_prefix(typed.metric)?;
+        match typed.kind {
+            Kind::Histogram => rest.strip_prefix("_bucket")?.trim_start().starts_with('{').then_some("le"),
+            Kind::Summary => rest.trim_start().starts_with('{').then_some("quantile"),
+            Kind::Other => None,
+        }
+    }
+}
+
+impl Exposed<'_> {
+    /// Those of the series, with the number of a bucket or quantile in its normal form, as Prometheus 3 keeps it.
+    pub fn labels(&self) -> Labels {
+        let labels = self.series.labels();
+        let Some(name) = self.number_label else { return labels };
+        match labels.get(name).parse::<f64>() {
+            Ok(bound) => labels.with(name, &open_metrics(bound)),
+            Err(_) => labels,
         }
     }
 }
@@ -239,7 +311,8 @@ mod tests {
             ("up 1 2 3\n", 1, Problem::Trailing),
             ("up 1 2.5\n", 1, Problem::Timestamp),
             ("\n\nup 1 #\n", 3, Problem::Trailing),
-            ("a{x=\"1\" 1\n", 1, Problem::LabelSeparator),
+            ("a{x=\"1\" 1\n", 1, Problem::LabelName),
+            ("a{x=\"1\"y=\"2\"} 1\n", 1, Problem::LabelSeparator),
             ("a{x=\"1\n", 2, Problem::LabelValue),
             ("a{x=1} 1\n", 1, Problem::LabelValue),
             ("a{=\"1\"} 1\n", 1, Problem::LabelName),

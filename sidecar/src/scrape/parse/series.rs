@@ -114,8 +114,10 @@ fn walk<'a>(
         } else {
             return Err(Problem::LabelValue);
         }
+        let end = cursor.position();
         cursor.skip_blanks();
-        if !cursor.eat(b',') && cursor.peek() != Some(b'}') {
+        // A blank separates too: Prometheus reads it so.
+        if !cursor.eat(b',') && cursor.peek() != Some(b'}') && cursor.position() == end {
             return Err(Problem::LabelSeparator);
         }
     }
