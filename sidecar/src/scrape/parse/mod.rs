@@ -3,6 +3,8 @@
 //! A sample's series stays the raw text (`name{labels}`), so that a caller who has seen the text before need not look
 //! into it again; [`Series::labels`] takes it apart. Metadata, exemplars and native histograms are passed over.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 mod cursor;
@@ -113,13 +115,22 @@ pub struct Parser<'a> {
     finished: bool,
     /// Of the samples that come.
     typed: Option<Typed<'a>>,
+    /// Of the labels of one sample.
+    names: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Parser<'a> {
     pub fn new(body: &'a [u8], format: Format, limits: Limits) -> Result<Self, Error> {
         let text = std::str::from_utf8(body)
             .map_err(|bad| Error { line: line_of(body, bad.valid_up_to()), problem: Problem::Encoding })?;
-        Ok(Self { cursor: Cursor::new(text), format, limits, finished: false, typed: None })
+        Ok(Self {
+            cursor: Cursor::new(text),
+            format,
+            limits,
+            finished: false,
+            typed: None,
+            names: Vec::new(),
+        })
     }
 
     fn sample(&mut self) -> Result<Option<Exposed<'a>>, Problem> {
@@ -147,7 +158,7 @@ impl<'a> Parser<'a> {
             }
         }
         let start = cursor.position();
-        let series = series::scan(cursor, &self.limits)?;
+        let series = series::scan(cursor, &self.limits, &mut self.names)?;
         cursor.skip_blanks();
         let value = number::value(cursor.token()).ok_or(Problem::Value)?;
         cursor.skip_blanks();
@@ -313,7 +324,7 @@ mod tests {
             ("\n\nup 1 #\n", 3, Problem::Trailing),
             ("a{x=\"1\" 1\n", 1, Problem::LabelName),
             ("a{x=\"1\"y=\"2\"} 1\n", 1, Problem::LabelSeparator),
-            ("a{x=\"1\n", 2, Problem::LabelValue),
+            ("a{x=\"1\n", 1, Problem::LabelValue),
             ("a{x=1} 1\n", 1, Problem::LabelValue),
             ("a{=\"1\"} 1\n", 1, Problem::LabelName),
             ("a{x=\"1\",,} 1\n", 1, Problem::LabelName),
