@@ -1,6 +1,7 @@
 //! The data model of Prometheus, known to every module: label sets, samples, times. Holds no state.
 
 mod labels;
+pub mod number;
 mod sample;
 pub mod time;
 

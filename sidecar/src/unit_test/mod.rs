@@ -26,7 +26,7 @@ impl Outcome {
     }
 }
 
-/// Reads the file and runs its tests. `rules` resolves a pattern of `rule_files`, relative to the file.
+/// Reads the file and runs its tests; `rule_files` are relative to it.
 pub fn run_file(path: &Path) -> Outcome {
     match std::fs::read_to_string(path) {
         Ok(text) => run(&text, path.parent().unwrap_or(Path::new(""))),

@@ -6,6 +6,7 @@ mod alerts;
 mod api;
 mod binary;
 mod differential;
+mod exposition;
 mod harness;
 mod http_double;
 mod promtool;

@@ -1,9 +1,11 @@
 //! A bucket behind a scripted server: what is asked of it, and what is made of every way in which S3 says no. The real
 //! server is in `conformance`.
 
+use std::sync::Arc;
+
 use ::http::Method;
 use millrace::origin::{
-    Chain, ErrorKind, Origin, Request, RetryPolicy, http as http_origin,
+    Chain, ErrorKind, Member, Origin, Request, RetryPolicy, http as http_origin, member,
     s3::{Config, Identity, S3},
 };
 use url::Url;
@@ -202,7 +204,8 @@ async fn a_bucket_that_is_slowed_down_is_asked_again() {
     let double = OriginDouble::start().await;
     double.on("/media/a", error(503, "SlowDown").times(1));
     double.on("/media/a", object());
-    let chain = Chain::new(vec![std::sync::Arc::new(origin(&double))], RetryPolicy::default());
+    let member = Member::new(Arc::new(origin(&double)), member::Config::default());
+    let chain = Chain::new(vec![Arc::new(member)], RetryPolicy::default());
     assert_eq!(text(chain.fetch(get("/a", &[])).await.unwrap()).await, "0123456789");
     assert_eq!(double.hits("/media/a"), 2);
 }
@@ -213,7 +216,7 @@ async fn a_body_that_breaks_is_no_whole_one() {
     double.on("/media/a", Answer::pattern(300_000, 3).etag("\"v1\"").cut_at(100_000));
     let got = origin(&double).fetch(get("/a", &[])).await.unwrap();
     let (bytes, failed) = collect(got.body).await.unwrap_err();
-    assert_eq!((bytes.len(), failed.kind), (100_000, ErrorKind::BrokenBody), "{failed}");
+    assert_eq!((bytes.len(), failed.kind), (100_000, ErrorKind::ShortBody), "{failed}");
 }
 
 #[tokio::test]

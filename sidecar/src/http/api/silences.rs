@@ -48,10 +48,9 @@ async fn set(state: web::Data<State>, request: HttpRequest, body: web::Bytes) ->
     if let Some(refusal) = not_from_here(&request) {
         return refusal;
     }
-    let is_json = request.headers().get("content-type").and_then(|value| value.to_str().ok());
-    if !is_json
-        .is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "application/json"))
-    {
+    let kind = request.headers().get("content-type").and_then(|value| value.to_str().ok());
+    let media_type = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    if media_type != Some("application/json") {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a silence comes as application/json");
     }
     if body.len() > MAX_BODY_BYTES {

@@ -1,17 +1,8 @@
-//! Numbers as Go prints them and as Prometheus' templates make them readable.
+//! Numbers as Prometheus' templates make them readable.
 
-/// Go's `%v` of a float64: shortest digits, an exponent below 10⁻⁴ and from 10⁶ on.
-pub(super) fn shortest(value: f64) -> String {
-    if let Some(special) = special(value) {
-        return special.to_owned();
-    }
-    let scientific = format!("{value:e}");
-    let exponent = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse::<i32>().ok());
-    match exponent {
-        Some(exponent) if !(-4..6).contains(&exponent) => with_go_exponent(&scientific),
-        _ => value.to_string(),
-    }
-}
+pub(super) use crate::model::number::{shortest, with_go_exponent};
+
+use crate::model::number::special;
 
 /// Go's `%.4g`.
 pub(super) fn four_digits(value: f64) -> String {
@@ -99,23 +90,6 @@ fn small(value: f64) -> String {
         value *= 1000.0;
     }
     four_digits(value) + prefix
-}
-
-fn special(value: f64) -> Option<&'static str> {
-    match value {
-        value if value.is_nan() => Some("NaN"),
-        f64::INFINITY => Some("+Inf"),
-        f64::NEG_INFINITY => Some("-Inf"),
-        _ => None,
-    }
-}
-
-/// `1.5e7` → `1.5e+07`
-pub(super) fn with_go_exponent(scientific: &str) -> String {
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
 fn trimmed(digits: &str) -> String {

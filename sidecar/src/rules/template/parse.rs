@@ -62,8 +62,8 @@ pub(super) struct Tree {
 /// How a list of nodes ended.
 #[derive(Debug, PartialEq)]
 enum End {
-    Input,
-    End,
+    OfInput,
+    OfBlock,
     Else(Vec<Token>),
 }
 
@@ -90,8 +90,8 @@ pub(super) fn tree(text: &str) -> Result<Tree, Error> {
         named: BTreeMap::new(),
     };
     match parser.list()? {
-        (root, End::Input) => Ok(Tree { root, named: parser.named }),
-        (_, End::End) => syntax("unexpected {{end}}"),
+        (root, End::OfInput) => Ok(Tree { root, named: parser.named }),
+        (_, End::OfBlock) => syntax("unexpected {{end}}"),
         (_, End::Else(_)) => syntax("unexpected {{else}}"),
     }
 }
@@ -105,7 +105,7 @@ impl Parser {
         let mut nodes = Vec::new();
         let end = loop {
             let tokens = match self.pieces.next() {
-                None => break End::Input,
+                None => break End::OfInput,
                 Some(Piece::Text(text)) => {
                     nodes.push(Node::Text(text));
                     continue;
@@ -118,7 +118,7 @@ impl Parser {
             };
             let rest = tokens.get(1..).unwrap_or_default();
             match keyword.as_str() {
-                "end" if rest.is_empty() => break End::End,
+                "end" if rest.is_empty() => break End::OfBlock,
                 "end" => return syntax("unexpected text in end"),
                 "else" => break End::Else(rest.to_vec()),
                 "if" => nodes.push(Node::If(self.branches(rest, false)?)),
@@ -165,11 +165,11 @@ impl Parser {
         let (body, end) = self.list()?;
         self.loops -= usize::from(loops);
         let otherwise = match end {
-            End::Input => return syntax("unexpected EOF"),
-            End::End => Vec::new(),
+            End::OfInput => return syntax("unexpected EOF"),
+            End::OfBlock => Vec::new(),
             End::Else(tokens) if tokens.is_empty() => match self.list()? {
-                (otherwise, End::End) => otherwise,
-                (_, End::Input) => return syntax("unexpected EOF"),
+                (otherwise, End::OfBlock) => otherwise,
+                (_, End::OfInput) => return syntax("unexpected EOF"),
                 (_, End::Else(_)) => return syntax("expected end; found {{else}}"),
             },
             // `{{else if}}` and `{{else with}}` share the `{{end}}`.
@@ -192,7 +192,7 @@ impl Parser {
         let loops = std::mem::take(&mut self.loops);
         let (body, end) = self.list()?;
         (self.variables, self.loops) = (outside, loops);
-        if end != End::End {
+        if end != End::OfBlock {
             return syntax(format!("unexpected end of the definition of {name:?}"));
         }
         self.named.insert(name, body);

@@ -63,15 +63,15 @@ impl<'a> Cursor<'a> {
         }
         let start = self.at;
         loop {
-            match self.peek()? {
-                b'"' => {
-                    let inside = self.since(start);
-                    self.at += 1;
-                    return Some(inside);
-                }
-                b'\\' => self.at = (self.at + 2).min(self.text.len()),
-                _ => self.at += 1,
+            let rest = &self.text.as_bytes()[self.at..];
+            let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+            self.at += length;
+            if rest[length] == b'"' {
+                let inside = self.since(start);
+                self.at += 1;
+                return Some(inside);
             }
+            self.at = (self.at + 2).min(self.text.len());
         }
     }
 

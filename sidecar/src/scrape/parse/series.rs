@@ -33,16 +33,22 @@ impl<'a> Series<'a> {
     }
 }
 
-pub(super) fn scan<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Series<'a>, Problem> {
+/// `names` is only there to be used again and again.
+pub(super) fn scan<'a>(
+    cursor: &mut Cursor<'a>,
+    limits: &Limits,
+    names: &mut Vec<Cow<'a, str>>,
+) -> Result<Series<'a>, Problem> {
     let start = cursor.position();
-    let mut seen = Seen { limits, names: Vec::new() };
+    names.clear();
+    let mut seen = Seen { limits, names };
     walk(cursor, &mut |label| seen.check(label))?;
     Ok(Series(cursor.since(start).trim_end_matches([' ', '\t'])))
 }
 
 struct Seen<'a, 'l> {
     limits: &'l Limits,
-    names: Vec<Cow<'a, str>>,
+    names: &'l mut Vec<Cow<'a, str>>,
 }
 
 impl<'a> Seen<'a, '_> {
@@ -77,7 +83,7 @@ impl<'a> Seen<'a, '_> {
 /// Calls `each` with the metric name (as `__name__`) and every label, in the order of the text.
 fn walk<'a>(
     cursor: &mut Cursor<'a>,
-    each: &mut dyn FnMut(&Written<'a>) -> Result<(), Problem>,
+    each: &mut impl FnMut(&Written<'a>) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let named = |name| Written { name: Cow::Borrowed(METRIC_NAME), value: name };
     let name = identifier(cursor, |byte| byte == b':');
@@ -114,8 +120,10 @@ fn walk<'a>(
         } else {
             return Err(Problem::LabelValue);
         }
+        let end = cursor.position();
         cursor.skip_blanks();
-        if !cursor.eat(b',') && cursor.peek() != Some(b'}') {
+        // A blank separates too: Prometheus reads it so.
+        if !cursor.eat(b',') && cursor.peek() != Some(b'}') && cursor.position() == end {
             return Err(Problem::LabelSeparator);
         }
     }

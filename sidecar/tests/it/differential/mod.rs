@@ -15,7 +15,7 @@ use crate::harness::START;
 
 mod corpus;
 mod data;
-mod prometheus;
+pub mod prometheus;
 
 const ANSWERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/promql/answers.txt");
 const TOLERANCE: f64 = 1e-9;
@@ -182,7 +182,8 @@ fn answers_are_those_of_prometheus() {
 async fn record_answers() {
     let program = std::env::var("MILLRACE_PROMETHEUS").expect("MILLRACE_PROMETHEUS names the program");
     let folder = tempfile::tempdir().unwrap();
-    let prometheus = prometheus::Prometheus::start(&program, folder.path()).await;
+    let prometheus =
+        prometheus::Prometheus::start(&program, folder.path(), "global: {evaluation_interval: 15s}\n").await;
     prometheus.write(&data::all()).await;
     let seconds = |at: i64| (at as f64 / 1000.0).to_string();
     let mut recorded = String::new();

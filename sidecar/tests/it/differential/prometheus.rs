@@ -18,11 +18,11 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    pub async fn start(program: &str, folder: &Path) -> Self {
+    /// Subqueries without a step take the evaluation interval.
+    pub async fn start(program: &str, folder: &Path, settings: &str) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = folder.join("prometheus.yml");
-        // Subqueries without a step take the evaluation interval.
-        std::fs::write(&config, "global: {evaluation_interval: 15s}\n").unwrap();
+        std::fs::write(&config, settings).unwrap();
         let process = Command::new(program)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()))

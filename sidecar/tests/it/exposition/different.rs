@@ -1,0 +1,17 @@
+[
+    ("text", "a 1\r\n"),
+    ("text", " a 1\n"),
+    ("om", "\na 1\n# EOF\n"),
+    ("om", "a 1\n\n# EOF\n"),
+    ("om", "# comment\na 1\n# EOF\n"),
+    ("om", "# HELP a x\n# TYPE a gauge\n# UNIT a seconds\na 1\n# EOF\n"),
+    ("om", "# TYPE a untyped\na 1\n# EOF\n"),
+    ("om", "# TYPE a counter\na_total 1 # 0.5\n# EOF\n"),
+    ("om", "# TYPE a counter\na_total 1 # {x=\"1\"}\n# EOF\n"),
+    ("om", "a{x=\"1\", y=\"2\"} 1\n# EOF\n"),
+    ("om", "a 1\r\n# EOF\n"),
+    ("om", "a  1\n# EOF\n"),
+    ("om", "a 1 \n# EOF\n"),
+    ("om", " a 1\n# EOF\n"),
+    ("om", "#comment\na 1\n# EOF\n"),
+]
