@@ -115,8 +115,9 @@ wait_for origin "$origin_port"
 serve millrace "${cpus[0]}" "$millrace" serve --origin "http://127.0.0.1:$origin_port" --listen "127.0.0.1:$millrace_port" \
   --admin "127.0.0.1:$admin_port" --data-dir "$scratch/millrace" --memory 512MiB --disk "$disk" --workers 1
 serve nginx "${cpus[0]}" nginx -p "$scratch/nginx" -c "$scratch/nginx/nginx.conf"
+# One object of 100 MiB takes the place of a hundred others.
 serve varnish "${cpus[0]}" varnishd -F -j none -n "$scratch/varnish" -a "127.0.0.1:$varnish_port" \
-  -b "127.0.0.1:$origin_port" -T none -s malloc,512m -p thread_pools=1
+  -b "127.0.0.1:$origin_port" -T none -s malloc,512m -p thread_pools=1 -p nuke_limit=10000
 servers=(millrace nginx varnish)
 declare -A port=([millrace]=$millrace_port [nginx]=$nginx_port [varnish]=$varnish_port)
 

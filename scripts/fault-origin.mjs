@@ -17,6 +17,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 
 const args = process.argv.slice(2);
 const binary = args[0]?.includes('/') ? args.shift() : join(process.env.CARGO_TARGET_DIR ?? 'target', 'release/millrace');
@@ -226,15 +227,18 @@ const scenarios = {
     second.script = () => ({ small: Buffer.from('x') });
     const refusing = await new Origin().start();
     await refusing.stop();
-    // A listener whose backlog is full: connecting to it times out.
-    const deaf = net.createServer().listen({ port: 0, host: '127.0.0.1', backlog: 0 });
-    await new Promise((done) => deaf.once('listening', done));
-    const fillers = Array.from({ length: 8 }, () => net.connect(deaf.address().port, '127.0.0.1').on('error', () => {}));
-    await sleep(200);
-    for (const [name, url] of [['refuses', refusing.url], ['cannot be connected to (time-out 500 ms)', `http://127.0.0.1:${deaf.address().port}`]]) {
+    // A listener that never accepts and whose backlog is full: connecting to it times out.
+    const deaf = new Worker(`require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, function () {
+      require('node:worker_threads').parentPort.postMessage(this.address().port);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    })`, { eval: true });
+    const deafPort = await new Promise((done) => deaf.once('message', done));
+    const fillers = Array.from({ length: 8 }, () => net.connect(deafPort, '127.0.0.1').on('error', () => {}));
+    await sleep(500);
+    for (const [name, url] of [['refuses', refusing.url], ['cannot be connected to (time-out 500 ms)', `http://127.0.0.1:${deafPort}`]]) {
       const base = await serve([second]);
       await get(base.port, '/connected');
-      const timed = await serveWithTimeouts([url, second], 500);
+      const timed = await serveWithTimeouts([url, second], 500, 5000);
       const took = [];
       const plain = [];
       for (let i = 0; i < 200; i++) {
@@ -250,7 +254,7 @@ const scenarios = {
       await Promise.all([base.stop(), timed.stop()]);
     }
     fillers.forEach((filler) => filler.destroy());
-    deaf.close();
+    await deaf.terminate();
     await second.stop();
   },
 
@@ -258,7 +262,7 @@ const scenarios = {
     const [first, second] = [await new Origin().start(), await new Origin().start()];
     first.script = () => ({ hang: true });
     second.script = () => ({ small: content(3, 1 << 20) });
-    const server = await serveWithTimeouts([first, second], 500);
+    const server = await serveWithTimeouts([first, second], 500, 500);
     const took = [];
     for (let i = 0; i < 3; i++) took.push(await get(server.port, `/${i}`));
     const worst = Math.max(...took.map((reply) => reply.took));
@@ -332,10 +336,10 @@ const scenarios = {
 };
 
 /** With short time-outs, which flags cannot set for an origin. */
-async function serveWithTimeouts(origins, ms) {
+async function serveWithTimeouts(origins, connect, bytes) {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-fault-'));
   const file = join(dir, 'millrace.toml');
-  const tables = origins.map((origin, at) => `[[origins]]\nname = "o${at}"\nurl = "${origin.url ?? origin}"\nconnect_timeout_ms = ${ms}\nfirst_byte_timeout_ms = ${ms}\nidle_timeout_ms = ${ms}\n`);
+  const tables = origins.map((origin, at) => `[[origins]]\nname = "o${at}"\nurl = "${origin.url ?? origin}"\nconnect_timeout_ms = ${connect}\nfirst_byte_timeout_ms = ${bytes}\nidle_timeout_ms = ${bytes}\n`);
   writeFileSync(file, tables.join('\n'));
   const server = await serve([], '--config', file);
   return { ...server, stop: () => server.stop().then(() => rmSync(dir, { recursive: true, force: true })) };

@@ -244,7 +244,9 @@ pub(super) fn failed(error: &origin::Error, served: Served) -> Response {
     }
     let response = Response::problem(status, detail, served);
     match error.retry_after {
-        Some(after) => response.with(header::RETRY_AFTER, after.as_secs().max(1).to_string()),
+        Some(after) => {
+            response.with(header::RETRY_AFTER, (after.as_secs_f64().ceil().max(1.0) as u64).to_string())
+        }
         None => response,
     }
 }

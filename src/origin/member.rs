@@ -243,6 +243,7 @@ impl Member {
                 status.is_server_error().then_some(Outcome::Bad(target))
             }
             Attempt::Failed(ErrorKind::Connect) => Some(Outcome::Unreachable),
+            Attempt::Failed(ErrorKind::FirstByteTimeout) => Some(Outcome::Silent(target)),
             Attempt::Failed(ErrorKind::Forbidden) => None,
             Attempt::Failed(_) => {
                 // A request's body that its client did not finish is not the origin's fault.

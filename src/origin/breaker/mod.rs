@@ -49,6 +49,8 @@ pub enum Outcome {
     Good,
     /// The origin failed at this target (its hash).
     Bad(u64),
+    /// It did not answer in time at this target. Two of them are evidence enough, as each has cost somebody the time-out.
+    Silent(u64),
     Unreachable,
 }
 
@@ -195,6 +197,7 @@ impl Breaker {
             Outcome::Good => (0, 0),
             Outcome::Unreachable => (inner.strikes.saturating_add(1), inner.failures),
             Outcome::Bad(_) => (0, inner.failures + usize::from(counted)),
+            Outcome::Silent(_) => (0, inner.failures + if counted { LEAST_TARGETS.div_ceil(2) } else { 0 }),
         };
         let (good, bad) = inner.window.totals(now);
         let mostly_failing = good + bad >= self.config.least_answers
@@ -247,8 +250,10 @@ impl Breaker {
         let why = match outcome {
             Outcome::Good => return,
             Outcome::Unreachable => "unreachable",
-            Outcome::Bad(_) if firm || inner.failures >= LEAST_TARGETS => "too many failures",
-            Outcome::Bad(_) => return,
+            Outcome::Bad(_) | Outcome::Silent(_) if firm || inner.failures >= LEAST_TARGETS => {
+                "too many failures"
+            }
+            Outcome::Bad(_) | Outcome::Silent(_) => return,
         };
         let until = Some(now + self.period(0));
         inner.enter(Phase::Open { until, firm }, State::Open, why);
@@ -262,7 +267,7 @@ impl Breaker {
                 inner.enter(Phase::Closed, State::Closed, "answers again");
             }
             Outcome::Good => inner.half_open(now, "a probe succeeded"),
-            Outcome::Bad(_) | Outcome::Unreachable => {
+            Outcome::Bad(_) | Outcome::Silent(_) | Outcome::Unreachable => {
                 *was_firm |= firm;
                 if ticket.probe {
                     inner.trips = inner.trips.saturating_add(1);
@@ -276,7 +281,7 @@ impl Breaker {
         let Phase::HalfOpen { good, bad, .. } = &mut inner.phase else { return };
         match outcome {
             Outcome::Good => *good += 1,
-            Outcome::Bad(_) | Outcome::Unreachable => *bad += 1,
+            Outcome::Bad(_) | Outcome::Silent(_) | Outcome::Unreachable => *bad += 1,
         }
         if outcome == Outcome::Unreachable || (*bad >= 2 && bad >= good) {
             inner.trips = inner.trips.saturating_add(1);

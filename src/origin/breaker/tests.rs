@@ -80,16 +80,26 @@ async fn failures_at_many_targets_open_it_and_one_bad_object_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_targets_without_an_answer_in_time_are_enough_for_those_who_have_a_choice() {
+    let breaker = breaker();
+    ask(&breaker, Outcome::Silent(1));
+    ask(&breaker, Outcome::Silent(1));
+    assert_eq!(state(&breaker), State::Closed);
+    ask(&breaker, Outcome::Silent(2));
+    assert!(!is_let_through(&breaker, true) && is_let_through(&breaker, false));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_long_past_is_forgotten() {
     let breaker = breaker();
-    for number in 0..9 {
+    for number in 0..8 {
         ask(&breaker, Outcome::Bad(number));
         ask(&breaker, Outcome::Bad(number));
         if number % 4 == 3 {
             ask(&breaker, Outcome::Good);
         }
     }
-    assert_eq!(breaker.recent(), (2, 9));
+    assert_eq!(breaker.recent(), (2, 8));
     advance(Duration::from_secs(11)).await;
     assert_eq!(breaker.recent(), (0, 0));
     ask(&breaker, Outcome::Bad(77));

@@ -31,7 +31,7 @@ impl Window {
     /// Whether it counts: the same target's next failure does not.
     pub fn count(&mut self, now: Instant, outcome: Outcome) -> bool {
         self.turn(now);
-        if let Outcome::Bad(target) = outcome {
+        if let Outcome::Bad(target) | Outcome::Silent(target) = outcome {
             if let Some((_, when)) = self.failing.iter_mut().find(|(known, _)| *known == target) {
                 *when = now;
                 return false;
@@ -43,7 +43,7 @@ impl Window {
         let bucket = &mut self.buckets[self.newest];
         match outcome {
             Outcome::Good => bucket.good += 1,
-            Outcome::Bad(_) | Outcome::Unreachable => bucket.bad += 1,
+            Outcome::Bad(_) | Outcome::Silent(_) | Outcome::Unreachable => bucket.bad += 1,
         }
         true
     }

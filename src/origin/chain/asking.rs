@@ -60,7 +60,6 @@ impl<'a> Asking<'a> {
                 if self.candidates.iter().all(|candidate| candidate.done) {
                     break;
                 }
-                self.give_back();
                 tokio::time::sleep(policy.backoff(round).max(self.pause)).await;
             }
             if let Some(answer) = self.round(round > 0).await {
@@ -149,15 +148,6 @@ impl<'a> Asking<'a> {
     fn keep(&mut self, rank: u8, result: Result<Response, Error>) {
         if self.best.as_ref().is_none_or(|(best, _)| *best <= rank) {
             self.best = Some((rank, result));
-        }
-    }
-
-    /// Frees the connection of an answer that is kept for want of a better one, before a pause.
-    fn give_back(&mut self) {
-        if let Some((_, Ok(answer))) = &mut self.best
-            && answer.content_length == Some(0)
-        {
-            answer.body = Box::pin(futures_util::stream::empty());
         }
     }
 

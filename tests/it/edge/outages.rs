@@ -217,7 +217,7 @@ async fn in_an_outage_the_stale_stand_in_and_the_rest_is_told_at_once() {
     assert!(retries <= 30, "{retries} retries");
     let refused = edge.get("/cold").await;
     assert_eq!((refused.status, refused.cache()), (503, "ERROR"));
-    assert_eq!(refused.field("retry-after"), "1");
+    assert!((1..=6).contains(&refused.field("retry-after").parse::<u32>().unwrap()));
     assert!(refused.field("cache-status").contains("detail=breaker_open"));
 
     origin.come_back().await;
