@@ -130,10 +130,10 @@ async fn main() -> anyhow::Result<()> {
             |mut policy: Box<dyn Policy>| load.run(|object| policy.access(object as u64, weights[object]));
         let ratios = [
             millrace(&load, capacity).await?,
-            simulate(Lru::new(capacity)),
-            simulate(S3Fifo::new(capacity)),
-            simulate(Sieve::new(capacity)),
-            simulate(TinyLfu::new(capacity)),
+            simulate(Lru::of(capacity)),
+            simulate(S3Fifo::of(capacity)),
+            simulate(Sieve::of(capacity)),
+            simulate(TinyLfu::of(capacity)),
             foyer(&load, &weights, capacity, foyer::S3FifoConfig::default()),
             foyer(&load, &weights, capacity, foyer::LfuConfig::default()),
             foyer(&load, &weights, capacity, foyer::SieveConfig {}),

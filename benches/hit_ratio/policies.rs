@@ -10,7 +10,7 @@ pub trait Policy {
 macro_rules! sized {
     ($($policy:ident),*) => {
         $(impl $policy {
-            pub fn new(capacity: usize) -> Box<dyn Policy> {
+            pub fn of(capacity: usize) -> Box<dyn Policy> {
                 Box::new(Self { capacity, ..Self::default() })
             }
         })*

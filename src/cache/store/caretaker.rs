@@ -41,7 +41,7 @@ pub async fn look_after(store: Weak<Store>) {
             break;
         }
         looks = looks.wrapping_add(1);
-        if let Some(reason) = failure(&store, disk, looks % TRIAL == 0).await {
+        if let Some(reason) = failure(&store, disk, looks.is_multiple_of(TRIAL)).await {
             switch_off(&store, disk, &reason).await;
             (wait, next) = (FIRST_ATTEMPT, Instant::now() + FIRST_ATTEMPT);
         }
