@@ -16,6 +16,8 @@ use crate::cache::entry::Entry;
 
 /// How often to look when nothing rings.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Every so many looks, whether anything can be written at all.
+const TRIAL: u32 = 8;
 /// A disk that has not written for so long is given up.
 const STUCK: Duration = Duration::from_secs(30);
 /// Time between attempts to switch it on again: at first, and at most.
@@ -29,6 +31,7 @@ pub async fn look_after(store: Weak<Store>) {
     let mut wait = FIRST_ATTEMPT;
     let mut next = Instant::now();
     let mut said = String::new();
+    let mut looks = 0_u32;
     while let Some(bell) = store.upgrade().and_then(|store| Some(store.disk.as_ref()?.bell.clone())) {
         let _ = timeout(INTERVAL, bell.notified()).await;
         let Some(store) = store.upgrade() else { break };
@@ -37,7 +40,8 @@ pub async fn look_after(store: Weak<Store>) {
         if store.closed.load(Ordering::Acquire) {
             break;
         }
-        if let Some(reason) = failure(&store, disk).await {
+        looks = looks.wrapping_add(1);
+        if let Some(reason) = failure(&store, disk, looks.is_multiple_of(TRIAL)).await {
             switch_off(&store, disk, &reason).await;
             (wait, next) = (FIRST_ATTEMPT, Instant::now() + FIRST_ATTEMPT);
         }
@@ -64,7 +68,7 @@ pub async fn look_after(store: Weak<Store>) {
     }
 }
 
-async fn failure(store: &Arc<Store>, disk: &Disk) -> Option<String> {
+async fn failure(store: &Arc<Store>, disk: &Disk, try_writing: bool) -> Option<String> {
     let tier = disk.tier()?;
     if let Some(reason) = tier.alarm.reason() {
         return Some(reason.to_owned());
@@ -73,7 +77,13 @@ async fn failure(store: &Arc<Store>, disk: &Disk) -> Option<String> {
         return Some(format!("it has not written for {STUCK:?}"));
     }
     let looking = store.clone();
-    let look = blocking(&store.tasks, move || looking.disk.as_ref().map_or(Ok(true), |disk| disk.is_held()));
+    let look = blocking(&store.tasks, move || {
+        let Some(disk) = &looking.disk else { return Ok(true) };
+        if try_writing {
+            disk.try_writing()?;
+        }
+        disk.is_held()
+    });
     match timeout(ANSWER, look).await {
         Ok(Ok(true)) => None,
         Ok(Ok(false)) => Some("its directory was removed".to_owned()),

@@ -146,6 +146,8 @@ async fn a_directory_that_cannot_be_trusted_is_started_over() {
     let mut edge = Edge::with_disk(&origin).await;
     let objects = objects(&origin, 30);
     get_all(&edge, &objects).await;
+    edge.restart().await;
+    assert_eq!(get_all(&edge, &objects).await, objects.len(), "left alone");
     let spoil: [(&str, fn(&Edge)); 5] = [
         ("truncated", |edge| {
             for file in block_files(edge) {

@@ -4,6 +4,7 @@
 use std::{
     collections::HashSet,
     fs::File,
+    os::unix::fs::FileExt,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -117,6 +118,11 @@ impl Disk {
     /// Whether the directory is still the one that is locked.
     pub fn is_held(&self) -> std::io::Result<bool> {
         self.lock.lock().as_ref().map_or(Ok(false), |lock| directory::is_held(&self.config.dir, lock))
+    }
+
+    /// Fails where nothing can be written, also when there is nothing to write.
+    pub fn try_writing(&self) -> std::io::Result<()> {
+        self.lock.lock().as_ref().map_or(Ok(()), |lock| lock.write_all_at(b"\n", 0))
     }
 
     pub fn unlock(&self) {
