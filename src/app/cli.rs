@@ -15,7 +15,7 @@ use millrace_kit::{
     telemetry,
 };
 
-use super::{Server, purge, remote};
+use super::{Server, explain, purge, remote};
 use crate::config::{Raw, Settings, raw, resolve};
 
 /// Exit status for a bad configuration (`EX_USAGE`).
@@ -43,6 +43,8 @@ enum Command {
         #[arg(long, value_name = "A:P", default_value = "127.0.0.1:8081")]
         admin: String,
     },
+    /// Ask a running server why a request would hit or miss, and what would change that.
+    Explain(explain::Explain),
     /// Have a running server forget what it has stored.
     Purge(purge::Purge),
     /// Print the configuration reference.
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => self::serve(&serve),
         Command::Check { file } => check(&file),
         Command::Health { admin } => health(&admin),
+        Command::Explain(explain) => explain::run(&explain),
         Command::Purge(purge) => purge::run(&purge),
         Command::Docs => {
             say(&config::reference::<Raw>("Configuration reference"));
@@ -200,7 +203,7 @@ fn check(file: &Path) -> ExitCode {
 }
 
 fn health(admin: &str) -> ExitCode {
-    match remote::get(admin, "/health/ready", Duration::from_secs(5)) {
+    match remote::get(admin, "/health/ready", "", Duration::from_secs(5)) {
         Ok(answer) if answer.status == 200 => {
             say("ready\n");
             ExitCode::SUCCESS

@@ -15,6 +15,7 @@ use tokio::{
 };
 
 pub mod cli;
+mod explain;
 mod purge;
 mod remote;
 

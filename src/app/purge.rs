@@ -6,13 +6,11 @@ use clap::{ArgGroup, Args};
 
 use super::{
     cli::{complain, say},
-    remote,
+    remote::{self, TOKEN},
 };
 
 /// A purge is acknowledged when it is on disk.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The server's own setting `admin.token`, in the environment.
-const TOKEN: &str = "MILLRACE__ADMIN__TOKEN";
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").required(true).multiple(true)))]

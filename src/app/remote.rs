@@ -1,10 +1,13 @@
-//! Asking a running server's admin port: two requests that need no HTTP client.
+//! Asking a running server's admin port: requests that need no HTTP client.
 
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
     time::Duration,
 };
+
+/// The server's own setting `admin.token`, in the environment.
+pub const TOKEN: &str = "MILLRACE__ADMIN__TOKEN";
 
 /// An answer, as far as it is of interest.
 pub struct Answer {
@@ -13,21 +16,23 @@ pub struct Answer {
 }
 
 /// `admin` is an address and port, with or without `http://`.
-pub fn get(admin: &str, path: &str, patience: Duration) -> io::Result<Answer> {
-    ask(admin, &format!("GET {path}"), "", "", patience)
+pub fn get(admin: &str, path: &str, token: &str, patience: Duration) -> io::Result<Answer> {
+    ask(admin, &format!("GET {path}"), &bearer(token), "", patience)
 }
 
 pub fn post_json(admin: &str, path: &str, token: &str, json: &str, patience: Duration) -> io::Result<Answer> {
-    let mut fields = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", json.len());
-    if !token.is_empty() {
-        fields.push_str(&format!("Authorization: Bearer {token}\r\n"));
-    }
+    let length = json.len();
+    let fields = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n{}", bearer(token));
     ask(admin, &format!("POST {path}"), &fields, json, patience)
+}
+
+fn bearer(token: &str) -> String {
+    if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") }
 }
 
 fn ask(admin: &str, line: &str, fields: &str, body: &str, patience: Duration) -> io::Result<Answer> {
     /// No answer of ours is longer.
-    const MAX_ANSWER: u64 = 64 << 10;
+    const MAX_ANSWER: u64 = 1 << 20;
     let address = admin.strip_prefix("http://").unwrap_or(admin).trim_end_matches('/');
     let mut connection = TcpStream::connect(address)?;
     connection.set_read_timeout(Some(patience))?;

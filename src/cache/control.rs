@@ -159,7 +159,7 @@ pub(super) fn for_each_directive<'a>(
 }
 
 /// Members of a comma-separated list, trimmed, commas within quotes respected, empty ones dropped.
-pub(super) fn split_list(text: &str) -> impl Iterator<Item = &str> {
+pub fn split_list(text: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     let mut escaped = false;
     text.split(move |byte| {

@@ -31,6 +31,17 @@ pub struct Freshness {
     pub response_time: UnixMillis,
 }
 
+/// How a [`Freshness`] came about, step by step (RFC 9111 §4.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Computation {
+    /// What `Date` says, when it is one.
+    pub date: Option<UnixMillis>,
+    pub apparent_age: i64,
+    pub age_value: i64,
+    pub response_delay: i64,
+    pub freshness: Freshness,
+}
+
 /// May a stored response be used as it is?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -55,12 +66,24 @@ impl Freshness {
         request_time: UnixMillis,
         response_time: UnixMillis,
     ) -> Self {
+        Self::compute(status, fields, control, request_time, response_time).freshness
+    }
+
+    pub fn compute(
+        status: StatusCode,
+        fields: &impl FieldLines,
+        control: &ResponseControl,
+        request_time: UnixMillis,
+        response_time: UnixMillis,
+    ) -> Computation {
         let date = fields.first("date").and_then(date::parse);
         let (basis, lifetime) = lifetime(status, fields, control, date.unwrap_or(response_time));
         let apparent_age = date.map_or(0, |date| response_time.saturating_sub(date).max(0));
-        let delay = response_time.saturating_sub(request_time).max(0);
-        let initial_age = apparent_age.max(age_value(fields).saturating_add(delay));
-        Self { basis, lifetime, initial_age, response_time }
+        let response_delay = response_time.saturating_sub(request_time).max(0);
+        let age_value = age_value(fields);
+        let initial_age = apparent_age.max(age_value.saturating_add(response_delay));
+        let freshness = Self { basis, lifetime, initial_age, response_time };
+        Computation { date, apparent_age, age_value, response_delay, freshness }
     }
 
     /// Whether the response itself says how long it is good for.

@@ -13,7 +13,7 @@ mod key;
 pub mod purge;
 pub mod storable;
 mod store;
-mod targeted;
+pub mod targeted;
 pub mod validator;
 pub mod vary;
 
@@ -22,4 +22,4 @@ pub use fields::{FieldLines, Fields};
 pub use freshness::Freshness;
 pub use head::{Content, Head};
 pub use key::{Key, KeySeed};
-pub use store::{Config, DiskConfig, Error, Found, Store, TierStats, disk_usage};
+pub use store::{Blocks, Config, DiskConfig, Error, Found, Held, Store, TierStats, Tiers, disk_usage};

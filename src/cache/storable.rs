@@ -52,52 +52,52 @@ pub fn check(
     control: &ResponseControl,
     freshness: &Freshness,
 ) -> Result<(), Refusal> {
-    if !matches!(*asked.method, Method::GET | Method::HEAD) {
-        return Err(Refusal::Method);
-    }
-    if asked.control.no_store {
-        return Err(Refusal::RequestNoStore);
-    }
+    check_aloud(rules, asked, status, fields, control, freshness, &mut |_, _| {})
+}
+
+/// Hears each question that is asked, and whether its answer stands in the way of storing. The first that does is the
+/// last to be asked.
+pub type Hear<'a> = &'a mut dyn FnMut(Refusal, bool);
+
+/// The same, telling what the verdict stands on.
+pub fn check_aloud(
+    rules: &Rules,
+    asked: &Asked<'_>,
+    status: StatusCode,
+    fields: &impl FieldLines,
+    control: &ResponseControl,
+    freshness: &Freshness,
+    hear: Hear<'_>,
+) -> Result<(), Refusal> {
+    let mut unless = |objects: bool, refusal: Refusal| {
+        hear(refusal, objects);
+        if objects { Err(refusal) } else { Ok(()) }
+    };
+    unless(!matches!(*asked.method, Method::GET | Method::HEAD), Refusal::Method)?;
+    unless(asked.control.no_store, Refusal::RequestNoStore)?;
     // RFC 9111 §5.2.2.3: a cache that understands the status ignores the no-store beside must-understand.
     let understood = control.must_understand && understands(status);
-    if control.no_store && !understood {
-        return Err(Refusal::NoStore);
-    }
-    if control.must_understand && !understands(status) {
-        return Err(Refusal::Status);
-    }
-    if control.private {
-        return Err(Refusal::Private);
-    }
+    unless(control.no_store && !understood, Refusal::NoStore)?;
+    unless(control.private, Refusal::Private)?;
     let explicitly_shared = control.public || control.s_maxage.is_some();
-    if asked.authorization && !explicitly_shared && !control.must_revalidate {
-        return Err(Refusal::Authorization);
-    }
-    if fields
+    let shared = explicitly_shared || control.must_revalidate;
+    unless(asked.authorization && !shared, Refusal::Authorization)?;
+    let any_star = fields
         .lines("vary")
-        .any(|line| line.split(|byte| *byte == b',').any(|member| member.trim_ascii() == b"*"))
-    {
-        return Err(Refusal::VaryStar);
-    }
+        .any(|line| line.split(|byte| *byte == b',').any(|member| member.trim_ascii() == b"*"));
+    unless(any_star, Refusal::VaryStar)?;
     // RFC 9111 §7.3 leaves it to the origin to forbid this; most that set cookies do not know that they should.
     let kept_with_cookie = rules.cookies_with_lifetime && freshness.is_explicit() && !asked.cookie;
-    if fields.first("set-cookie").is_some() && !explicitly_shared && !kept_with_cookie {
-        return Err(Refusal::SetCookie);
-    }
-    if status.is_informational() || matches!(status.as_u16(), 206 | 304 | 416) {
-        return Err(Refusal::Status);
-    }
+    let with_cookie = fields.first("set-cookie").is_some();
+    unless(with_cookie && !explicitly_shared && !kept_with_cookie, Refusal::SetCookie)?;
+    let unusable = status.is_informational() || matches!(status.as_u16(), 206 | 304 | 416);
+    unless(unusable || control.must_understand && !understood, Refusal::Status)?;
     let validatable = status == StatusCode::OK
         && (validator::strong(fields).is_some()
             || fields.first("etag").is_some()
             || validator::last_modified(fields).is_some());
-    if matches!(freshness.basis, Basis::None) && !validatable {
-        return Err(Refusal::NothingToReuse);
-    }
-    if freshness.lifetime <= freshness.initial_age && !validatable {
-        return Err(Refusal::NothingToReuse);
-    }
-    Ok(())
+    let lives = freshness.basis != Basis::None && freshness.lifetime > freshness.initial_age;
+    unless(!lives && !validatable, Refusal::NothingToReuse)
 }
 
 /// Final statuses whose caching behaviour is implemented here.

@@ -13,6 +13,15 @@ pub fn parse(fields: &impl FieldLines) -> Option<ResponseControl> {
     cdn_cache_control(fields).or_else(|| surrogate_control(fields))
 }
 
+/// The name of the field whose policy counts, in lower case.
+pub fn in_charge(fields: &impl FieldLines) -> &'static str {
+    match (cdn_cache_control(fields), surrogate_control(fields)) {
+        (Some(_), _) => "cdn-cache-control",
+        (None, Some(_)) => "surrogate-control",
+        (None, None) => "cache-control",
+    }
+}
+
 /// RFC 9213 §2.1. A field that is no dictionary, or an empty one, counts as absent. So does a directive whose value
 /// is of another type than its own.
 fn cdn_cache_control(fields: &impl FieldLines) -> Option<ResponseControl> {

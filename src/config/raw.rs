@@ -24,8 +24,8 @@ pub struct Raw {
 pub struct Server {
     /// Address and port for clients. Port 0: any free one.
     pub listen: String,
-    /// Address and port for health, metrics and administration. Keep it private: only
-    /// purges ask for the `admin.token` there, and not on a loopback address.
+    /// Address and port for health, metrics and administration. Keep it private: only purges
+    /// and explanations ask for the `admin.token` there, and not on a loopback address.
     pub admin: String,
     /// Threads that serve clients; 0: one per core.
     pub workers: u32,

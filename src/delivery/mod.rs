@@ -6,6 +6,7 @@ use millrace_kit::clock::Clock;
 
 mod conditional;
 mod derive;
+mod explain;
 mod fill;
 mod forward;
 mod instruments;
@@ -24,11 +25,12 @@ mod route;
 mod writes;
 
 pub use derive::{Media, MediaConfig, SetupError};
+pub use explain::Explanation;
 pub use fill::Limits as FillLimits;
 pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
 pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body};
-pub use purge::{PurgeError, PurgeRequest};
+pub use purge::{PurgeError, PurgeRequest, path_of};
 pub use request::{BadTarget, Request, Target};
 pub use respond::replaces;
 pub use response::{Body, BodyError, Fields, Response};

@@ -91,7 +91,7 @@ fn key_text(url: &str) -> Result<String, BadPlace> {
 }
 
 /// Without scheme and host, which keys do not have.
-fn path_of(url: &str) -> &str {
+pub fn path_of(url: &str) -> &str {
     let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
     rest.map_or(url, |rest| rest.find(['/', '?']).map_or("/", |at| &rest[at..]))
 }

@@ -240,7 +240,7 @@ impl Core {
                 let Some(leader) = boarding.leader else { return Some(self.pass(query, refusal).await) };
                 match leader.await {
                     Ok(Leader::Answer(response, refusal)) => {
-                        Some(Resolved::Answer { served: forwarded(&response, refusal), response })
+                        Some(Resolved::Answer { served: forwarded(response.status, refusal), response })
                     }
                     _ => None,
                 }
@@ -273,7 +273,7 @@ impl Core {
             ..Ask::get((*query.headers).clone())
         };
         match query.upstream.open(ask).await {
-            Ok(response) => Resolved::Answer { served: forwarded(&response, refusal), response },
+            Ok(response) => Resolved::Answer { served: forwarded(response.status, refusal), response },
             Err(error) => {
                 let served = Served::new(Outcome::Error, Reason::Origin(error.kind));
                 Resolved::Failed { error, served }
@@ -282,9 +282,10 @@ impl Core {
     }
 }
 
-fn forwarded(response: &origin::Response, refusal: Refusal) -> Served {
-    let forward_status = Some(response.status);
-    let (outcome, reason) = match response.status {
+/// How an answer that is not stored is told of.
+pub fn forwarded(status: StatusCode, refusal: Refusal) -> Served {
+    let forward_status = Some(status);
+    let (outcome, reason) = match status {
         // Not stored only because nothing can be made of it again; to the client it is a plain miss.
         StatusCode::NOT_FOUND | StatusCode::GONE => (Outcome::Miss, Reason::NotFound),
         _ => (Outcome::Bypass, Reason::Refused(refusal)),

@@ -8,7 +8,7 @@ use std::sync::{
 use actix_web::{HttpResponse, http::header, web};
 use millrace_kit::metrics::{self, IntGauge, Registry, catalogue};
 
-use super::{purge, token::Token};
+use super::{explain, purge, token::Token};
 use crate::delivery::Delivery;
 
 /// Where the process is in its life.
@@ -104,6 +104,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     }
     config.route("/metrics", web::get().to(exposition));
     config.route("/api/v1/cache/stats", web::get().to(stats));
+    config.route("/api/v1/cache/explain", web::get().to(explain::on_admin));
     config.route("/api/v1/purge", web::post().to(purge::on_admin));
     config.default_service(web::to(nothing));
 }
@@ -133,7 +134,7 @@ async fn nothing() -> HttpResponse {
     let body = serde_json::json!({
         "status": 404,
         "title": "Not Found",
-        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats and POST /api/v1/purge"
+        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url= and POST /api/v1/purge"
     });
     HttpResponse::NotFound().content_type("application/problem+json").body(body.to_string())
 }

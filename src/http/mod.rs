@@ -8,6 +8,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, web};
 mod admin;
 mod body;
 mod data;
+mod explain;
 mod pages;
 mod purge;
 mod token;

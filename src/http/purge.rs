@@ -108,7 +108,7 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     })
 }
 
-fn problem(status: StatusCode, detail: &str) -> HttpResponse {
+pub(super) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
     let title = status.canonical_reason().unwrap_or("Error");
     let body = serde_json::json!({ "status": status.as_u16(), "title": title, "detail": detail });
     let status = actix_web::http::StatusCode::from_u16(status.as_u16());

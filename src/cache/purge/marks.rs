@@ -42,12 +42,36 @@ pub struct Tags {
     any: bool,
 }
 
+/// What a purge may name an object by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name<'a> {
+    Url(&'a str),
+    /// Without the slash at its end.
+    Prefix(&'a str),
+    Tag(&'a [u8]),
+}
+
+impl Name<'_> {
+    pub(super) fn mark(self) -> Mark {
+        match self {
+            Self::Url(text) => Mark::url(text),
+            Self::Prefix(path) => Mark::prefix(path),
+            Self::Tag(tag) => Mark::tag(tag),
+        }
+    }
+}
+
+/// The tags as they stand in the fields.
+pub(super) fn tags_of(fields: &impl FieldLines) -> impl Iterator<Item = &[u8]> {
+    let keys = fields.lines("surrogate-key").flat_map(|line| line.split(u8::is_ascii_whitespace));
+    let tags = fields.lines("cache-tag").flat_map(|line| line.split(|byte| *byte == b','));
+    keys.chain(tags.map(<[u8]>::trim_ascii)).filter(|tag| !tag.is_empty())
+}
+
 impl Tags {
     pub fn of(fields: &impl FieldLines) -> Self {
-        let keys = fields.lines("surrogate-key").flat_map(|line| line.split(u8::is_ascii_whitespace));
-        let tags = fields.lines("cache-tag").flat_map(|line| line.split(|byte| *byte == b','));
         let (mut marks, mut any) = (Vec::new(), false);
-        for tag in keys.chain(tags.map(<[u8]>::trim_ascii)).filter(|tag| !tag.is_empty()) {
+        for tag in tags_of(fields) {
             if tag == ANY_TAG.as_bytes() || tag.len() > MAX_TAG || marks.len() == MAX_TAGS {
                 any = true;
                 continue;
@@ -76,16 +100,21 @@ impl Tags {
     }
 }
 
-/// The marks of the URLs and prefixes that what is stored under this key belongs to. Behind a line break stands what
-/// makes a variant, behind a space what is made of the source.
+/// The marks of the URLs and prefixes that what is stored under this key belongs to.
 pub(super) fn of_key(key: &str) -> impl Iterator<Item = Mark> {
+    names_of(key).map(Name::mark)
+}
+
+/// The URLs and prefixes that what is stored under this key belongs to. Behind a line break stands what makes a variant,
+/// behind a space what is made of the source.
+pub(super) fn names_of(key: &str) -> impl Iterator<Item = Name<'_>> {
     let own = key.split('\n').next().unwrap_or_default();
     let source = own.split(' ').next().unwrap_or_default();
     let path = source.split('?').next().unwrap_or_default();
-    let derived = (own.len() > source.len()).then(|| Mark::url(own));
+    let derived = (own.len() > source.len()).then_some(Name::Url(own));
     let slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
-    let parents = slashes.take(MAX_DEPTH + 1).map(|(at, _)| Mark::prefix(&path[..at]));
-    [Mark::url(source), Mark::prefix(path)].into_iter().chain(derived).chain(parents)
+    let parents = slashes.take(MAX_DEPTH + 1).map(|(at, _)| Name::Prefix(&path[..at]));
+    [Name::Url(source), Name::Prefix(path)].into_iter().chain(derived).chain(parents)
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ mod marks;
 mod stamps;
 mod words;
 
-pub use marks::{ANY_TAG, MAX_DEPTH, MAX_TAG, Tags};
+pub use marks::{ANY_TAG, MAX_DEPTH, MAX_TAG, Name, Tags};
+pub use stamps::{Concern, Named};
 
 use log::{Books, Log};
 use marks::Mark;
@@ -176,6 +177,11 @@ impl Purges {
             head.seen.raise(latest);
         }
         standing
+    }
+
+    /// What [`Self::judge`] goes by.
+    pub fn concerning<'a>(&self, head: &'a Head) -> Vec<Concern<'a>> {
+        self.books.read().stamps.concerning(head)
     }
 
     /// Whether something that is being fetched for this key since `born` may be concerned by a purge; what its tags will

@@ -10,9 +10,28 @@ use millrace_kit::clock::UnixMillis;
 
 use super::{
     Purge, Standing,
-    marks::{Mark, Tags, of_key},
+    marks::{Mark, Name, Tags, names_of, of_key, tags_of},
     words::{Words, put},
 };
+use crate::cache::Head;
+
+/// A purge that hides or outdates an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concern<'a> {
+    pub named: Named<'a>,
+    pub sequence: u64,
+    pub soft: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named<'a> {
+    Name(Name<'a>),
+    /// The object has more tags than are told apart: any of them may have been meant.
+    AnyTag,
+    Everything,
+    /// The books do not reach back that far.
+    Forgotten,
+}
 
 /// Sequence numbers of the latest purges of one name; 0: none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,6 +88,14 @@ impl Stamp {
         self.hard.max(self.soft)
     }
 
+    fn standing(self, born: u64) -> Standing {
+        match self {
+            Self { hard, .. } if hard > born => Standing::Hidden,
+            Self { soft, .. } if soft > born => Standing::Outdated,
+            _ => Standing::Current,
+        }
+    }
+
     fn later(self, other: Self) -> Self {
         Self { hard: self.hard.max(other.hard), soft: self.soft.max(other.soft) }
     }
@@ -88,13 +115,28 @@ impl Stamps {
         let named = of_key(key).chain(tags.marks().iter().copied());
         let of_names = named.filter_map(|mark| self.marks.get(&mark)).copied();
         let of_any = tags.any().then_some(self.any_tag);
-        let stamp = of_names.chain(of_any).fold(self.all, Stamp::later);
-        match stamp {
+        match of_names.chain(of_any).fold(self.all, Stamp::later) {
             _ if born < self.floor => Standing::Hidden,
-            Stamp { hard, .. } if hard > born => Standing::Hidden,
-            Stamp { soft, .. } if soft > born => Standing::Outdated,
-            _ => Standing::Current,
+            stamp => stamp.standing(born),
         }
+    }
+
+    /// The purges that keep `judge` from saying that the object is current, each with its number and what it named.
+    pub fn concerning<'a>(&self, head: &'a Head) -> Vec<Concern<'a>> {
+        let tags = tags_of(&head.fields).map(Name::Tag);
+        let named = names_of(&head.key)
+            .chain(tags)
+            .filter_map(|name| self.marks.get(&name.mark()).map(|stamp| (Named::Name(name), *stamp)));
+        let of_any = head.tags.any().then_some((Named::AnyTag, self.any_tag));
+        let floor = Stamp { hard: if head.born < self.floor { self.floor } else { 0 }, soft: 0 };
+        let of_all = [(Named::Everything, self.all), (Named::Forgotten, floor)];
+        let stamps = named.chain(of_any).chain(of_all);
+        let concerns = stamps.filter_map(|(named, stamp)| match stamp.standing(head.born) {
+            Standing::Current => None,
+            Standing::Hidden => Some(Concern { named, sequence: stamp.hard, soft: false }),
+            Standing::Outdated => Some(Concern { named, sequence: stamp.soft, soft: true }),
+        });
+        concerns.collect()
     }
 
     /// Gives the purge the next sequence number.

@@ -181,7 +181,7 @@ impl Store {
     }
 }
 
-fn head_key(key: &Key) -> EntryKey {
+pub(super) fn head_key(key: &Key) -> EntryKey {
     EntryKey { id: key.hash(), part: HEAD }
 }
 

@@ -26,9 +26,11 @@ use super::{
 
 mod directory;
 mod heads;
+mod inspect;
 mod window;
 
 pub use directory::disk_usage;
+pub use inspect::{Blocks, Held, Tiers};
 
 use heads::Stripes;
 use window::Window;
@@ -195,9 +197,17 @@ impl Store {
     /// Whether an object of this length can be counted on to be there when its last byte comes. Without a disk tier,
     /// what memory drops is lost.
     pub fn keeps(&self, length: Option<u64>) -> bool {
-        let has_disk = self.disk_window.as_ref().is_some_and(|window| !window.is_stuck());
-        let capacity = if has_disk { self.disk_capacity } else { self.cache.memory().capacity() as u64 };
-        length.map_or(has_disk, |length| length <= capacity / 4)
+        length.map_or(self.has_disk(), |length| length <= self.longest_kept())
+    }
+
+    /// Bytes of the longest object that can be counted on like that.
+    pub fn longest_kept(&self) -> u64 {
+        let memory = || self.cache.memory().capacity() as u64;
+        (if self.has_disk() { self.disk_capacity } else { memory() }) / 4
+    }
+
+    fn has_disk(&self) -> bool {
+        self.disk_window.as_ref().is_some_and(|window| !window.is_stuck())
     }
 
     pub async fn block(&self, incarnation: Incarnation, index: u32) -> Option<Bytes> {

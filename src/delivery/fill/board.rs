@@ -13,7 +13,13 @@ use tokio::sync::{oneshot, watch};
 
 use super::{Attachment, Born, Error, Fills, Transfer, Upstream};
 use crate::{
-    cache::{Found, Head, Key, control::RequestControl, purge::Standing, storable::Refusal, vary::VarySpec},
+    cache::{
+        Found, Head, Key,
+        control::RequestControl,
+        purge::Standing,
+        storable::{Asked, Refusal},
+        vary::VarySpec,
+    },
     delivery::range::Spec,
     origin,
 };
@@ -103,6 +109,18 @@ pub(super) struct FlightKey {
     key: u128,
     head_only: bool,
     authorized: bool,
+}
+
+impl Wanted {
+    /// What of the request matters for storing its answer.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: &self.method,
+            control: &self.control,
+            authorization: self.headers.contains_key(header::AUTHORIZATION),
+            cookie: self.headers.contains_key(header::COOKIE),
+        }
+    }
 }
 
 impl FlightKey {
@@ -201,6 +219,11 @@ impl Fills {
             other
         });
         self.store().remove_head(primary).await;
+    }
+
+    /// Whether something is being fetched for this resource that is not stored yet.
+    pub fn is_under_way(&self, primary: &Key) -> bool {
+        self.flights.lock().values().any(|flight| flight.primary == primary.hash())
     }
 
     /// Whether a head that was found before has been purged since.

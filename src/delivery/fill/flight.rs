@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
+use millrace_kit::clock::UnixMillis;
 use tokio::sync::oneshot;
 
 use super::{
@@ -17,7 +18,7 @@ use crate::{
         Head,
         control::ResponseControl,
         freshness::Freshness,
-        storable::{self, Asked, Refusal},
+        storable::{self, Asked, Hear, Refusal},
         validator,
         vary::VarySpec,
     },
@@ -55,12 +56,18 @@ impl Fills {
         let response = match opened {
             Ok(response) => response,
             Err(error) => {
+                self.journal.failed(&wanted.primary, &wanted.asked(), error.kind, self.clock.unix_millis());
                 place.leave();
                 return place.land(Landed::Failed(error));
             }
         };
         let times = (request_time, self.clock.unix_millis());
-        match self.judge(wanted, &response) {
+        let judged = self.judge(&wanted.asked(), &response, times.1, &mut |_, _| {});
+        let refusal = judged.as_ref().err().copied();
+        let vary = VarySpec::of(&response.headers);
+        let selection = (!vary.is_empty()).then(|| vary.select(&*wanted.headers));
+        self.journal.answered(&wanted.primary, &wanted.asked(), selection, &response, times, refusal);
+        match judged {
             Ok(landing) => self.land(wanted, response, landing, times, leader, place).await,
             Err(refusal) => {
                 let status = response.status;
@@ -97,8 +104,15 @@ impl Fills {
         }
     }
 
-    fn judge(&self, wanted: &Wanted, response: &origin::Response) -> Result<Landing, Refusal> {
-        let head_only = wanted.method == Method::HEAD;
+    /// What the answer is good for, received at `now`. `hear` is told what the verdict stands on.
+    pub(super) fn judge(
+        &self,
+        asked: &Asked<'_>,
+        response: &origin::Response,
+        now: UnixMillis,
+        hear: Hear<'_>,
+    ) -> Result<Landing, Refusal> {
+        let head_only = *asked.method == Method::HEAD;
         let extent = if head_only { Extent::of_head(response) } else { Extent::of(response) };
         let validator = validator::strong(&response.headers).is_some();
         // A part stands for the whole object when the whole can be completed later.
@@ -107,15 +121,8 @@ impl Fills {
             _ => response.status,
         };
         let control = ResponseControl::parse(&response.headers);
-        let now = self.clock.unix_millis();
         let freshness = Freshness::of(status, &response.headers, &control, now, now);
-        let asked = Asked {
-            method: &wanted.method,
-            control: &wanted.control,
-            authorization: wanted.headers.contains_key(header::AUTHORIZATION),
-            cookie: wanted.headers.contains_key(header::COOKIE),
-        };
-        storable::check(&self.rules, &asked, status, &response.headers, &control, &freshness)?;
+        storable::check_aloud(&self.rules, asked, status, &response.headers, &control, &freshness, hear)?;
         let vary = VarySpec::of(&response.headers);
         if vary.is_too_wide() {
             return Err(Refusal::VaryStar);

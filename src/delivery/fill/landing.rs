@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
 use super::{
-    Extent, Fills, Landed, LandedObject, Leader, Opened, Pace, Subject, Transfer, Wanted, board::Place,
+    Error, Extent, Fills, Landed, LandedObject, Leader, Opened, Pace, Subject, Transfer, Wanted, board::Place,
 };
 use crate::{
     cache::{Content, FieldLines, Head, Incarnation, Key, vary::VarySpec},
@@ -113,7 +113,13 @@ impl Fills {
                     self.complete(&alias, &head, &transfer, &place).await;
                 }
             }
-            Err(error) => tracing::warn!(path = key.path(), "fill failed: {error}"),
+            Err(error) => {
+                if let Error::Origin(error) = &error {
+                    let now = self.clock.unix_millis();
+                    self.journal.failed(&wanted.primary, &wanted.asked(), error.kind, now);
+                }
+                tracing::warn!(path = key.path(), "fill failed: {error}");
+            }
         }
         self.forget(&transfer);
     }

@@ -8,24 +8,29 @@ use std::{collections::HashMap, sync::Arc};
 
 use http::StatusCode;
 use millrace_kit::{
-    clock::Clock,
+    clock::{Clock, UnixMillis},
     metrics::{IntCounter, IntGauge},
     tasks::Tasks,
 };
 use parking_lot::Mutex;
 
 use crate::{
-    cache::{Content, Head, Incarnation, Key, Store, storable::Rules},
+    cache::{
+        Content, Head, Incarnation, Key, Store,
+        storable::{Asked, Hear, Refusal, Rules},
+    },
     origin,
 };
 
 mod board;
 mod flight;
+mod journal;
 mod landing;
 mod transfer;
 mod upstream;
 
 pub use board::{Boarded, Boarding, Landed, LandedObject, Leader, Wanted};
+pub use journal::{AnswerThen, Became, Journal, Note, Sibling};
 pub use transfer::{Attachment, Limits, Pace, Taken, Transfer, aligned};
 pub use upstream::{Ask, Born, Extent, Upstream, declared_length};
 
@@ -78,6 +83,7 @@ pub struct Fills {
     rules: Rules,
     clock: Clock,
     tasks: Tasks,
+    journal: Journal,
     in_flight: IntGauge,
     collapsed: IntCounter,
     flights: Mutex<HashMap<FlightKey, Arc<Flight>>>,
@@ -107,6 +113,7 @@ impl Fills {
             rules,
             clock,
             tasks,
+            journal: Journal::default(),
             in_flight,
             collapsed,
             flights: Mutex::default(),
@@ -124,6 +131,22 @@ impl Fills {
 
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What became of the latest fills.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether this answer would be stored, received at `now`. `hear` is told what the verdict stands on.
+    pub fn may_store(
+        &self,
+        asked: &Asked<'_>,
+        response: &origin::Response,
+        now: UnixMillis,
+        hear: Hear<'_>,
+    ) -> Result<(), Refusal> {
+        self.judge(asked, response, now, hear).map(drop)
     }
 
     /// Whether a stored object is of use: what is missing of it can be fetched under its validator, or nothing is.

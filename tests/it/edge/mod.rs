@@ -7,6 +7,7 @@ mod server;
 
 mod conditions;
 mod drain;
+mod explain;
 mod fields;
 mod fills;
 mod freshness;

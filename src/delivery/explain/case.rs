@@ -1,0 +1,123 @@
+//! A request and an answer as the rules see them: what they decide, and what they would decide if something were
+//! different.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use millrace_kit::clock::UnixMillis;
+
+use super::super::fill::{AnswerThen, Fills};
+use crate::{
+    cache::{
+        Freshness, Head,
+        control::{RequestControl, ResponseControl},
+        freshness::{Computation, Verdict},
+        storable::{Asked, Hear, Refusal},
+        validator,
+    },
+    origin,
+};
+
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub method: Method,
+    pub request: HeaderMap,
+    pub status: StatusCode,
+    pub answer: HeaderMap,
+    pub length: Option<u64>,
+    /// When the origin was asked, and when it answered.
+    pub times: (UnixMillis, UnixMillis),
+    pub now: UnixMillis,
+    /// Whether it may be stored is settled.
+    pub stored: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ruling {
+    Refused(Refusal),
+    Judged(Verdict),
+}
+
+impl Case {
+    /// Of what is stored.
+    pub fn of_head(method: &Method, request: &HeaderMap, head: &Head, now: UnixMillis) -> Self {
+        let mut case = Self {
+            method: method.clone(),
+            request: request.clone(),
+            status: head.status,
+            answer: head.fields.to_header_map(),
+            length: Some(head.length),
+            times: (head.request_time, head.freshness.response_time),
+            now,
+            stored: true,
+        };
+        // `Age` is not stored; it shows in the age that the answer came with.
+        let brought = head.freshness.initial_age;
+        if brought > case.compute().freshness.initial_age {
+            case.answer.insert(header::AGE, HeaderValue::from(brought / 1000));
+        }
+        case
+    }
+
+    /// Of an answer that is remembered, at the moment it came.
+    pub fn of_answer(method: &Method, request: &HeaderMap, answer: &AnswerThen) -> Self {
+        Self {
+            method: method.clone(),
+            request: request.clone(),
+            status: answer.status,
+            answer: answer.fields.to_header_map(),
+            length: answer.length,
+            times: answer.times,
+            now: answer.times.1,
+            stored: false,
+        }
+    }
+
+    pub fn control(&self) -> ResponseControl {
+        ResponseControl::parse(&self.answer)
+    }
+
+    pub fn compute(&self) -> Computation {
+        let (asked, came) = self.times;
+        Freshness::compute(self.whole_status(), &self.answer, &self.control(), asked, came)
+    }
+
+    /// A part under a strong validator counts as the whole.
+    fn whole_status(&self) -> StatusCode {
+        match self.status {
+            StatusCode::PARTIAL_CONTENT if validator::strong(&self.answer).is_some() => StatusCode::OK,
+            status => status,
+        }
+    }
+
+    /// What the rules say. `hear` is told what the verdict on storing stands on.
+    pub fn rule(&self, fills: &Fills, hear: Hear<'_>) -> Ruling {
+        let control = RequestControl::parse(&self.request);
+        if !self.stored {
+            let asked = Asked {
+                method: &self.method,
+                control: &control,
+                authorization: self.request.contains_key(header::AUTHORIZATION),
+                cookie: self.request.contains_key(header::COOKIE),
+            };
+            let response = origin::Response {
+                status: self.status,
+                headers: self.answer.clone(),
+                content_length: self.length,
+                body: stream::empty().boxed(),
+                origin: Arc::from(""),
+            };
+            if let Err(refusal) = fills.may_store(&asked, &response, self.times.1, hear) {
+                return Ruling::Refused(refusal);
+            }
+        }
+        Ruling::Judged(self.compute().freshness.judge(&self.control(), &control, self.now))
+    }
+
+    pub fn is_hit(&self, fills: &Fills) -> bool {
+        let control = RequestControl::parse(&self.request);
+        let looked_up = matches!(self.method, Method::GET | Method::HEAD) && !control.no_store;
+        looked_up && self.rule(fills, &mut |_, _| {}) == Ruling::Judged(Verdict::Fresh)
+    }
+}
