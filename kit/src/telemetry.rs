@@ -15,7 +15,8 @@ pub enum Format {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// What is logged, as `tracing` filter directives: `info`, `warn,millrace=debug`, …
+    /// What is logged, as `tracing` filter directives: `info`, `warn,millrace=debug`, … `info,access=debug` adds a line for
+    /// each answer of the server.
     pub filter: String,
     /// `text` for people, `json` for log pipelines.
     pub format: Format,

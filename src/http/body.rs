@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream::BoxStream};
 use http::{Method, StatusCode};
 
-use super::data::Data;
+use super::{access::Access, data::Data};
 use crate::delivery::{Body, BodyError, Route, Served};
 
 /// An answer gives way to the others on its thread: after its first frame, when it has sent twice as much, and so on, at last
@@ -34,6 +34,7 @@ pub struct Record {
     pub status: StatusCode,
     pub served: Served,
     pub started: Instant,
+    pub access: Option<Box<Access>>,
 }
 
 pub struct Sending {
@@ -116,8 +117,12 @@ fn give_way(context: &mut Context<'_>) {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        let Record { data, method, route, status, served, started } = &self.record;
+        let Record { data, method, route, status, served, started, access } = &self.record;
+        let took = started.elapsed();
+        if let Some(access) = access {
+            access.log(method, *route, *status, served, self.sent, took);
+        }
         data.instruments().active.dec();
-        data.instruments().answered(method, *route, *status, served, self.sent, started.elapsed());
+        data.instruments().answered(method, *route, *status, served, self.sent, took);
     }
 }

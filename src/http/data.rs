@@ -9,8 +9,10 @@ use actix_web::{
 };
 use futures_util::{StreamExt, stream};
 use http::{HeaderValue, Method, StatusCode};
+use tracing::Instrument;
 
 use super::{
+    access::{self, Access},
     body::{Record, Sending},
     pages::Pages,
     purge,
@@ -44,11 +46,19 @@ pub async fn handle(
     let headers = translate::request_headers(request.headers());
     let id = translate::request_id(&headers);
     let traceparent = translate::traceparent(&headers);
+    let log = Access::of(request.uri().path(), &id);
     let Some(method) = translate::method(request.method()) else {
-        return finish(data, Method::GET, refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"), id, started);
+        return finish(
+            data,
+            Method::GET,
+            refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"),
+            id,
+            started,
+            log,
+        );
     };
     if let Some((status, detail)) = translate::fault(&headers) {
-        return finish(data, method, refuse(status, detail), id, started);
+        return finish(data, method, refuse(status, detail), id, started, log);
     }
     let has_body = translate::has_body(request.headers());
     let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
@@ -62,8 +72,12 @@ pub async fn handle(
                     Some(answer) => answer,
                     None => {
                         let body = has_body.then(|| upload(payload));
+                        let span = access::span(&method, request.target.path(), &id);
                         // Boxed: a hit should not pay for the size of the future of a miss.
-                        Box::pin(data.delivery.answer(&request, body)).await
+                        let answer =
+                            Box::pin(data.delivery.answer(&request, body).instrument(span.clone())).await;
+                        access::conclude(&span, &answer.response.served);
+                        answer
                     }
                 }
             }
@@ -79,7 +93,7 @@ pub async fn handle(
     if let Some(parent) = traceparent {
         answer.response.added.push((http::HeaderName::from_static("traceparent"), parent));
     }
-    finish(data, method, answer, id, started)
+    finish(data, method, answer, id, started, log)
 }
 
 fn refuse(status: StatusCode, detail: &str) -> Answer {
@@ -93,19 +107,12 @@ fn finish(
     answer: Answer,
     id: ActixValue,
     started: Instant,
+    log: Option<Box<Access>>,
 ) -> HttpResponse<Sending> {
     let Answer { route, response } = answer;
-    tracing::debug!(
-        id = id.to_str().unwrap_or_default(),
-        %method,
-        status = response.status.as_u16(),
-        outcome = response.served.outcome.as_str(),
-        reason = response.served.reason.as_str(),
-        "answered"
-    );
     let status = ActixStatus::from_u16(response.status.as_u16()).unwrap_or(ActixStatus::BAD_GATEWAY);
     let Response { status: ours, fields, added, body, head_length, served } = response;
-    let record = Record { data, method, route, status: ours, served, started };
+    let record = Record { data, method, route, status: ours, served, started, access: log };
     let mut message = HttpResponse::with_body(status, Sending::new(body, head_length, record));
     translate::response_headers(&fields, &added, &served, id, started, message.headers_mut());
     message

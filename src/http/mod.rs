@@ -5,6 +5,7 @@ use std::{net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
 
+mod access;
 mod admin;
 mod body;
 mod data;

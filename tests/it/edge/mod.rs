@@ -1,6 +1,7 @@
 //! The edge server as its clients, its origins and its operators see it: in process, over real sockets, in front of a
 //! programmable origin.
 
+mod access;
 mod admin;
 mod client;
 mod server;
