@@ -6,6 +6,7 @@ use millrace_kit::clock::Clock;
 
 mod conditional;
 mod derive;
+mod fallback;
 mod fill;
 mod forward;
 mod instruments;
@@ -13,6 +14,7 @@ mod locations;
 pub mod outcome;
 mod pass;
 mod pipeline;
+pub mod policy;
 mod purge;
 pub mod range;
 mod reader;
@@ -21,6 +23,7 @@ mod resolve;
 mod respond;
 pub mod response;
 mod route;
+mod shown_key;
 mod writes;
 
 pub use derive::{Media, MediaConfig, SetupError};
@@ -39,7 +42,7 @@ pub use crate::{cache::control::no_cache_fields, origin::remove_hop_by_hop};
 /// What both a client's request and a derived object need: a way to get at objects.
 pub(crate) struct Core {
     fills: Arc<fill::Fills>,
-    chain: Arc<crate::origin::Chain>,
+    policies: policy::Policies,
     media: Media,
 }
 

@@ -77,7 +77,7 @@ impl Tags {
 }
 
 /// The marks of the URLs and prefixes that what is stored under this key belongs to. Behind a line break stands what
-/// makes a variant, behind a space what is made of the source.
+/// makes a variant, behind a space what is made of the source; before the first slash may stand whose paths they are.
 pub(super) fn of_key(key: &str) -> impl Iterator<Item = Mark> {
     let own = key.split('\n').next().unwrap_or_default();
     let source = own.split(' ').next().unwrap_or_default();
@@ -148,6 +148,10 @@ mod tests {
             (derived, "/a", true),
             (derived, "/a/b.jpg", true),
             ("/a?x=/a/b", "/a?x=", false),
+            ("a.example/a/b\n~x;", "a.example/a", true),
+            ("a.example/a/b\n~x;", "a.example", true),
+            ("a.example/a/b", "/a", false),
+            ("a.example/a/b", "", false),
         ] {
             assert_eq!(has(key, Mark::prefix(prefix)), expected, "{key:?} {prefix}");
         }

@@ -10,6 +10,7 @@ use super::{
     board::Place,
     declared_length,
     landing::Landing,
+    unshared,
     upstream::{same_version, speaks_for_the_resource},
 };
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
         freshness::Freshness,
         storable::{self, Asked, Refusal},
         validator,
-        vary::VarySpec,
     },
     delivery::range::Spec,
     origin,
@@ -40,6 +40,7 @@ impl Fills {
         if let Some((head, status, stale)) = confirmation {
             if !(head.control.no_store || head.control.private) {
                 let head = Arc::new(head);
+                self.note(wanted, true);
                 let still = || place.is_current() && !self.is_hidden(stale);
                 self.store().put_head_while(&wanted.key, head.clone(), still).await;
                 place.leave();
@@ -61,9 +62,15 @@ impl Fills {
         };
         let times = (request_time, self.clock.unix_millis());
         match self.judge(wanted, &response) {
-            Ok(landing) => self.land(wanted, response, landing, times, leader, place).await,
+            Ok(landing) => {
+                self.note(wanted, true);
+                self.land(wanted, response, landing, times, leader, place).await;
+            }
             Err(refusal) => {
                 let status = response.status;
+                if unshared::is_lasting(status, refusal) {
+                    self.note(wanted, false);
+                }
                 if wanted.stale.is_some() && takes_back(status, refusal) {
                     self.store().remove_head(&wanted.key).await;
                 }
@@ -108,20 +115,32 @@ impl Fills {
         };
         let control = ResponseControl::parse(&response.headers);
         let now = self.clock.unix_millis();
-        let freshness = Freshness::of(status, &response.headers, &control, now, now);
+        let rules = &wanted.policy.rules;
+        let said = Freshness::of(status, &response.headers, &control, now, now);
+        let freshness = rules.lifetimes.bound(status, said);
         let asked = Asked {
             method: &wanted.method,
             control: &wanted.control,
             authorization: wanted.headers.contains_key(header::AUTHORIZATION),
             cookie: wanted.headers.contains_key(header::COOKIE),
         };
-        storable::check(&self.rules, &asked, status, &response.headers, &control, &freshness)?;
-        let vary = VarySpec::of(&response.headers);
+        storable::check(
+            &wanted.policy.rules.storing,
+            &asked,
+            status,
+            &response.headers,
+            &control,
+            &freshness,
+        )?;
+        let unkeyed_cookie = asked.cookie && !rules.fields.has_cookies();
+        storable::check_lengthened(unkeyed_cookie, &control, &said, &freshness)?;
+        let vary = wanted.vary(&response.headers);
         if vary.is_too_wide() {
             return Err(Refusal::VaryStar);
         }
         let blocks = extent.length().unwrap_or(0).div_ceil(u64::from(self.store().block_size()));
-        if blocks >= u64::from(u32::MAX) {
+        let too_long = extent.length().is_some_and(|length| length > rules.storing.max_length);
+        if too_long || blocks >= u64::from(u32::MAX) {
             return Err(Refusal::TooLarge);
         }
         match extent {
@@ -149,7 +168,7 @@ fn confirms(wanted: &Wanted, stale: &Head, response: &origin::Response) -> bool 
 }
 
 fn confirmed(wanted: &Wanted, head: Arc<Head>, status: StatusCode) -> Landed {
-    let vary = VarySpec::of(&head.fields);
+    let vary = wanted.vary(&head.fields);
     Landed::Object(Arc::new(LandedObject {
         key: wanted.key.clone(),
         selection: vary.select(&*wanted.headers),

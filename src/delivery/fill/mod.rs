@@ -15,7 +15,7 @@ use millrace_kit::{
 use parking_lot::Mutex;
 
 use crate::{
-    cache::{Content, Head, Incarnation, Key, Store, storable::Rules},
+    cache::{Content, Head, Incarnation, Key, Store},
     origin,
 };
 
@@ -23,13 +23,14 @@ mod board;
 mod flight;
 mod landing;
 mod transfer;
+mod unshared;
 mod upstream;
 
 pub use board::{Boarded, Boarding, Landed, LandedObject, Leader, Wanted};
 pub use transfer::{Attachment, Limits, Pace, Taken, Transfer, aligned};
 pub use upstream::{Ask, Born, Extent, Upstream, declared_length};
 
-use board::{Flight, FlightKey};
+use board::Board;
 use transfer::{Context, Opened, Subject};
 
 /// Why a body could not be completed.
@@ -75,12 +76,11 @@ pub const NEAR: u64 = 2;
 /// All flights and transfers of a server.
 pub struct Fills {
     context: Context,
-    rules: Rules,
     clock: Clock,
     tasks: Tasks,
     in_flight: IntGauge,
     collapsed: IntCounter,
-    flights: Mutex<HashMap<FlightKey, Arc<Flight>>>,
+    board: Mutex<Board>,
     transfers: Mutex<HashMap<Incarnation, Vec<Arc<Transfer>>>>,
 }
 
@@ -96,7 +96,6 @@ impl Fills {
     pub fn new(
         store: Arc<Store>,
         limits: Limits,
-        rules: Rules,
         clock: Clock,
         tasks: Tasks,
         instruments: Instruments,
@@ -104,22 +103,17 @@ impl Fills {
         let Instruments { in_flight, collapsed, resumes, received } = instruments;
         Arc::new(Self {
             context: Context { store, limits, resumes, received },
-            rules,
             clock,
             tasks,
             in_flight,
             collapsed,
-            flights: Mutex::default(),
+            board: Mutex::default(),
             transfers: Mutex::default(),
         })
     }
 
     pub fn store(&self) -> &Arc<Store> {
         &self.context.store
-    }
-
-    pub fn rules(&self) -> &Rules {
-        &self.rules
     }
 
     pub fn clock(&self) -> &Clock {
