@@ -35,7 +35,7 @@ pub struct Route {
     pub key_headers: Vec<String>,
     /// Cookies by which answers are told apart, as by `key_headers`. If there are any, origins get to see no others.
     pub key_cookies: Vec<String>,
-    /// Longer answers are passed on without being stored, such as `100MiB`; empty: no bound.
+    /// Longer answers, such as `100MiB`, are passed on without being stored, and nothing is made of them; empty: no bound.
     pub max_object_size: String,
     /// Successes and redirections are fresh for at least this long, whatever they say; but what may not be stored, or
     /// only be used when validated, stays so, and answers to requests with cookies are not made to last.

@@ -98,7 +98,13 @@ pub enum BadField {
 
 impl FieldRule {
     /// `forward`: None for all but the dangerous ones.
-    pub fn new(forward: Option<Vec<HeaderName>>, keyed: Vec<HeaderName>, mut cookies: Vec<Box<str>>) -> Self {
+    pub fn new(
+        forward: Option<Vec<HeaderName>>,
+        mut keyed: Vec<HeaderName>,
+        mut cookies: Vec<Box<str>>,
+    ) -> Self {
+        keyed.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        keyed.dedup();
         cookies.sort_unstable();
         cookies.dedup();
         let mut nominated: Vec<Box<str>> = keyed.iter().map(|name| name.as_str().into()).collect();
@@ -257,7 +263,7 @@ mod tests {
     fn a_list_lets_through_what_it_names_and_what_is_keyed() {
         let rule = FieldRule::new(
             Some(vec![header::USER_AGENT]),
-            vec![HeaderName::from_static("x-forwarded-proto")],
+            vec![HeaderName::from_static("x-forwarded-proto"); 2],
             Vec::new(),
         );
         let asked = fields(&[

@@ -135,11 +135,11 @@ fn name_of(pair: &str) -> &str {
 }
 
 fn is_tracking(name: &str) -> bool {
-    let known = |known: &&str| name.eq_ignore_ascii_case(known);
-    let begins = |beginning: &&str| {
+    let begins = |beginning: &str| {
         name.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning))
     };
-    TRACKING.iter().any(|name| known(&name)) || TRACKING_BEGINNINGS.iter().any(|name| begins(&name))
+    TRACKING.iter().any(|known| name.eq_ignore_ascii_case(known))
+        || TRACKING_BEGINNINGS.iter().any(|beginning| begins(beginning))
 }
 
 #[cfg(test)]
