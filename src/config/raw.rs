@@ -4,6 +4,10 @@ use millrace_kit::telemetry;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod route;
+
+pub use route::{Fallback, Route};
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Raw {
@@ -13,6 +17,8 @@ pub struct Raw {
     pub fill: Fill,
     /// A fallback chain: asked in this order.
     pub origins: Vec<Origin>,
+    /// Rules for parts of the addresses; none: the same for all.
+    pub routes: Vec<Route>,
     pub media: Media,
     pub pages: Pages,
     pub log: telemetry::Config,
@@ -76,6 +82,8 @@ pub struct Cache {
     /// Also store answers with `Set-Cookie` that only say how long they are good for, and send the cookie to everybody.
     /// Without this, only those are stored that say `public` or `s-maxage`.
     pub cookies_with_lifetime: bool,
+    /// Show in `Cache-Status` under which key an answer is stored, without values of parameters that look like secrets.
+    pub show_keys: bool,
 }
 
 /// How objects are fetched into the cache.
@@ -176,6 +184,7 @@ impl Default for Cache {
             data_dir: String::new(),
             block_size: "1MiB".to_owned(),
             cookies_with_lifetime: false,
+            show_keys: false,
         }
     }
 }

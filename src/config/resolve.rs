@@ -20,6 +20,8 @@ use crate::{
     origin::{RetryPolicy, Spec, directory, http as http_origin, parse_spec},
 };
 
+mod routes;
+
 /// Settings that have been found good, as the parts want them.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -40,6 +42,15 @@ pub enum OriginSettings {
     Directory(directory::Config),
 }
 
+impl OriginSettings {
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Http(config) => &config.name,
+            Self::Directory(config) => &config.name,
+        }
+    }
+}
+
 const DEFAULT_DISK: u64 = 10 << 30;
 /// With less the disk tier is not worth its upkeep.
 const LEAST_DISK: u64 = 64 << 20;
@@ -54,6 +65,11 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let cache = cache(&raw.cache, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
     let origins = origins(&raw.origins, &mut faults);
+    // Those of origins with other faults too.
+    let named = raw.origins.iter().map(|origin| origin.name.as_str().into());
+    let names: Vec<_> = origins.iter().map(|origin| origin.name().clone()).chain(named).collect();
+    let storing = Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime, ..Rules::default() };
+    let routes = routes::routes(&raw.routes, &names, storing, &mut faults);
     let media = media(&raw.media, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
         faults.push("log.filter", wrong.to_string());
@@ -87,7 +103,9 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         origins,
         delivery: delivery::Config {
             fill,
-            rules: Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime },
+            general: routes::general(storing),
+            routes,
+            show_keys: raw.cache.show_keys,
             retry: RetryPolicy { statuses: raw.fill.retry_statuses, ..RetryPolicy::default() },
             media,
         },

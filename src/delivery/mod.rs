@@ -7,6 +7,7 @@ use millrace_kit::clock::Clock;
 mod conditional;
 mod derive;
 mod explain;
+mod fallback;
 mod fill;
 mod forward;
 mod instruments;
@@ -14,6 +15,7 @@ mod locations;
 pub mod outcome;
 mod pass;
 mod pipeline;
+pub mod policy;
 mod purge;
 pub mod range;
 mod reader;
@@ -22,6 +24,7 @@ mod resolve;
 mod respond;
 pub mod response;
 mod route;
+mod shown_key;
 mod writes;
 
 pub use derive::{Media, MediaConfig, SetupError};
@@ -30,7 +33,7 @@ pub use fill::Limits as FillLimits;
 pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
 pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body};
-pub use purge::{PurgeError, PurgeRequest, path_of};
+pub use purge::{PurgeError, PurgeRequest, split as split_url};
 pub use request::{BadTarget, Request, Target};
 pub use respond::replaces;
 pub use response::{Body, BodyError, Fields, Response};
@@ -41,7 +44,7 @@ pub use crate::{cache::control::no_cache_fields, origin::remove_hop_by_hop};
 /// What both a client's request and a derived object need: a way to get at objects.
 pub(crate) struct Core {
     fills: Arc<fill::Fills>,
-    chain: Arc<crate::origin::Chain>,
+    policies: policy::Policies,
     media: Media,
 }
 

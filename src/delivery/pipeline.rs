@@ -1,4 +1,5 @@
-//! The life of a request: target → plan → key → store or fill → answer. Every exit has an outcome and a reason.
+//! The life of a request: target → plan and policy → key → store or fill → answer, or the route's last resort. Every exit
+//! has an outcome and a reason.
 
 use std::sync::Arc;
 
@@ -7,28 +8,34 @@ use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 
 use super::{
     Core,
-    derive::{ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    derive::{Address, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Fills, Upstream},
     forward::OriginUpstream,
     instruments::{self, Instruments, OriginRequests},
     outcome::{Outcome, Reason, Served},
     pass::pass,
+    policy::{self, Policies, Policy, PolicyRules},
     range::{self, Spec},
     request::Request,
     resolve::{Query, Resolved},
     respond::{respond, respond_inline},
     response::Response,
-    route::{Plan, Route, Work},
+    route::{BadQuery, Plan, Route, Work},
+    shown_key,
 };
 use crate::{
-    cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness, storable},
+    cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness::Verdict},
     origin::{self, Chain, Origin, RetryPolicy},
 };
 
 #[derive(Debug, Clone)]
 pub struct Config {
     pub fill: fill::Limits,
-    pub rules: storable::Rules,
+    /// For what no route is for.
+    pub general: PolicyRules,
+    pub routes: Vec<policy::Config>,
+    /// Whether `Cache-Status` has the key.
+    pub show_keys: bool,
     pub retry: RetryPolicy,
     pub media: MediaConfig,
 }
@@ -37,6 +44,7 @@ pub struct Config {
 pub struct Delivery {
     pub(super) core: Arc<Core>,
     instruments: Instruments,
+    show_keys: bool,
 }
 
 pub struct Answer {
@@ -64,12 +72,23 @@ impl Delivery {
         tasks: Tasks,
         registry: &Registry,
     ) -> Result<Self, SetupError> {
-        let chain = Chain::new(origins, config.retry).with_observer(OriginRequests::new(registry)?);
-        let fills =
-            Fills::new(store, config.fill, config.rules, clock, tasks, instruments::of_fills(registry)?);
+        let observer = OriginRequests::new(registry)?;
+        let chain = |names: &[Arc<str>]| {
+            let one = |name| origins.iter().find(|origin| origin.name() == name).cloned();
+            let chosen =
+                if names.is_empty() { origins.clone() } else { names.iter().filter_map(one).collect() };
+            Arc::new(Chain::new(chosen, config.retry.clone()).with_observer(observer.clone()))
+        };
+        let general = Policy::general(config.general, chain(&[]));
+        let with_chain = |route: policy::Config| {
+            let chain = chain(&route.origins);
+            Policy::new(route, chain)
+        };
+        let policies = Policies::new(config.routes.into_iter().map(with_chain).collect(), general);
+        let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
-        let core = Arc::new(Core { fills, chain: Arc::new(chain), media });
-        Ok(Self { core, instruments: Instruments::new(registry)? })
+        let core = Arc::new(Core { fills, policies, media });
+        Ok(Self { core, instruments: Instruments::new(registry)?, show_keys: config.show_keys })
     }
 
     pub fn instruments(&self) -> &Instruments {
@@ -91,17 +110,19 @@ impl Delivery {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return None;
         }
-        let plan = Plan::of(&request.target).ok().filter(|plan| !plan.is_progressive())?;
+        let plan = self.plan(request).ok().filter(|plan| !plan.is_progressive())?;
         let key = Key::new(plan.key_text(), self.store().seed());
         let Some(Found::Head(head)) = self.store().peek(&key) else { return None };
         let now = self.core.clock().unix_millis();
         let control = RequestControl::parse(&*request.headers);
-        if head.freshness.judge(&head.control, &control, now) != freshness::Verdict::Fresh {
+        let freshness = plan.policy.rules.lifetimes.of(&head);
+        if freshness.judge(&head.control, &control, now) != Verdict::Fresh {
             return None;
         }
-        let ttl = Some(head.freshness.ttl(now).div_euclid(1000));
+        let ttl = Some(freshness.ttl(now).div_euclid(1000));
         let served = Served { ttl, ..Served::new(Outcome::Hit, Reason::Fresh) };
-        let response = respond_inline(request, &head, served, now)?;
+        let mut response = respond_inline(request, &head, served, now)?;
+        response.key = self.shown_key(&plan);
         self.store().count_hit();
         Some(Answer { route: plan.route, response })
     }
@@ -111,8 +132,13 @@ impl Delivery {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Answer { route: Route::Asset, response: self.forward(request, body).await };
         }
-        match Plan::of(&request.target) {
-            Ok(plan) => Answer { route: plan.route, response: self.get(request, &plan).await },
+        match self.plan(request) {
+            Ok(plan) => {
+                let answer = self.get(request, &plan).await;
+                let mut response = self.or_fallback(request, &plan, answer).await;
+                response.key = self.shown_key(&plan);
+                Answer { route: plan.route, response }
+            }
             Err(bad) => {
                 let served = Served::new(Outcome::Error, Reason::BadRequest);
                 let response = Response::problem(StatusCode::BAD_REQUEST, &bad.to_string(), served);
@@ -121,7 +147,15 @@ impl Delivery {
         }
     }
 
-    async fn get(&self, request: &Request, plan: &Plan) -> Response {
+    pub(super) fn plan(&self, request: &Request) -> Result<Plan<'_>, BadQuery> {
+        Plan::of(&request.target, policy::host_of(&request.headers), &self.core.policies)
+    }
+
+    fn shown_key(&self, plan: &Plan<'_>) -> Option<String> {
+        self.show_keys.then(|| shown_key::shown(plan))
+    }
+
+    async fn get(&self, request: &Request, plan: &Plan<'_>) -> Response {
         let query = self.query(request, plan);
         for _ in 0..MAX_CHANGES {
             match self.core.resolve(&query).await {
@@ -162,18 +196,19 @@ impl Delivery {
         )
     }
 
-    fn query(&self, request: &Request, plan: &Plan) -> Query {
+    pub(super) fn query(&self, request: &Request, plan: &Plan<'_>) -> Query {
         let core = &self.core;
+        let source = || Address::of(plan, &request.headers);
         let upstream: Arc<dyn Upstream> = match &plan.work {
-            Work::Fetch => Arc::new(OriginUpstream::new(core.chain.clone(), &plan.source)),
+            Work::Fetch => Arc::new(OriginUpstream::new(plan.policy.chain.clone(), &plan.source)),
             Work::Image(params) => {
-                Arc::new(ImageVariant { core: core.clone(), source: plan.source.clone(), params: *params })
+                Arc::new(ImageVariant { core: core.clone(), source: source(), params: *params })
             }
             work @ (Work::Video(_) | Work::Poster { .. }) => {
-                Arc::new(VideoAsset { core: core.clone(), source: plan.source.clone(), work: work.clone() })
+                Arc::new(VideoAsset { core: core.clone(), source: source(), work: work.clone() })
             }
         };
-        let mut headers = request.headers.clone();
+        let mut headers = plan.policy.rules.fields.heeded(&request.headers);
         let range = match &plan.work {
             // In the source, the bytes may be elsewhere; its beginning is needed to say so.
             Work::Fetch if plan.is_progressive() => {
@@ -194,6 +229,7 @@ impl Delivery {
             upstream,
             method: request.method.clone(),
             headers,
+            policy: plan.policy.clone(),
             control: RequestControl::parse(&*request.headers),
             range,
         }

@@ -36,6 +36,7 @@ mod video;
 
 pub use image_variant::ImageVariant;
 pub use progressive::Arrangement;
+pub use source::Address;
 pub use video::VideoAsset;
 
 use progressive::Arrangements;

@@ -238,3 +238,5 @@ fn ascii(text: String) -> HeaderValue {
 
 #[cfg(test)]
 mod tests;
+
+pub use content_type::of as content_type_of;
