@@ -62,7 +62,7 @@ impl Side {
         let purge = match n % 3 {
             0 => Purge::hard().url(&format!("/other/{n}")),
             1 => Purge::hard().tag(&format!("other{n}"))?,
-            _ => Purge::hard().prefix(&format!("/other/{n}/"))?,
+            _ => Purge::hard().prefix("", &format!("/other/{n}/"))?,
         };
         self.store.purges().purge(&purge, 0).await?;
         Ok(())

@@ -15,13 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").required(true).multiple(true)))]
 pub struct Purge {
-    /// Addresses, with or without scheme and host; with a source goes what is made of it.
+    /// Addresses; without a host, those of all hosts. With a source goes what is made of it.
     #[arg(value_name = "URL", group = "what")]
     urls: Vec<String>,
     /// A tag that origins give in Surrogate-Key or Cache-Tag.
     #[arg(long = "tag", value_name = "T", group = "what")]
     tags: Vec<String>,
-    /// A path and all below it.
+    /// A path and all below it, with or without a host.
     #[arg(long = "prefix", value_name = "P", group = "what")]
     prefixes: Vec<String>,
     /// Everything.

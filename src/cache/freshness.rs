@@ -17,6 +17,8 @@ pub enum Basis {
     Expires,
     /// RFC 9111 §4.2.2: a tenth of the time since the last modification.
     Heuristic,
+    /// Operators say how long what says nothing is good for.
+    Operator,
     /// Nothing allows an assumption: stale from the start.
     None,
 }
@@ -99,6 +101,12 @@ impl Freshness {
     /// Milliseconds of lifetime left; negative when stale.
     pub fn ttl(&self, now: UnixMillis) -> i64 {
         self.lifetime.saturating_sub(self.age(now))
+    }
+
+    /// What there is to go by after a soft purge: no lifetime is left.
+    #[must_use]
+    pub fn ended(self, now: UnixMillis) -> Self {
+        Self { lifetime: self.lifetime.min(self.age(now)), ..self }
     }
 
     pub fn judge(&self, control: &ResponseControl, request: &RequestControl, now: UnixMillis) -> Verdict {

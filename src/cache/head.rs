@@ -73,12 +73,6 @@ impl Head {
         Self { born: purge, seen: Seen::up_to(purge), ..self }
     }
 
-    /// The freshness to go by after a soft purge: none is left.
-    pub fn outdated(&self, now: UnixMillis) -> Freshness {
-        let lifetime = self.freshness.lifetime.min(self.freshness.age(now));
-        Freshness { lifetime, ..self.freshness }
-    }
-
     /// The same object after a 304 (RFC 9111 §4.3.4): its fields replace the stored ones of the same name. Validators
     /// stay: they name the bytes that are stored, whatever the origin has by now.
     pub fn freshened(&self, not_modified: &HeaderMap, times: (UnixMillis, UnixMillis)) -> Self {

@@ -19,11 +19,13 @@ pub enum Refusal {
     Authorization,
     VaryStar,
     SetCookie,
+    /// It says too little to be for everybody, and who asked sent cookies.
+    Cookie,
     /// An interim or otherwise unusable status.
     Status,
     /// Neither a lifetime nor a validator: it could never be used again.
     NothingToReuse,
-    /// Memory cannot hold it, and parts of it cannot be asked for again.
+    /// Longer than it may be here; or memory cannot hold it, and parts of it cannot be asked for again.
     TooLarge,
 }
 
@@ -38,10 +40,18 @@ pub struct Asked<'a> {
 }
 
 /// What operators choose.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// Store what comes with `Set-Cookie` and a lifetime of its own, though it does not say that it is for everybody.
     pub cookies_with_lifetime: bool,
+    /// Bytes of what is stored.
+    pub max_length: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { cookies_with_lifetime: false, max_length: u64::MAX }
+    }
 }
 
 pub fn check(
@@ -98,6 +108,21 @@ pub fn check_aloud(
             || validator::last_modified(fields).is_some());
     let lives = freshness.basis != Basis::None && freshness.lifetime > freshness.initial_age;
     unless(!lives && !validatable, Refusal::NothingToReuse)
+}
+
+/// May it be stored although operators let it be used for longer than it says? (See [`super::Lifetimes`].) Not when it may
+/// be for one user: an answer says so at least by not saying for how long it is good.
+pub fn check_lengthened(
+    cookie: bool,
+    control: &ResponseControl,
+    said: &Freshness,
+    bound: &Freshness,
+) -> Result<(), Refusal> {
+    let shared = control.public || control.s_maxage.is_some();
+    match cookie && !shared && bound.lifetime > said.lifetime {
+        true => Err(Refusal::Cookie),
+        false => Ok(()),
+    }
 }
 
 /// Final statuses whose caching behaviour is implemented here.
@@ -219,7 +244,7 @@ mod tests {
                 authorization: false,
                 cookie: asked_with_cookie,
             };
-            let rules = Rules { cookies_with_lifetime: allowed };
+            let rules = Rules { cookies_with_lifetime: allowed, ..Rules::default() };
             let verdict = check(&rules, &asked, StatusCode::OK, &map, &control, &freshness);
             assert_eq!(verdict.is_ok(), stored, "{allowed} {asked_with_cookie} {lines:?}");
         }

@@ -26,6 +26,17 @@ impl VarySpec {
         Self { names }
     }
 
+    /// The same, with these names as well: lower case, sorted, without repeats.
+    #[must_use]
+    pub fn with(mut self, names: &[Box<str>]) -> Self {
+        if !names.is_empty() {
+            self.names.extend_from_slice(names);
+            self.names.sort_unstable();
+            self.names.dedup();
+        }
+        self
+    }
+
     pub fn from_names(names: Vec<Box<str>>) -> Self {
         Self { names }
     }

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::retry::{Breaker, Retry};
 
+mod route;
+
+pub use route::{Fallback, Route};
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Raw {
@@ -19,6 +23,8 @@ pub struct Raw {
     pub breaker: Breaker,
     /// A fallback chain: asked in this order.
     pub origins: Vec<Origin>,
+    /// Rules for parts of the addresses; none: the same for all.
+    pub routes: Vec<Route>,
     pub media: Media,
     pub compression: Compression,
     pub pages: Pages,
@@ -86,6 +92,8 @@ pub struct Cache {
     /// Also store answers with `Set-Cookie` that only say how long they are good for, and send the cookie to everybody.
     /// Without this, only those are stored that say `public` or `s-maxage`.
     pub cookies_with_lifetime: bool,
+    /// Show in `Cache-Status` under which key an answer is stored, without values of parameters that look like secrets.
+    pub show_keys: bool,
 }
 
 /// How objects are fetched into the cache.
@@ -292,6 +300,7 @@ impl Default for Cache {
             data_dir: String::new(),
             block_size: "1MiB".to_owned(),
             cookies_with_lifetime: false,
+            show_keys: false,
         }
     }
 }

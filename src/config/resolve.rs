@@ -20,6 +20,8 @@ use crate::{
     origin::{CdnLoop, Spec, directory, http::Config as HttpOrigin, member, parse_spec, s3},
 };
 
+mod routes;
+
 /// Settings that have been found good, as the parts want them.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -44,6 +46,16 @@ pub enum OriginSettings {
     S3(Box<s3::Config>),
 }
 
+impl OriginSettings {
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Http(config) => &config.name,
+            Self::Directory(config) => &config.name,
+            Self::S3(config) => &config.name,
+        }
+    }
+}
+
 const DEFAULT_DISK: u64 = 10 << 30;
 /// With less the disk tier is not worth its upkeep.
 const LEAST_DISK: u64 = 64 << 20;
@@ -61,6 +73,11 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let origins = origins(&raw.origins, &cdn_loop, &mut faults);
     let retry = retry::policy(&raw.retry, &mut faults);
     let members = retry::members(raw, &mut faults);
+    // Those of origins with other faults too.
+    let named = raw.origins.iter().map(|origin| origin.name.as_str().into());
+    let names: Vec<_> = origins.iter().map(|origin| origin.name().clone()).chain(named).collect();
+    let storing = Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime, ..Rules::default() };
+    let routes = routes::routes(&raw.routes, &names, storing, &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
@@ -97,7 +114,9 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         members,
         delivery: delivery::Config {
             fill,
-            rules: Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime },
+            general: routes::general(storing),
+            routes,
+            show_keys: raw.cache.show_keys,
             retry,
             media,
             coding,

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     fill::{Ask, Upstream},
+    policy,
     request::Target,
 };
 use crate::origin::{self, Chain, Interims};
@@ -71,59 +72,33 @@ fn is_unasked(ask: &Ask, answer: &origin::Response) -> bool {
     answer.status == StatusCode::NOT_MODIFIED && !ask.is_conditional()
 }
 
-/// Fields that never go to an origin: what speaks of this connection only, and what a client could use to make an origin
-/// answer something that is then stored for others.
-const WITHHELD: [HeaderName; 3] = [header::HOST, header::EXPECT, header::FORWARDED];
-/// The cache asks its own conditions, and judges the client's itself.
-const JUDGED_HERE: [HeaderName; 7] = [
-    header::RANGE,
-    header::IF_RANGE,
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_UNMODIFIED_SINCE,
-    header::CONTENT_LENGTH,
-];
-const UNTRUSTED: [&str; 10] = [
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "x-forwarded-server",
-    "x-forwarded-prefix",
-    "x-real-ip",
-    "x-original-url",
-    "x-rewrite-url",
-    "x-http-method-override",
-];
-
 /// The name by which we appear in `Via`.
 pub const VIA: &str = "1.1 millrace";
 
-/// What of a client's end-to-end fields an origin gets to see of a request that the cache makes for it.
-fn asked_fields(client: &HeaderMap) -> HeaderMap {
-    let mut fields = forwarded_fields(client);
-    for name in &JUDGED_HERE {
-        fields.remove(name);
-    }
-    fields
+/// What of the fields that a policy heeds an origin gets to see of a request that the cache makes for it.
+fn asked_fields(heeded: &HeaderMap) -> HeaderMap {
+    with_via(heeded.iter().filter(|(name, _)| !policy::is_judged_here(name)))
 }
 
-/// The same of a request that the cache only passes on: its conditions are the origin's to judge.
-pub fn forwarded_fields(client: &HeaderMap) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(client.len() + 1);
-    for (name, value) in client {
-        if !WITHHELD.contains(name) && !UNTRUSTED.contains(&name.as_str()) {
-            fields.append(name, value.clone());
-        }
+/// What of a client's end-to-end fields an origin gets to see of a request that the cache only passes on: conditions are
+/// the origin's to judge.
+pub fn passed_fields(client: &HeaderMap) -> HeaderMap {
+    with_via(policy::passed(client))
+}
+
+fn with_via<'a>(fields: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)>) -> HeaderMap {
+    let mut sent = HeaderMap::new();
+    for (name, value) in fields {
+        sent.append(name, value.clone());
     }
-    fields.append(header::VIA, HeaderValue::from_static(VIA));
-    fields
+    sent.append(header::VIA, HeaderValue::from_static(VIA));
+    sent
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::policy::FieldRule;
 
     #[test]
     fn conditions_and_spoofed_fields_stay_here() {
@@ -138,7 +113,8 @@ mod tests {
             names.sort_unstable();
             names
         };
-        assert_eq!(names(&asked_fields(&client)), ["req-num", "via", "via"]);
-        assert_eq!(names(&forwarded_fields(&client)), ["if-none-match", "range", "req-num", "via", "via"]);
+        let heeded = FieldRule::default().heeded(&Arc::new(client.clone()));
+        assert_eq!(names(&asked_fields(&heeded)), ["req-num", "via", "via"]);
+        assert_eq!(names(&passed_fields(&client)), ["if-none-match", "range", "req-num", "via", "via"]);
     }
 }

@@ -8,6 +8,7 @@ pub mod coding;
 mod conditional;
 mod derive;
 mod explain;
+mod fallback;
 mod fill;
 mod forward;
 mod instruments;
@@ -15,6 +16,7 @@ mod locations;
 pub mod outcome;
 mod pass;
 mod pipeline;
+pub mod policy;
 mod purge;
 pub mod range;
 mod reader;
@@ -23,6 +25,7 @@ mod resolve;
 mod respond;
 pub mod response;
 mod route;
+mod shown_key;
 mod writes;
 
 pub use derive::{Media, MediaConfig, SetupError};
@@ -31,7 +34,7 @@ pub use fill::Limits as FillLimits;
 pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
 pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body};
-pub use purge::{PurgeError, PurgeRequest, path_of};
+pub use purge::{PurgeError, PurgeRequest, split as split_url};
 pub use request::{BadTarget, Request, Target};
 pub use respond::replaces;
 pub use response::{Body, BodyError, Fields, Response};
@@ -45,7 +48,7 @@ pub use crate::{
 /// What both a client's request and a derived object need: a way to get at objects.
 pub(crate) struct Core {
     fills: Arc<fill::Fills>,
-    chain: Arc<crate::origin::Chain>,
+    policies: policy::Policies,
     media: Media,
 }
 

@@ -16,6 +16,8 @@ pub enum Outcome {
     Miss,
     /// Nothing was looked up: forwarded without storing, or a purge.
     Bypass,
+    /// The origins have failed, and the route has something for that.
+    Fallback,
     /// Answered by us with an error.
     Error,
 }
@@ -63,8 +65,8 @@ pub struct Served {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 6] =
-        [Self::Hit, Self::Stale, Self::Revalidated, Self::Miss, Self::Bypass, Self::Error];
+    pub const ALL: [Self; 7] =
+        [Self::Hit, Self::Stale, Self::Revalidated, Self::Miss, Self::Bypass, Self::Fallback, Self::Error];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -73,6 +75,7 @@ impl Outcome {
             Self::Revalidated => "revalidated",
             Self::Miss => "miss",
             Self::Bypass => "bypass",
+            Self::Fallback => "fallback",
             Self::Error => "error",
         }
     }
@@ -85,6 +88,7 @@ impl Outcome {
             Self::Revalidated => "REVALIDATED",
             Self::Miss => "MISS",
             Self::Bypass => "BYPASS",
+            Self::Fallback => "FALLBACK",
             Self::Error => "ERROR",
         }
     }
@@ -112,6 +116,7 @@ impl Reason {
                 Refusal::Authorization => "authorization",
                 Refusal::VaryStar => "vary-star",
                 Refusal::SetCookie => "set-cookie",
+                Refusal::Cookie => "cookie",
                 Refusal::Status => "status",
                 Refusal::NothingToReuse => "no-lifetime-no-validator",
                 Refusal::TooLarge => "too-large",
@@ -147,8 +152,8 @@ impl Served {
         Self { outcome, reason, forward_status: None, stored: false, collapsed: false, ttl: None }
     }
 
-    /// The member that we add to `Cache-Status` (RFC 9211).
-    pub fn cache_status(&self) -> String {
+    /// The member that we add to `Cache-Status` (RFC 9211), with the key if it is to be shown.
+    pub fn cache_status(&self, key: Option<&str>) -> String {
         let mut text = String::with_capacity(64);
         text.push_str("millrace");
         let forward = self.reason.forward();
@@ -170,6 +175,9 @@ impl Served {
         }
         if self.collapsed {
             text.push_str("; collapsed");
+        }
+        if let Some(key) = key {
+            let _ = write!(text, "; key={key}");
         }
         if forward != Some(self.reason.as_str()) && self.reason != Reason::Fresh {
             let _ = write!(text, "; detail={}", self.reason.as_str());
@@ -212,7 +220,9 @@ mod tests {
             (Served::new(Outcome::Error, Reason::BadRequest), "millrace; detail=bad-request"),
         ];
         for (served, expected) in cases {
-            assert_eq!(served.cache_status(), expected);
+            assert_eq!(served.cache_status(None), expected);
         }
+        let shown = hit.cache_status(Some("\"/a\""));
+        assert_eq!(shown, "millrace; hit; ttl=59; key=\"/a\"");
     }
 }

@@ -1,4 +1,5 @@
-//! The life of a request: target → plan → key → store or fill → answer. Every exit has an outcome and a reason.
+//! The life of a request: target → plan and policy → key → store or fill → answer, or the route's last resort. Every exit
+//! has an outcome and a reason.
 
 use std::sync::Arc;
 
@@ -8,21 +9,23 @@ use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 use super::{
     Core,
     coding::{self, Form},
-    derive::{CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    derive::{Address, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
     instruments::{self, Instruments, OriginRequests},
     outcome::{Outcome, Reason, Served},
     pass::pass,
+    policy::{self, Policies, Policy, PolicyRules},
     range::{self, Spec},
     request::Request,
     resolve::{Query, Resolved},
     respond::{Available, respond, respond_inline},
     response::Response,
-    route::{Plan, Route, Work},
+    route::{BadQuery, Plan, Route, Work},
+    shown_key,
 };
 use crate::{
-    cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness, storable},
+    cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness::Verdict},
     media::coding::Coding,
     origin::{self, Chain, Member, Origin, RetryPolicy, member},
 };
@@ -30,7 +33,11 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Config {
     pub fill: fill::Limits,
-    pub rules: storable::Rules,
+    /// For what no route is for.
+    pub general: PolicyRules,
+    pub routes: Vec<policy::Config>,
+    /// Whether `Cache-Status` has the key.
+    pub show_keys: bool,
     pub retry: RetryPolicy,
     pub media: MediaConfig,
     pub coding: coding::Rules,
@@ -42,6 +49,7 @@ pub struct Delivery {
     coding: coding::Rules,
     instruments: Instruments,
     origins: Vec<Arc<Member>>,
+    show_keys: bool,
 }
 
 pub struct Answer {
@@ -76,12 +84,23 @@ impl Delivery {
         };
         let origins: Vec<_> = origins.into_iter().map(member).collect();
         origins.iter().for_each(Member::watch);
-        let chain = Chain::new(origins.clone(), config.retry);
-        let fills =
-            Fills::new(store, config.fill, config.rules, clock, tasks, instruments::of_fills(registry)?);
+        let chain = |names: &[Arc<str>]| {
+            let one = |name| origins.iter().find(|origin| origin.name() == name).cloned();
+            let chosen =
+                if names.is_empty() { origins.clone() } else { names.iter().filter_map(one).collect() };
+            Arc::new(Chain::new(chosen, config.retry.clone()))
+        };
+        let general = Policy::general(config.general, chain(&[]));
+        let with_chain = |route: policy::Config| {
+            let chain = chain(&route.origins);
+            Policy::new(route, chain)
+        };
+        let policies = Policies::new(config.routes.into_iter().map(with_chain).collect(), general);
+        let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
-        let core = Arc::new(Core { fills, chain: Arc::new(chain), media });
-        Ok(Self { core, coding: config.coding, instruments: Instruments::new(registry)?, origins })
+        let core = Arc::new(Core { fills, policies, media });
+        let (coding, show_keys) = (config.coding, config.show_keys);
+        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys })
     }
 
     pub fn instruments(&self) -> &Instruments {
@@ -111,15 +130,14 @@ impl Delivery {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return None;
         }
-        let plan = Plan::of(&request.target).ok().filter(|plan| !plan.is_progressive())?;
-        let plan = plan.settled(&request.headers, self.core.media.lengths());
+        let plan = self.plan(request).ok().filter(|plan| !plan.is_progressive())?;
         let key = Key::new(plan.key_text(), self.store().seed());
         let now = self.core.clock().unix_millis();
         let control = RequestControl::parse(&*request.headers);
+        let lifetimes = &plan.policy.rules.lifetimes;
         let fresh = |key: &Key| match self.store().peek(key) {
-            Some(Found::Head(head)) => Some(head).filter(|head| {
-                head.freshness.judge(&head.control, &control, now) == freshness::Verdict::Fresh
-            }),
+            Some(Found::Head(head)) => Some(head)
+                .filter(|head| lifetimes.of(head).judge(&head.control, &control, now) == Verdict::Fresh),
             _ => None,
         };
         let mut head = fresh(&key)?;
@@ -130,11 +148,12 @@ impl Delivery {
             head = fresh(&coding::key(&key, coding, self.store().seed()))
                 .filter(|head| head.status == StatusCode::OK)?;
         }
-        let ttl = Some(head.freshness.ttl(now).div_euclid(1000));
+        let ttl = Some(lifetimes.of(&head).ttl(now).div_euclid(1000));
         let served = Served { ttl, ..Served::new(Outcome::Hit, Reason::Fresh) };
         let mut response = respond_inline(request, &head, served, now)?;
         response.added.extend(vary);
-        response.added.extend(plan.vary.map(|value| (header::VARY, value)));
+        response.added.extend(plan.vary());
+        response.key = self.shown_key(&plan);
         self.store().count_hit();
         Some(Answer { route: plan.route, response })
     }
@@ -144,11 +163,12 @@ impl Delivery {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Answer { route: Route::Asset, response: self.forward(request, body).await };
         }
-        match Plan::of(&request.target) {
+        match self.plan(request) {
             Ok(plan) => {
-                let plan = plan.settled(&request.headers, self.core.media.lengths());
-                let mut response = self.get(request, &plan).await;
-                response.added.extend(plan.vary.map(|value| (header::VARY, value)));
+                let answer = self.get(request, &plan).await;
+                let mut response = self.or_fallback(request, &plan, answer).await;
+                response.added.extend(plan.vary());
+                response.key = self.shown_key(&plan);
                 Answer { route: plan.route, response }
             }
             Err(bad) => {
@@ -159,7 +179,16 @@ impl Delivery {
         }
     }
 
-    async fn get(&self, request: &Request, plan: &Plan) -> Response {
+    pub(super) fn plan(&self, request: &Request) -> Result<Plan<'_>, BadQuery> {
+        let plan = Plan::of(&request.target, policy::host_of(&request.headers), &self.core.policies)?;
+        Ok(plan.settled(&request.headers, self.core.media.lengths()))
+    }
+
+    fn shown_key(&self, plan: &Plan<'_>) -> Option<String> {
+        self.show_keys.then(|| shown_key::shown(plan))
+    }
+
+    async fn get(&self, request: &Request, plan: &Plan<'_>) -> Response {
         let query = self.query(request, plan);
         for _ in 0..MAX_CHANGES {
             match self.core.resolve(&query).await {
@@ -238,21 +267,22 @@ impl Delivery {
         }
     }
 
-    fn query(&self, request: &Request, plan: &Plan) -> Query {
+    pub(super) fn query(&self, request: &Request, plan: &Plan<'_>) -> Query {
         let core = &self.core;
+        let source = || Address::of(plan, &request.headers);
         let upstream: Arc<dyn Upstream> = match &plan.work {
             Work::Fetch => {
-                let upstream = OriginUpstream::new(core.chain.clone(), &plan.source);
+                let upstream = OriginUpstream::new(plan.policy.chain.clone(), &plan.source);
                 Arc::new(upstream.with_interims(request.interims.clone()))
             }
             Work::Image(params) => {
-                Arc::new(ImageVariant { core: core.clone(), source: plan.source.clone(), params: *params })
+                Arc::new(ImageVariant { core: core.clone(), source: source(), params: *params })
             }
             work @ (Work::Video(_) | Work::Poster { .. }) => {
-                Arc::new(VideoAsset { core: core.clone(), source: plan.source.clone(), work: work.clone() })
+                Arc::new(VideoAsset { core: core.clone(), source: source(), work: work.clone() })
             }
         };
-        let mut headers = request.headers.clone();
+        let mut headers = plan.policy.rules.fields.heeded(&request.headers);
         let range = match &plan.work {
             // In the source, the bytes may be elsewhere; its beginning is needed to say so.
             Work::Fetch if plan.is_progressive() => {
@@ -273,6 +303,7 @@ impl Delivery {
             upstream,
             method: request.method.clone(),
             headers,
+            policy: plan.policy.clone(),
             control: RequestControl::parse(&*request.headers),
             range,
         }

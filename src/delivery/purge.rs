@@ -4,8 +4,9 @@ use serde::Deserialize;
 
 use super::{
     pipeline::Delivery,
+    policy::Policies,
     request::{BadTarget, Target},
-    route::{BadQuery, Plan},
+    route::{BadQuery, Shape},
 };
 use crate::cache::purge::{BadName, NotDurable, Purge};
 
@@ -13,7 +14,7 @@ use crate::cache::purge::{BadName, NotDurable, Purge};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PurgeRequest {
-    /// With or without scheme and host.
+    /// Without a host they stand for all hosts.
     pub urls: Vec<String>,
     pub tags: Vec<String>,
     pub prefixes: Vec<String>,
@@ -23,6 +24,8 @@ pub struct PurgeRequest {
 
 /// Names in one purge.
 const MAX_NAMES: usize = 1000;
+/// The same, with each name that goes without host counted once for each host that routes name.
+const MAX_PLACES: usize = 16 * MAX_NAMES;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PurgeError {
@@ -30,6 +33,10 @@ pub enum PurgeError {
     Nothing,
     #[error("more than {MAX_NAMES} names in one purge")]
     TooMany,
+    #[error(
+        "these names without hosts stand for more than {MAX_PLACES} places; name hosts, or purge in parts"
+    )]
+    TooManyPlaces,
     #[error("{name:?}: {reason}")]
     Bad { name: String, reason: BadPlace },
     #[error(transparent)]
@@ -47,10 +54,13 @@ pub enum BadPlace {
 }
 
 impl PurgeRequest {
-    fn resolve(&self) -> Result<Purge, PurgeError> {
+    fn resolve(&self, policies: &Policies) -> Result<Purge, PurgeError> {
         let count = self.urls.len() + self.tags.len() + self.prefixes.len();
         if count > MAX_NAMES {
             return Err(PurgeError::TooMany);
+        }
+        if count * policies.spaces(None).len() > MAX_PLACES {
+            return Err(PurgeError::TooManyPlaces);
         }
         let mut purge = if self.soft { Purge::soft() } else { Purge::hard() };
         match (self.all, count) {
@@ -60,15 +70,20 @@ impl PurgeRequest {
         }
         let bad = |name: &String, reason: BadPlace| PurgeError::Bad { name: name.clone(), reason };
         for url in &self.urls {
-            let text = key_text(url).map_err(|reason| bad(url, reason))?;
-            purge = purge.url(&text);
+            for text in url_texts(url, policies).map_err(|reason| bad(url, reason))? {
+                purge = purge.url(&text);
+            }
         }
         for tag in &self.tags {
             purge = purge.tag(tag).map_err(|reason| bad(tag, reason.into()))?;
         }
         for prefix in &self.prefixes {
-            let target = Target::parse(path_of(prefix)).map_err(|reason| bad(prefix, reason.into()))?;
-            purge = purge.prefix(&target.to_string()).map_err(|reason| bad(prefix, reason.into()))?;
+            let (host, path) = split(prefix);
+            let target = Target::parse(path).map_err(|reason| bad(prefix, reason.into()))?;
+            for space in policies.spaces(host) {
+                purge =
+                    purge.prefix(space, &target.to_string()).map_err(|reason| bad(prefix, reason.into()))?;
+            }
         }
         Ok(purge)
     }
@@ -77,7 +92,7 @@ impl PurgeRequest {
 impl Delivery {
     /// The purge's sequence number: whoever asks from now on gets nothing from before, after a restart neither.
     pub async fn purge(&self, request: &PurgeRequest) -> Result<u64, PurgeError> {
-        let purge = request.resolve()?;
+        let purge = request.resolve(&self.core.policies)?;
         let now = self.core.clock().unix_millis();
         let sequence = self.store().purges().purge(&purge, now).await?;
         tracing::info!(sequence, soft = request.soft, all = request.all, "purged");
@@ -85,20 +100,35 @@ impl Delivery {
     }
 }
 
-/// The key under which the answer to this address is stored. Of a source it covers all that is made of it.
-fn key_text(url: &str) -> Result<String, BadPlace> {
-    Ok(Plan::of(&Target::parse(path_of(url))?)?.key_text())
+/// What the keys of the answers to this address begin with. Of a source it covers all that is made of it.
+fn url_texts(url: &str, policies: &Policies) -> Result<Vec<String>, BadPlace> {
+    let (host, path) = split(url);
+    let target = Target::parse(path)?;
+    let found = match (host, Shape::of(&target)?.path()) {
+        (Some(host), path) => vec![policies.of(host, path)],
+        (None, path) => policies.on_any_host(path),
+    };
+    let text = |policy| Ok(Shape::of(&target)?.under(policy).url_text());
+    found.into_iter().map(text).collect()
 }
 
-/// Without scheme and host, which keys do not have.
-pub fn path_of(url: &str) -> &str {
+/// The host, if there is one, and what follows it.
+pub fn split(url: &str) -> (Option<&str>, &str) {
     let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    rest.map_or(url, |rest| rest.find(['/', '?']).map_or("/", |at| &rest[at..]))
+    rest.map_or((None, url), |rest| {
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        (Some(&rest[..end]), if end == rest.len() { "/" } else { &rest[end..] })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::policy::tests::policies;
+
+    fn resolved(json: &str) -> Result<Purge, PurgeError> {
+        request(json).resolve(&policies(&[]))
+    }
 
     fn request(json: &str) -> PurgeRequest {
         serde_json::from_str(json).unwrap()
@@ -106,14 +136,36 @@ mod tests {
 
     #[test]
     fn addresses_come_into_the_form_of_keys() {
-        let purge = request(
-            r#"{"urls":["https://a.example/%61?x","/b.jpg?fm=webp&w=9"],"tags":["t"],"prefixes":["http://a/p/"]}"#,
+        let purge = resolved(
+            r#"{"urls":["https://a.example/%61?x","/b.jpg?fm=webp&w=9","/c?b&a&utm_id=1"],"tags":["t"],
+               "prefixes":["http://a/p/"]}"#,
         );
-        let image = key_text("/b.jpg?w=9&fm=webp").unwrap();
-        let expected = Purge::hard().url("/a?x").url(&image).tag("t").unwrap().prefix("/p").unwrap();
-        assert_eq!(purge.resolve().unwrap(), expected);
-        assert_eq!(request(r#"{"all":true,"soft":true}"#).resolve().unwrap(), Purge::soft().everything());
-        assert_eq!(path_of("https://a.example"), "/");
+        let image = &url_texts("/b.jpg?w=9&fm=webp", &policies(&[])).unwrap()[0];
+        let expected = Purge::hard().url("/a?x").url(image).url("/c?a&b").tag("t").unwrap();
+        assert_eq!(purge.unwrap(), expected.prefix("", "/p").unwrap());
+        assert_eq!(resolved(r#"{"all":true,"soft":true}"#).unwrap(), Purge::soft().everything());
+        assert_eq!(split("https://a.example"), (Some("a.example"), "/"));
+    }
+
+    #[test]
+    fn a_host_narrows_a_purge_to_what_it_is_served() {
+        let policies = policies(&[("", "/p"), ("a.example", "/"), ("*.example", "/p")]);
+        let resolved = |json: &str| request(json).resolve(&policies).unwrap();
+        let urls = |texts: &[&str]| texts.iter().fold(Purge::hard(), |purge, text| purge.url(text));
+        for (url, expected) in [
+            ("http://A.example:8080/p/x", &["a.example/p/x"][..]),
+            ("http://b.example/p/x", &["*.example/p/x"]),
+            ("http://b.example/x", &["/x"]),
+            ("/p/x", &["a.example/p/x", "*.example/p/x", "/p/x"]),
+            ("/x", &["a.example/x", "/x"]),
+        ] {
+            assert_eq!(resolved(&format!(r#"{{"urls":["{url}"]}}"#)), urls(expected), "{url}");
+        }
+        let spaces = |spaces: &[&str]| {
+            spaces.iter().fold(Purge::hard(), |purge, space| purge.prefix(space, "/p").unwrap())
+        };
+        assert_eq!(resolved(r#"{"prefixes":["http://b.example/p"]}"#), spaces(&["", "*.example"]));
+        assert_eq!(resolved(r#"{"prefixes":["/p"]}"#), spaces(&["", "*.example", "a.example"]));
     }
 
     #[test]
@@ -131,13 +183,13 @@ mod tests {
             (r#"{"tags":["a,b"]}"#, "a tag has"),
             (r#"{"tags":["*"]}"#, "a tag has"),
         ] {
-            let refused = request(json).resolve().unwrap_err().to_string();
+            let refused = resolved(json).unwrap_err().to_string();
             assert!(refused.contains(reason), "{json}: {refused}");
         }
         let many = PurgeRequest { tags: vec!["t".to_owned(); MAX_NAMES + 1], ..PurgeRequest::default() };
-        assert!(matches!(many.resolve(), Err(PurgeError::TooMany)));
+        assert!(matches!(many.resolve(&policies(&[])), Err(PurgeError::TooMany)));
         let deep = PurgeRequest { prefixes: vec!["/x".repeat(33)], ..PurgeRequest::default() };
-        assert!(deep.resolve().unwrap_err().to_string().contains("segments"));
+        assert!(deep.resolve(&policies(&[])).unwrap_err().to_string().contains("segments"));
         assert!(serde_json::from_str::<PurgeRequest>(r#"{"url":["/a"]}"#).is_err());
     }
 }

@@ -10,11 +10,12 @@ use super::{
     Core,
     fill::{Ask, Attachment, Boarded, Boarding, Landed, LandedObject, Leader, Object, Upstream, Wanted},
     outcome::{Outcome, Reason, Served},
+    policy::Policy,
     range::Spec,
     respond::Available,
 };
 use crate::{
-    cache::{Found, Head, Key, control::RequestControl, freshness::Verdict, storable::Refusal},
+    cache::{Found, Head, Key, Lifetimes, control::RequestControl, freshness::Verdict, storable::Refusal},
     origin,
 };
 
@@ -25,10 +26,17 @@ pub struct Query {
     pub key: Key,
     pub upstream: Arc<dyn Upstream>,
     pub method: Method,
-    /// Fields for the upstream and for choosing a variant.
+    /// Fields for the upstream and for choosing a variant: those that the policy heeds.
     pub headers: Arc<HeaderMap>,
+    pub policy: Arc<Policy>,
     pub control: RequestControl,
     pub range: Option<Spec>,
+}
+
+impl Query {
+    fn lifetimes(&self) -> &Lifetimes {
+        &self.policy.rules.lifetimes
+    }
 }
 
 pub enum Resolved {
@@ -59,8 +67,6 @@ pub enum Resolved {
 
 /// A follower whose variant differs looks again, under the right key; more often than this nobody can need it.
 const MAX_ROUNDS: usize = 4;
-/// How long a stale response may stand in for an unreachable origin, when the response does not say.
-const DEFAULT_STALE_IF_ERROR: u32 = 24 * 3600;
 
 /// What the store says about a query.
 struct Lookup {
@@ -145,8 +151,10 @@ impl Core {
         outdated: bool,
         now: UnixMillis,
     ) -> Result<Resolved, (Option<Arc<Head>>, Reason)> {
-        let freshness = if outdated { head.outdated(now) } else { head.freshness };
-        let (outcome, reason) = match freshness.judge(&head.control, &query.control, now) {
+        let lifetimes = query.lifetimes();
+        let freshness = lifetimes.of(&head);
+        let freshness = if outdated { freshness.ended(now) } else { freshness };
+        let (outcome, reason) = match lifetimes.judge(&freshness, &head.control, &query.control, now) {
             Verdict::Fresh => (Outcome::Hit, Reason::Fresh),
             Verdict::StaleAccepted => (Outcome::Stale, Reason::StaleAccepted),
             Verdict::StaleWhileRevalidate => {
@@ -162,7 +170,7 @@ impl Core {
     }
 
     fn stored(&self, query: &Query, key: &Key, head: Arc<Head>, now: UnixMillis, served: Served) -> Resolved {
-        let served = Served { ttl: Some(head.freshness.ttl(now).div_euclid(1000)), ..served };
+        let served = Served { ttl: Some(query.lifetimes().of(&head).ttl(now).div_euclid(1000)), ..served };
         Resolved::Object { available: self.available(query, key, head), served, hold: None }
     }
 
@@ -184,6 +192,7 @@ impl Core {
             upstream: query.upstream.clone(),
             method: if head_only { Method::HEAD } else { Method::GET },
             headers: query.headers.clone(),
+            policy: query.policy.clone(),
             control: query.control,
             range: query.range,
             seen,
@@ -256,8 +265,7 @@ impl Core {
     fn stale_if_error(&self, query: &Query, stale: Option<Arc<Head>>) -> Option<Resolved> {
         let head = stale?;
         let now = self.clock().unix_millis();
-        let limit = i64::from(head.control.stale_if_error.unwrap_or(DEFAULT_STALE_IF_ERROR)) * 1000;
-        if head.control.forbids_stale() || query.control.no_cache || -head.freshness.ttl(now) > limit {
+        if !query.lifetimes().may_stand_in(&head, &query.control, now) {
             return None;
         }
         let key = Key::new(&*head.key, self.fills.store().seed());

@@ -43,6 +43,8 @@ pub struct Response {
     /// To a HEAD request: the length that GET would have had; no body.
     pub head_length: Option<u64>,
     pub served: Served,
+    /// To be shown in `Cache-Status`.
+    pub key: Option<String>,
 }
 
 impl Body {
@@ -57,7 +59,7 @@ impl Body {
 
 impl Response {
     pub fn new(status: StatusCode, fields: Fields, body: Body, served: Served) -> Self {
-        Self { status, fields, added: Vec::new(), body, head_length: None, served }
+        Self { status, fields, added: Vec::new(), body, head_length: None, served, key: None }
     }
 
     /// An error of ours as problem details (RFC 9457). `detail` is shown to the client.

@@ -1,9 +1,14 @@
 //! What a target asks for: a source as it is, or something derived from it.
 
-use http::{HeaderMap, HeaderValue};
+use std::{fmt::Write, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use url::form_urlencoded;
 
-use super::request::Target;
+use super::{
+    policy::{Policies, Policy},
+    request::Target,
+};
 use crate::{
     cache::{FieldLines, control::split_list, vary::qvalue},
     media::{
@@ -35,14 +40,23 @@ pub enum Work {
     },
 }
 
-#[derive(Debug, Clone)]
-pub struct Plan {
+/// What is to be done for a request, and under whose rules.
+pub struct Plan<'p> {
     pub route: Route,
     /// What is asked of the origins.
     pub source: Target,
     pub work: Work,
-    /// The field by which the client chose among formats.
-    pub vary: Option<HeaderValue>,
+    pub policy: &'p Arc<Policy>,
+    /// Whether the client chose among formats.
+    negotiated: bool,
+}
+
+/// What a target asks for, whoever asks.
+#[derive(Debug)]
+pub struct Shape {
+    route: Route,
+    source: Target,
+    work: Work,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +97,7 @@ impl Route {
     }
 }
 
-impl Plan {
+impl Shape {
     pub fn of(target: &Target) -> Result<Self, BadQuery> {
         if let Some((source, asset)) = Asset::locate(target.path()) {
             return Self::of_video(target, source, asset);
@@ -95,10 +109,10 @@ impl Plan {
             let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
             if let Some(params) = Params::parse(&pairs)? {
                 let source = target.with_query(&without_image_parameters(query));
-                return Ok(Self { route: Route::Image, source, work: Work::Image(params), vary: None });
+                return Ok(Self { route: Route::Image, source, work: Work::Image(params) });
             }
         }
-        Ok(Self { route: Route::Asset, source: target.clone(), work: Work::Fetch, vary: None })
+        Ok(Self::as_it_is(target))
     }
 
     fn of_video(target: &Target, source: &str, asset: Asset) -> Result<Self, BadQuery> {
@@ -111,17 +125,40 @@ impl Plan {
                     None => 0,
                 };
                 let params = Params::parse(&pairs)?.unwrap_or_default();
-                return Ok(Self {
-                    route: Route::Poster,
-                    source,
-                    work: Work::Poster { at_millis, params },
-                    vary: None,
-                });
+                return Ok(Self { route: Route::Poster, source, work: Work::Poster { at_millis, params } });
             }
             Asset::Segment(Rendition::Source | Rendition::SourceAudio(_), _) => Route::Segment,
             _ => Route::Playlist,
         };
-        Ok(Self { route, source, work: Work::Video(asset), vary: None })
+        Ok(Self { route, source, work: Work::Video(asset) })
+    }
+
+    /// The target itself, whatever could be made of it.
+    pub fn as_it_is(target: &Target) -> Self {
+        Self { route: Route::Asset, source: target.clone(), work: Work::Fetch }
+    }
+
+    /// Of the source, which decides on the policy.
+    pub fn path(&self) -> &str {
+        self.source.path()
+    }
+
+    pub fn under(self, policy: &Arc<Policy>) -> Plan<'_> {
+        let Self { route, source, work } = self;
+        Plan { route, source: policy.rules.query.apply(source), work, policy, negotiated: false }
+    }
+}
+
+impl<'p> Plan<'p> {
+    pub fn of(target: &Target, host: &str, policies: &'p Policies) -> Result<Self, BadQuery> {
+        let shape = Shape::of(target)?;
+        let policy = policies.of(host, shape.path());
+        Ok(shape.under(policy))
+    }
+
+    /// The source as it is, whatever could be made of it.
+    pub fn fetch(target: &Target, host: &str, policies: &'p Policies) -> Self {
+        Shape::as_it_is(target).under(policies.of(host, target.path()))
     }
 
     /// With what is the client's choice settled (`auto=format`), and sizes from the grid.
@@ -130,10 +167,15 @@ impl Plan {
             *params = params.snapped(lengths);
             if params.negotiates() {
                 *params = params.negotiated(takes_webp(headers));
-                self.vary = Some(HeaderValue::from_static("Accept"));
+                self.negotiated = true;
             }
         }
         self
+    }
+
+    /// The field by which the client chose among formats.
+    pub fn vary(&self) -> Option<(HeaderName, HeaderValue)> {
+        self.negotiated.then(|| (header::VARY, HeaderValue::from_static("Accept")))
     }
 
     /// Whether the bytes may have to be put in another order for a player.
@@ -143,16 +185,28 @@ impl Plan {
         matches!(self.work, Work::Fetch) && self.source.extension().is_some_and(video)
     }
 
-    /// Equal texts mean equal answers. A space cannot occur in a target, so no two kinds of work meet.
+    /// Equal texts mean equal answers, but for `Vary` and what the policy adds to it. A space cannot occur in a target, nor
+    /// a slash in what stands in front of it, so no two kinds of work meet, and no two hosts that are kept apart.
     pub fn key_text(&self) -> String {
-        match &self.work {
-            Work::Fetch => self.source.to_string(),
-            Work::Image(params) => format!("{} image:{}", self.source, params.canonical()),
-            Work::Video(asset) => format!("{} video:{asset}", self.source),
+        let mut text = self.url_text();
+        text.push_str(&self.policy.key_tail);
+        text
+    }
+
+    /// The part of the key that its address makes, by which it is purged.
+    pub fn url_text(&self) -> String {
+        let mut text = String::with_capacity(96);
+        text.push_str(&self.policy.space);
+        // Writing to a string does not fail.
+        let _ = match &self.work {
+            Work::Fetch => write!(text, "{}", self.source),
+            Work::Image(params) => write!(text, "{} image:{}", self.source, params.canonical()),
+            Work::Video(asset) => write!(text, "{} video:{asset}", self.source),
             Work::Poster { at_millis, params } => {
-                format!("{} poster:{at_millis},{}", self.source, params.canonical())
+                write!(text, "{} poster:{at_millis},{}", self.source, params.canonical())
             }
-        }
+        };
+        text
     }
 }
 
@@ -185,9 +239,15 @@ fn millis(seconds: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::policy::tests::policies;
+
+    fn key_at(host: &str, target: &str) -> String {
+        let policies = policies(&[("a.example", "/"), ("*.b.example", "/v.mp4/poster.webp")]);
+        Plan::of(&Target::parse(target).unwrap(), host, &policies).unwrap().key_text()
+    }
 
     fn key(target: &str) -> String {
-        Plan::of(&Target::parse(target).unwrap()).unwrap().key_text()
+        key_at("", target)
     }
 
     #[test]
@@ -200,17 +260,25 @@ mod tests {
     }
 
     #[test]
+    fn hosts_share_keys_unless_a_route_names_them() {
+        assert_eq!(key_at("made.up", "/a?y&x"), "/a?x&y");
+        assert_eq!(key_at("A.Example:80", "/a.jpg?w=9"), format!("a.example{}", key("/a.jpg?w=9")));
+        // What is made of a source follows the source.
+        assert_eq!(key_at("x.b.example", "/v.mp4/poster.webp"), key("/v.mp4/poster.webp"));
+    }
+
+    #[test]
     fn only_known_shapes_are_derived() {
         for plain in
             ["/a.txt?w=320", "/a.jpg?v=2", "/v.mp4", "/v.mp4/other", "/v.txt/master.m3u8", "/v.mp4/1080p/x"]
         {
-            let plan = Plan::of(&Target::parse(plain).unwrap()).unwrap();
+            let plan = Shape::of(&Target::parse(plain).unwrap()).unwrap();
             assert_eq!(plan.route, Route::Asset, "{plain}");
             assert_eq!(plan.source.to_string(), plain);
         }
-        let plan = Plan::of(&Target::parse("/d/v.mp4/source/seg-3.m4s").unwrap()).unwrap();
+        let plan = Shape::of(&Target::parse("/d/v.mp4/source/seg-3.m4s").unwrap()).unwrap();
         assert_eq!((plan.route, plan.source.path()), (Route::Segment, "/d/v.mp4"));
-        let plan = Plan::of(&Target::parse("/a.png?x=1&w=10&y=2").unwrap()).unwrap();
+        let plan = Shape::of(&Target::parse("/a.png?x=1&w=10&y=2").unwrap()).unwrap();
         assert_eq!(plan.source.to_string(), "/a.png?x=1&y=2");
     }
 
@@ -238,7 +306,7 @@ mod tests {
     #[test]
     fn bad_parameters_are_named() {
         for bad in ["/a.jpg?w=0", "/a.jpg?q=101", "/v.mp4/poster.webp?t=-1", "/v.mp4/poster.webp?t=nan"] {
-            let error = Plan::of(&Target::parse(bad).unwrap()).unwrap_err();
+            let error = Shape::of(&Target::parse(bad).unwrap()).unwrap_err();
             let name = bad.split(['?', '=']).nth(1).unwrap();
             assert!(error.to_string().contains(&format!("`{name}`")), "{bad}: {error}");
         }

@@ -10,8 +10,10 @@ use super::{
     forward, locations,
     outcome::{Outcome, Reason, Served},
     pipeline::{Delivery, RequestBody, failed},
+    policy,
     request::Request,
     response::{Body, BodyError, Fields, Response},
+    route::Plan,
 };
 use crate::{
     cache::{
@@ -34,12 +36,14 @@ impl Delivery {
             )
             .with(header::ALLOW, "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE");
         }
+        let host = policy::host_of(&request.headers);
+        let policies = &self.core.policies;
         let mut onward = origin::Request::new(request.method.clone(), request.target.to_string());
-        onward.headers = forward::forwarded_fields(&request.headers);
+        onward.headers = forward::passed_fields(&request.headers);
         onward.body = body;
         onward.interims = request.interims.clone();
         let (sent, before) = (self.core.clock().unix_millis(), self.store().purges().latest());
-        match self.core.chain.fetch(onward).await {
+        match policies.of(host, request.target.path()).chain.fetch(onward).await {
             Ok(response) => {
                 let times = (sent, self.core.clock().unix_millis());
                 let succeeded = response.status.is_success() || response.status.is_redirection();
@@ -47,7 +51,8 @@ impl Delivery {
                     let of = |field| locations::named(request, &response.headers, field);
                     let named = [of(header::LOCATION), of(header::CONTENT_LOCATION)];
                     for target in named.iter().flatten().chain([&request.target]) {
-                        let key = Key::new(target.to_string(), self.store().seed());
+                        let plan = Plan::fetch(target, host, policies);
+                        let key = Key::new(plan.key_text(), self.store().seed());
                         self.core.fills.invalidate(&key).await;
                     }
                 }
@@ -86,7 +91,9 @@ impl Delivery {
         let block_size = u64::from(self.store().block_size());
         let small = response.content_length.is_some_and(|length| length <= block_size);
         let named = locations::named(request, &response.headers, header::CONTENT_LOCATION);
-        let itself = named.as_ref() == Some(&request.target);
+        let plan = Plan::fetch(&request.target, policy::host_of(&request.headers), &self.core.policies);
+        // With a query that its key does not tell in full, it may not be what others get.
+        let itself = named.as_ref() == Some(&request.target) && plan.source == request.target;
         if request.method != Method::POST || response.status != StatusCode::OK || !small || !itself {
             return Ok(response);
         }
@@ -98,11 +105,15 @@ impl Delivery {
             authorization: request.headers.contains_key(header::AUTHORIZATION),
             cookie: request.headers.contains_key(header::COOKIE),
         };
-        let rules = self.core.fills.rules();
+        let rules = &plan.policy.rules;
+        let said = freshness;
+        let freshness = rules.lifetimes.bound(response.status, said);
+        let lengthened = storable::check_lengthened(asked.cookie, &control, &said, &freshness).is_err();
+        let too_long = response.content_length.is_some_and(|length| length > rules.storing.max_length);
         let storable =
-            storable::check(rules, &asked, response.status, &response.headers, &control, &freshness);
-        let varies = response.headers.contains_key(header::VARY);
-        if storable.is_err() || varies || !freshness.is_explicit() {
+            storable::check(&rules.storing, &asked, response.status, &response.headers, &control, &freshness);
+        let varies = response.headers.contains_key(header::VARY) || !rules.fields.nominated().is_empty();
+        if storable.is_err() || lengthened || too_long || varies || !freshness.is_explicit() {
             return Ok(response);
         }
         let mut whole = Vec::new();
@@ -111,7 +122,7 @@ impl Delivery {
             whole.extend_from_slice(&chunk?);
         }
         let whole = Bytes::from(whole);
-        let key = Key::new(request.target.to_string(), self.store().seed());
+        let key = Key::new(plan.key_text(), self.store().seed());
         let content = Content::Inline(whole.clone());
         let head =
             Head::new(key.text(), response.status, &response.headers, times, whole.len() as u64, content);

@@ -27,7 +27,7 @@ pub fn conclude(span: &Span, served: &Served) {
     span.record("outcome", served.outcome.as_str());
     span.record("reason", served.reason.as_str());
     if !span.is_disabled() {
-        span.record("cache_status", served.cache_status());
+        span.record("cache_status", served.cache_status(None));
     }
 }
 
@@ -67,7 +67,7 @@ impl Access {
             status = status.as_u16(),
             outcome = served.outcome.as_str(),
             reason = served.reason.as_str(),
-            cache_status = served.cache_status(),
+            cache_status = served.cache_status(None),
             bytes,
             micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             "answered"

@@ -45,7 +45,8 @@ pub async fn handle(
 ) -> HttpResponse<Sending> {
     let started = Instant::now();
     let data = data.into_inner();
-    let headers = translate::request_headers(request.headers());
+    let mut headers = translate::request_headers(request.headers());
+    translate::heed_authority(request.uri(), &mut headers);
     let id = translate::request_id(&headers);
     let traceparent = translate::traceparent(&headers);
     let log = Access::of(request.uri().path(), &id);
@@ -130,10 +131,11 @@ fn finish(
 ) -> HttpResponse<Sending> {
     let Answer { route, response } = answer;
     let status = ActixStatus::from_u16(response.status.as_u16()).unwrap_or(ActixStatus::BAD_GATEWAY);
-    let Response { status: ours, fields, added, body, head_length, served } = response;
+    let Response { status: ours, fields, added, body, head_length, served, key } = response;
     let record = Record { data, method, route, status: ours, served, started, access: log };
     let mut message = HttpResponse::with_body(status, Sending::new(body, head_length, record));
-    translate::response_headers(&fields, &added, &served, id, started, message.headers_mut());
+    let told = translate::Told { served, key: key.as_deref(), request_id: id, started };
+    translate::response_headers(&fields, &added, told, message.headers_mut());
     message
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use url::form_urlencoded;
 
 use super::{admin::Admin, purge::problem, translate};
-use crate::delivery::{Request, Target, path_of, remove_hop_by_hop};
+use crate::delivery::{Request, Target, remove_hop_by_hop, split_url};
 
 /// Fields of the request that is asked about.
 const MAX_FIELDS: usize = 64;
@@ -66,8 +66,9 @@ impl Question {
             }
         }
         let url = url.ok_or("the parameter `url` is missing")?;
-        let target = Target::parse(path_of(&url)).map_err(|bad| format!("{url:?}: {bad}"))?;
-        if let Some(host) = host_of(&url).filter(|_| !headers.contains_key(header::HOST)) {
+        let (host, path) = split_url(&url);
+        let target = Target::parse(path).map_err(|bad| format!("{url:?}: {bad}"))?;
+        if let Some(host) = host.filter(|_| !headers.contains_key(header::HOST)) {
             headers.insert(header::HOST, host.try_into().map_err(|_| format!("{url:?}: not a host"))?);
         }
         remove_hop_by_hop(&mut headers);
@@ -78,11 +79,6 @@ impl Question {
 fn field(line: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = line.split_once(':')?;
     Some((name.trim().parse().ok()?, value.trim().parse().ok()?))
-}
-
-fn host_of(url: &str) -> Option<&str> {
-    let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme))?;
-    rest.split(['/', '?']).next().filter(|host| !host.is_empty())
 }
 
 #[cfg(test)]

@@ -24,7 +24,12 @@ pub async fn on_data(data: &Data, headers: &HeaderMap, target: &Target) -> Answe
         true => {
             let soft = HeaderName::from_static("fastly-soft-purge");
             let soft = headers.get(soft).is_some_and(|value| value.as_bytes() == b"1");
-            let purge = PurgeRequest { urls: vec![target.to_string()], soft, ..PurgeRequest::default() };
+            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            let purge = PurgeRequest {
+                urls: vec![format!("http://{host}{target}")],
+                soft,
+                ..PurgeRequest::default()
+            };
             match data.delivery.purge(&purge).await {
                 Ok(sequence) => receipt(sequence),
                 Err(error) => {

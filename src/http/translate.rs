@@ -36,6 +36,14 @@ pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
     headers
 }
 
+/// The host of a target in absolute form counts, whatever `Host` says (RFC 9112 §3.2.2).
+pub fn heed_authority(uri: &actix_web::http::Uri, headers: &mut HeaderMap) {
+    let host = uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+    if let Some(Ok(host)) = host.map(HeaderValue::from_str) {
+        headers.insert(header::HOST, host);
+    }
+}
+
 /// Whether a body comes with the request (RFC 9112 §6.3).
 pub fn has_body(theirs: &ActixMap) -> bool {
     let field = |name: HeaderName| theirs.get(name.as_str()).map(ActixValue::as_bytes);
@@ -102,15 +110,22 @@ fn is_ours(name: &[u8]) -> bool {
     )
 }
 
+/// What we tell of how an answer came about.
+pub struct Told<'a> {
+    pub served: Served,
+    pub key: Option<&'a str>,
+    pub request_id: ActixValue,
+    pub started: Instant,
+}
+
 /// Writes the fields of an answer.
 pub fn response_headers(
     fields: &Fields,
     added: &[(HeaderName, HeaderValue)],
-    served: &Served,
-    request_id: ActixValue,
-    started: Instant,
+    told: Told<'_>,
     into: &mut ActixMap,
 ) {
+    let Told { served, key, request_id, started } = told;
     let skipped = |name: &[u8]| is_ours(name) || replaces(added, name);
     // The age of what is not ours is for its origin to say.
     let passes = |name: &[u8]| !skipped(name) || (name == b"cdn-cache-control" && !replaces(added, name));
@@ -144,7 +159,7 @@ pub fn response_headers(
         append(into, name.as_str().as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
     }
     into.append(X_CACHE, ActixValue::from_static(served.outcome.x_cache()));
-    append_named(into, CACHE_STATUS, served.cache_status().into());
+    append_named(into, CACHE_STATUS, served.cache_status(key).into());
     into.append(VIA, ActixValue::from_static("1.1 millrace"));
     into.append(X_REQUEST_ID, request_id);
     let micros = started.elapsed().as_micros();

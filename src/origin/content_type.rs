@@ -17,7 +17,7 @@ const MEDIA: [(&str, &str); 10] = [
 ];
 
 /// `application/octet-stream` for what nobody knows. Text is taken for UTF-8.
-pub(super) fn of(extension: &str) -> HeaderValue {
+pub fn of(extension: &str) -> HeaderValue {
     let ours = MEDIA.iter().find(|(known, _)| known.eq_ignore_ascii_case(extension)).map(|(_, media)| *media);
     let media =
         ours.or_else(|| mime_guess::from_ext(extension).first_raw()).unwrap_or("application/octet-stream");

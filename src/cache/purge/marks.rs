@@ -106,7 +106,7 @@ pub(super) fn of_key(key: &str) -> impl Iterator<Item = Mark> {
 }
 
 /// The URLs and prefixes that what is stored under this key belongs to. Behind a line break stands what makes a variant,
-/// behind a space what is made of the source.
+/// behind a space what is made of the source; before the first slash may stand whose paths they are.
 pub(super) fn names_of(key: &str) -> impl Iterator<Item = Name<'_>> {
     let own = key.split('\n').next().unwrap_or_default();
     let source = own.split(' ').next().unwrap_or_default();
@@ -177,6 +177,10 @@ mod tests {
             (derived, "/a", true),
             (derived, "/a/b.jpg", true),
             ("/a?x=/a/b", "/a?x=", false),
+            ("a.example/a/b\n~x;", "a.example/a", true),
+            ("a.example/a/b\n~x;", "a.example", true),
+            ("a.example/a/b", "/a", false),
+            ("a.example/a/b", "", false),
         ] {
             assert_eq!(has(key, Mark::prefix(prefix)), expected, "{key:?} {prefix}");
         }

@@ -80,14 +80,14 @@ impl Purge {
         Ok(self)
     }
 
-    /// The path itself and all that lies below it. A slash at its end does not matter.
-    pub fn prefix(mut self, path: &str) -> Result<Self, BadName> {
+    /// The path itself and all that lies below it, of the keys that begin with `space`. A slash at its end does not matter.
+    pub fn prefix(mut self, space: &str, path: &str) -> Result<Self, BadName> {
         let stem = path.strip_suffix('/').unwrap_or(path);
         let depth = stem.bytes().filter(|byte| *byte == b'/').count();
         if !path.starts_with('/') || path.contains('?') || depth > MAX_DEPTH {
             return Err(BadName::Prefix);
         }
-        self.marks.push(Mark::prefix(stem));
+        self.marks.push(Mark::prefix(&[space, stem].concat()));
         Ok(self)
     }
 }

@@ -226,10 +226,10 @@ mod tests {
             (hard().everything(), true),
             (hard().url("/a/b"), true),
             (hard().url("/a"), false),
-            (hard().prefix("/a").unwrap(), true),
-            (hard().prefix("/a/").unwrap(), true),
-            (hard().prefix("/").unwrap(), true),
-            (hard().prefix("/b").unwrap(), false),
+            (hard().prefix("", "/a").unwrap(), true),
+            (hard().prefix("", "/a/").unwrap(), true),
+            (hard().prefix("", "/").unwrap(), true),
+            (hard().prefix("", "/b").unwrap(), false),
             (hard().tag("T").unwrap(), true),
             (hard().tag("u").unwrap(), false),
             (soft().url("/a/b"), true),
@@ -295,7 +295,7 @@ mod tests {
         for purge in [
             Purge::hard().everything(),
             Purge::soft().url("/a").tag("t").unwrap(),
-            Purge::hard().prefix("/p").unwrap(),
+            Purge::hard().prefix("", "/p").unwrap(),
         ] {
             stamps.enter(&purge, -5);
         }

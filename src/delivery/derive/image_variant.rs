@@ -9,10 +9,9 @@ use super::{
     super::{
         Core,
         fill::{Ask, Upstream},
-        request::Target,
     },
     Refusal, confirm, derived_fields,
-    source::{SourceError, Want, as_origin_error},
+    source::{Address, SourceError, Want, as_origin_error},
     whole,
 };
 use crate::{
@@ -22,7 +21,7 @@ use crate::{
 
 pub struct ImageVariant {
     pub core: Arc<Core>,
-    pub source: Target,
+    pub source: Address,
     pub params: Params,
 }
 

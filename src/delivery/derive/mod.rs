@@ -38,6 +38,7 @@ mod video;
 pub use coded::CodedVariant;
 pub use image_variant::ImageVariant;
 pub use progressive::Arrangement;
+pub use source::Address;
 pub use video::VideoAsset;
 
 use progressive::Arrangements;

@@ -11,11 +11,13 @@ use super::{
         Core,
         fill::{self, Attachment, Born, Fills, Object, Pace, Transfer, Upstream},
         forward::OriginUpstream,
+        policy::Policy,
         range::Spec,
         reader::Reader,
         request::Target,
         resolve::{Query, Resolved},
         respond::Available,
+        route::{Plan, Shape},
     },
     Refusal,
 };
@@ -31,6 +33,21 @@ pub enum SourceError {
     /// Something other than 200; passed on in kind.
     Status(StatusCode),
     Refused(Refusal),
+}
+
+/// Where a source is to be had: what is asked for, under whose rules, with which of the client's fields.
+#[derive(Clone)]
+pub struct Address {
+    target: Target,
+    policy: Arc<Policy>,
+    headers: Arc<HeaderMap>,
+}
+
+impl Address {
+    pub fn of(plan: &Plan<'_>, headers: &HeaderMap) -> Self {
+        let headers = plan.policy.rules.fields.for_source(headers).into();
+        Self { target: plan.source.clone(), policy: plan.policy.clone(), headers }
+    }
 }
 
 /// A stored object of known length.
@@ -55,15 +72,18 @@ pub enum Want {
 impl Core {
     /// The current version of a source, for something that is as old as this then. What an origin answers without allowing
     /// it to be stored cannot be a source.
-    pub async fn source(&self, target: &Target, want: Want, born: &Born) -> Result<Source, SourceError> {
+    pub async fn source(&self, address: &Address, want: Want, born: &Born) -> Result<Source, SourceError> {
         let seed = self.fills.store().seed();
         let block_size = u64::from(self.fills.store().block_size());
-        let upstream: Arc<dyn Upstream> = Arc::new(OriginUpstream::new(self.chain.clone(), target));
+        let Address { target, policy, headers } = address;
+        let upstream: Arc<dyn Upstream> = Arc::new(OriginUpstream::new(policy.chain.clone(), target));
+        let plan = Shape::as_it_is(target).under(policy);
         let query = Query {
-            key: Key::new(target.to_string(), seed),
+            key: Key::new(plan.key_text(), seed),
             upstream,
             method: Method::GET,
-            headers: Arc::new(HeaderMap::new()),
+            headers: headers.clone(),
+            policy: policy.clone(),
             control: RequestControl::default(),
             range: (want == Want::Parts).then_some(Spec::FromTo(0, block_size - 1)),
         };

@@ -10,11 +10,10 @@ use super::{
     super::{
         Core,
         fill::{Ask, Pace, Upstream},
-        request::Target,
         route::Work,
     },
     Refusal, confirm, derived_fields, poster,
-    source::{Source, SourceError, Want, as_origin_error},
+    source::{Address, Source, SourceError, Want, as_origin_error},
     whole,
 };
 use crate::{
@@ -24,7 +23,7 @@ use crate::{
 
 pub struct VideoAsset {
     pub core: Arc<Core>,
-    pub source: Target,
+    pub source: Address,
     pub work: Work,
 }
 

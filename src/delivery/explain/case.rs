@@ -7,7 +7,10 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
 
-use super::super::fill::{AnswerThen, Fills};
+use super::super::{
+    fill::{AnswerThen, Fills},
+    policy::Policy,
+};
 use crate::{
     cache::{
         Freshness, Head,
@@ -19,8 +22,9 @@ use crate::{
     origin,
 };
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Case {
+    pub policy: Arc<Policy>,
     pub method: Method,
     pub request: HeaderMap,
     pub status: StatusCode,
@@ -41,8 +45,15 @@ pub enum Ruling {
 
 impl Case {
     /// Of what is stored.
-    pub fn of_head(method: &Method, request: &HeaderMap, head: &Head, now: UnixMillis) -> Self {
+    pub fn of_head(
+        policy: &Arc<Policy>,
+        method: &Method,
+        request: &HeaderMap,
+        head: &Head,
+        now: UnixMillis,
+    ) -> Self {
         let mut case = Self {
+            policy: policy.clone(),
             method: method.clone(),
             request: request.clone(),
             status: head.status,
@@ -61,8 +72,14 @@ impl Case {
     }
 
     /// Of an answer that is remembered, at the moment it came.
-    pub fn of_answer(method: &Method, request: &HeaderMap, answer: &AnswerThen) -> Self {
+    pub fn of_answer(
+        policy: &Arc<Policy>,
+        method: &Method,
+        request: &HeaderMap,
+        answer: &AnswerThen,
+    ) -> Self {
         Self {
+            policy: policy.clone(),
             method: method.clone(),
             request: request.clone(),
             status: answer.status,
@@ -80,7 +97,10 @@ impl Case {
 
     pub fn compute(&self) -> Computation {
         let (asked, came) = self.times;
-        Freshness::compute(self.whole_status(), &self.answer, &self.control(), asked, came)
+        let status = self.whole_status();
+        let computed = Freshness::compute(status, &self.answer, &self.control(), asked, came);
+        let freshness = self.policy.rules.lifetimes.bound(status, computed.freshness);
+        Computation { freshness, ..computed }
     }
 
     /// A part under a strong validator counts as the whole.
@@ -108,11 +128,12 @@ impl Case {
                 body: stream::empty().boxed(),
                 origin: Arc::from(""),
             };
-            if let Err(refusal) = fills.may_store(&asked, &response, self.times.1, hear) {
+            if let Err(refusal) = fills.may_store(&self.policy, &asked, &response, self.times.1, hear) {
                 return Ruling::Refused(refusal);
             }
         }
-        Ruling::Judged(self.compute().freshness.judge(&self.control(), &control, self.now))
+        let lifetimes = &self.policy.rules.lifetimes;
+        Ruling::Judged(lifetimes.judge(&self.compute().freshness, &self.control(), &control, self.now))
     }
 
     pub fn is_hit(&self, fills: &Fills) -> bool {

@@ -31,6 +31,7 @@ pub enum Change {
     Replace(u64),
     MarkPublic,
     DropAuthorization,
+    DropCookies,
 }
 
 /// Directives of requests that keep a stored answer from being used, or this one from being stored.
@@ -102,13 +103,18 @@ fn candidates(case: &Case) -> Vec<Change> {
         Some(Change::Lifetime(seconds)),
         case.answer.contains_key(targeted::in_charge(&case.answer)).then_some(Change::Replace(seconds)),
     ];
-    let with_credentials = case.request.contains_key(header::AUTHORIZATION);
-    let shared = [Change::MarkPublic, Change::DropAuthorization].into_iter().filter(|_| with_credentials);
+    let with = |name| case.request.contains_key(name);
+    let personal = with(header::AUTHORIZATION) || with(header::COOKIE);
+    let shared = [
+        personal.then_some(Change::MarkPublic),
+        with(header::AUTHORIZATION).then_some(Change::DropAuthorization),
+        with(header::COOKIE).then_some(Change::DropCookies),
+    ];
     let mut all: Vec<_> = asked.map(Change::DropAsked).collect();
     all.extend(list[..4].iter().flatten());
     all.extend(said.map(Change::DropDirective));
     all.extend(list[4..].iter().flatten());
-    all.extend(shared);
+    all.extend(shared.iter().flatten());
     all
 }
 
@@ -162,6 +168,7 @@ impl Change {
                 edit(answer, targeted::in_charge(answer), "max-age", Some(seconds));
             }
             Self::MarkPublic => edit(answer, targeted::in_charge(answer), "public", Some(0)),
+            Self::DropCookies => drop(case.request.remove(header::COOKIE)),
             Self::DropAuthorization => drop(case.request.remove(header::AUTHORIZATION)),
         }
     }

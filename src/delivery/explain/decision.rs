@@ -7,6 +7,7 @@ use super::{
     super::{
         fill::{Became, Fills, Note},
         outcome::{Outcome, Reason},
+        policy::Policy,
         range::{self, Resolution},
         request::Request,
         resolve::forwarded,
@@ -30,6 +31,7 @@ use crate::{
 pub struct Subject<'a> {
     pub fills: &'a Fills,
     pub request: &'a Request,
+    pub policy: &'a Policy,
     pub place: &'a Place,
     pub note: Option<&'a Note>,
     pub case: Option<&'a Case>,
@@ -94,8 +96,10 @@ impl Subject<'_> {
             Some(head) if !self.fills.is_usable(head) => Reason::Partial,
             Some(head) => {
                 let outdated = self.place.standing == Standing::Outdated;
-                let freshness = if outdated { head.outdated(self.now) } else { head.freshness };
-                match freshness.judge(&head.control, &control, self.now) {
+                let lifetimes = &self.policy.rules.lifetimes;
+                let freshness = lifetimes.of(head);
+                let freshness = if outdated { freshness.ended(self.now) } else { freshness };
+                match lifetimes.judge(&freshness, &head.control, &control, self.now) {
                     Verdict::Fresh if self.lacks_blocks(head) => return (Outcome::Miss, Reason::Partial),
                     Verdict::Fresh => return (Outcome::Hit, Reason::Fresh),
                     Verdict::StaleAccepted => return (Outcome::Stale, Reason::StaleAccepted),

@@ -82,9 +82,10 @@ pub fn of(change: Change, case: &Case) -> Fix {
         Change::MarkPublic => origin(
             "mark-public",
             format!(
-                "say `public` in {name}, if what it answers to these credentials is the same for everybody"
+                "say `public` in {name}, if what it answers to these credentials or cookies is the same for everybody"
             ),
         ),
+        Change::DropCookies => client("drop-cookies", "leave Cookie out, where it is not needed".to_owned()),
         Change::DropAuthorization => {
             client("drop-authorization", "leave Authorization out, where it is not needed".to_owned())
         }

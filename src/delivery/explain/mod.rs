@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
     fill::{Became, Note},
     pipeline::Delivery,
     request::Request,
-    route::{BadQuery, Plan, Work},
+    route::{Plan, Work},
 };
 use crate::cache::{
     Head, Held, Key, Tiers, Variants,
@@ -49,14 +49,19 @@ impl Delivery {
     pub async fn explain(&self, request: &Request) -> Explanation {
         let (mut told, plan) = self.explain_one(request).await;
         if let Some(plan) = plan.filter(|plan| !matches!(plan.work, Work::Fetch)) {
-            let (target, headers) = (plan.source, Arc::default());
-            let source = Request { method: Method::GET, target, headers, interims: None };
+            let headers = plan.policy.rules.fields.for_source(&request.headers);
+            let source = Request {
+                method: Method::GET,
+                target: plan.source,
+                headers: Arc::new(headers),
+                interims: None,
+            };
             told.source = Some(Box::new(self.explain_one(&source).await.0));
         }
         told
     }
 
-    async fn explain_one(&self, request: &Request) -> (Explanation, Option<Plan>) {
+    async fn explain_one(&self, request: &Request) -> (Explanation, Option<Plan<'_>>) {
         let mut told = Explanation {
             request: report::Asked {
                 method: request.method.to_string(),
@@ -65,7 +70,7 @@ impl Delivery {
             },
             ..Explanation::default()
         };
-        let plan = match self.plan_of(request) {
+        let plan = match self.plan(request) {
             Ok(plan) => plan,
             Err(bad) => {
                 told.verdict = decision::bad_query(&bad);
@@ -74,46 +79,43 @@ impl Delivery {
         };
         let now = self.core.clock().unix_millis();
         let key = self.key_of(&plan);
-        let place = self.locate(&key, &request.headers).await;
+        let heeded = heeded(&plan, request);
+        let place = self.locate(&key, &heeded).await;
         let journal = self.core.fills.journal();
         let note = journal.of(&key);
         told.route = report::Route {
+            name: plan.policy.name.to_string(),
             kind: plan.route.as_str(),
             template: plan.route.template(),
             source: plan.source.to_string(),
         };
         told.key = describe_key(&key);
         told.object = place.head.as_ref().map(|head| self.describe(head, &place, now));
-        told.variants = self.describe_variants(&key, &place, &request.headers, now).await;
+        told.variants = self.describe_variants(&key, &place, &heeded, now).await;
         told.purges = place.head.as_ref().map(|head| self.purges(head)).unwrap_or_default();
         told.last_fill = note.as_deref().map(|note| describe_note(note, now));
         let case = match (&place.head, note.as_ref().and_then(|note| note.answer.as_ref())) {
-            (Some(head), _) => Some(Case::of_head(&request.method, &request.headers, head, now)),
-            (None, Some(answer)) => Some(Case::of_answer(&request.method, &request.headers, answer)),
+            (Some(head), _) => Some(Case::of_head(plan.policy, &request.method, &heeded, head, now)),
+            (None, Some(answer)) => Some(Case::of_answer(plan.policy, &request.method, &heeded, answer)),
             (None, None) => None,
         };
-        let queries = key.text().split_once('?').map(|(path, query)| (query, journal.queries(path)));
         let subject = Subject {
             fills: &self.core.fills,
             request,
+            policy: plan.policy,
             place: &place,
             note: note.as_deref(),
             case: case.as_ref(),
             under_way: self.core.fills.is_under_way(&key),
-            noise: queries.and_then(|(query, siblings)| relatives::noise(query, &siblings)),
+            noise: journal.queries(&key).and_then(|(query, siblings)| relatives::noise(query, &siblings)),
             now,
         };
         subject.decide(&mut told);
         (told, Some(plan))
     }
 
-    /// What a request asks for.
-    fn plan_of(&self, request: &Request) -> Result<Plan, BadQuery> {
-        Plan::of(&request.target)
-    }
-
     /// Under which key it is stored.
-    fn key_of(&self, plan: &Plan) -> Key {
+    fn key_of(&self, plan: &Plan<'_>) -> Key {
         Key::new(plan.key_text(), self.store().seed())
     }
 
@@ -213,6 +215,18 @@ impl Delivery {
         });
         told.collect()
     }
+}
+
+/// The fields that count, and what the request says to caches.
+fn heeded(plan: &Plan<'_>, request: &Request) -> HeaderMap {
+    let mut heeded = (*plan.policy.rules.fields.heeded(&request.headers)).clone();
+    for name in [header::CACHE_CONTROL, header::PRAGMA] {
+        heeded.remove(&name);
+        for value in request.headers.get_all(&name) {
+            heeded.append(&name, value.clone());
+        }
+    }
+    heeded
 }
 
 fn tiers(tiers: Tiers) -> Vec<&'static str> {

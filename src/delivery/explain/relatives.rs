@@ -98,7 +98,9 @@ impl Noise {
                 Fix::new(
                     "config",
                     "drop-parameter",
-                    format!("leave {list} out of the key, or out of the links: {how}"),
+                    format!(
+                        "leave {list} out of the key (`query_deny` of a route), or out of the links: {how}"
+                    ),
                 )
             }
         }

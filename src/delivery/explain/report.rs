@@ -50,6 +50,8 @@ pub struct Fix {
 
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Route {
+    /// Of the configuration.
+    pub name: String,
     pub kind: &'static str,
     pub template: &'static str,
     /// What is asked of the origins.

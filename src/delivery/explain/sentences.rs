@@ -179,6 +179,7 @@ fn objection(refusal: Refusal) -> &'static str {
         Refusal::Private => "it is for one client only",
         Refusal::Authorization => "it answers credentials and does not say that it is for everybody",
         Refusal::VaryStar => "what it depends on is not in the request, or too much",
+        Refusal::Cookie => "it says too little to be for everybody, and who asked sent cookies",
         Refusal::SetCookie => "it sets a cookie, which everybody would get",
         Refusal::Status => "its status can't be reused, or not without a strong validator",
         Refusal::TooLarge => "it is too large",

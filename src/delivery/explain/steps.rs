@@ -44,6 +44,7 @@ fn question(refusal: Refusal) -> &'static str {
         Refusal::Private => "the answer is not private",
         Refusal::Authorization => "no credentials, or the answer is for everybody",
         Refusal::VaryStar => "Vary names the fields that matter",
+        Refusal::Cookie => "no cookies, or it says for how long it is good",
         Refusal::SetCookie => "no cookie that is meant for one client",
         Refusal::Status => "the status can be reused",
         Refusal::NothingToReuse => "it has a lifetime left, or a validator",
@@ -60,6 +61,7 @@ pub fn evidence(case: &Case, refusal: Refusal) -> Option<String> {
         Refusal::NoStore | Refusal::Private => control(),
         Refusal::Authorization => field(&case.request, "authorization"),
         Refusal::VaryStar => field(&case.answer, "vary"),
+        Refusal::Cookie => field(&case.request, "cookie"),
         Refusal::SetCookie => field(&case.answer, "set-cookie"),
         Refusal::Status => Some(format!("status {}", case.status.as_u16())),
         Refusal::NothingToReuse => Some(lifetime_evidence(case)),
@@ -81,6 +83,7 @@ pub fn lifetime_evidence(case: &Case) -> String {
         }
         Basis::Expires => [line("expires"), line("date")].join(", "),
         Basis::Heuristic => format!("{} (a tenth of the time since then)", line("last-modified")),
+        Basis::Operator => "default_ttl or negative_ttl of its route".to_owned(),
         Basis::None => "no max-age, no Expires, no Last-Modified".to_owned(),
     }
 }

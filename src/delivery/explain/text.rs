@@ -22,7 +22,7 @@ impl Display for Explanation {
         wrapped(f, &format!("{outcome} ({}): {}", verdict.reason, verdict.because))?;
         changes(f, &self.smallest_change, &self.alternatives)?;
         writeln!(f)?;
-        row(f, "route", &format!("{} {}", self.route.kind, self.route.template))?;
+        row(f, "route", &format!("{}, {} {}", self.route.name, self.route.kind, self.route.template))?;
         row(f, "key", &self.key.text)?;
         if self.key.parts.len() > 1 {
             for (part, value) in &self.key.parts {

@@ -9,18 +9,19 @@ use std::{
 };
 
 use http::{HeaderMap, Method, StatusCode, header};
+use parking_lot::MutexGuard;
 use tokio::sync::{oneshot, watch};
 
-use super::{Attachment, Born, Error, Fills, Transfer, Upstream};
+use super::{Attachment, Born, Error, Fills, Transfer, Upstream, unshared::Unshared};
 use crate::{
     cache::{
-        Found, Head, Key,
+        FieldLines, Found, Head, Key,
         control::RequestControl,
         purge::Standing,
         storable::{Asked, Refusal},
         vary::VarySpec,
     },
-    delivery::range::Spec,
+    delivery::{policy::Policy, range::Spec},
     origin,
 };
 
@@ -36,6 +37,7 @@ pub struct Wanted {
     pub upstream: Arc<dyn Upstream>,
     pub method: Method,
     pub headers: Arc<HeaderMap>,
+    pub policy: Arc<Policy>,
     pub control: RequestControl,
     /// The first range asked for, if any.
     pub range: Option<Spec>,
@@ -109,9 +111,25 @@ pub(super) struct FlightKey {
     key: u128,
     head_only: bool,
     authorized: bool,
+    /// Nobody joins it.
+    alone: Option<u64>,
+}
+
+/// All flights, and where they are of no use to others.
+#[derive(Default)]
+pub(super) struct Board {
+    flights: HashMap<FlightKey, Arc<Flight>>,
+    unshared: Unshared<FlightKey>,
+    /// Flights so far that nobody joins.
+    alone: u64,
 }
 
 impl Wanted {
+    /// The fields by which answers like this one are told apart.
+    pub(super) fn vary(&self, answer: &impl FieldLines) -> VarySpec {
+        VarySpec::of(answer).with(self.policy.rules.fields.nominated())
+    }
+
     /// What of the request matters for storing its answer.
     pub(super) fn asked(&self) -> Asked<'_> {
         Asked {
@@ -129,6 +147,7 @@ impl FlightKey {
             key: wanted.key.hash(),
             head_only: wanted.method == Method::HEAD,
             authorized: wanted.headers.contains_key(header::AUTHORIZATION),
+            alone: None,
         }
     }
 }
@@ -151,19 +170,31 @@ impl Boarding {
 }
 
 impl Fills {
-    /// Joins the flight for this key, or starts it.
+    /// Joins the flight for this key, or starts it. Where answers have lately not been for everybody, each starts its own.
     pub fn board(self: &Arc<Self>, wanted: Wanted) -> Boarded {
-        let flight_key = FlightKey::of(&wanted);
-        let mut flights = self.flights.lock();
-        if let Some(flight) = self.joinable(&flights, &wanted) {
+        let mut board = self.board.lock();
+        let mut flight_key = FlightKey::of(&wanted);
+        if board.unshared.has(&flight_key, self.clock.unix_millis()) {
+            board.alone += 1;
+            flight_key.alone = Some(board.alone);
+        } else if let Some(flight) = self.joinable(&board, &wanted) {
             self.collapsed.inc();
             return Boarded::Boarding(Boarding { landed: flight.landed.subscribe(), leader: None });
         }
+        self.start(wanted, flight_key, board)
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        flight_key: FlightKey,
+        mut board: MutexGuard<'_, Board>,
+    ) -> Boarded {
         // A flight stores first and leaves then, so what has left since the caller looked is stored by now.
         if self.has_changed(&wanted) {
             return Boarded::Changed;
         }
-        if flights.len() >= MAX_FLIGHTS {
+        if board.flights.len() >= MAX_FLIGHTS {
             return Boarded::Full;
         }
         let born = self.store().purges().latest();
@@ -173,10 +204,10 @@ impl Fills {
             outdated: AtomicBool::new(false),
             born,
         });
-        if let Some(earlier) = flights.insert(flight_key, flight.clone()) {
+        if let Some(earlier) = board.flights.insert(flight_key, flight.clone()) {
             earlier.outdated.store(true, Ordering::SeqCst);
         }
-        drop(flights);
+        drop(board);
         let wanted = Wanted { stale: wanted.stale.filter(|stale| !self.is_hidden(stale)), ..wanted };
         let landed = flight.landed.subscribe();
         let (leader, follow) = oneshot::channel();
@@ -192,25 +223,22 @@ impl Fills {
 
     /// Starts a flight for this key that nobody waits for, unless there is one.
     pub fn refresh(self: &Arc<Self>, wanted: Wanted) {
-        let under_way = self.joinable(&self.flights.lock(), &wanted).is_some();
-        if !under_way {
-            self.board(wanted);
+        let board = self.board.lock();
+        if self.joinable(&board, &wanted).is_none() {
+            let flight_key = FlightKey::of(&wanted);
+            self.start(wanted, flight_key, board);
         }
     }
 
     /// The flight to join, if any: what began before a purge that may concern it is not for those who come after.
-    fn joinable<'a>(
-        &self,
-        flights: &'a HashMap<FlightKey, Arc<Flight>>,
-        wanted: &Wanted,
-    ) -> Option<&'a Arc<Flight>> {
-        let flight = flights.get(&FlightKey::of(wanted))?;
+    fn joinable<'a>(&self, board: &'a Board, wanted: &Wanted) -> Option<&'a Arc<Flight>> {
+        let flight = board.flights.get(&FlightKey::of(wanted))?;
         (!self.store().purges().may_concern(wanted.key.text(), flight.born)).then_some(flight)
     }
 
     /// Takes a resource out of the store, and sees to it that what is under way for it is not stored either.
     pub async fn invalidate(&self, primary: &Key) {
-        self.flights.lock().retain(|_, flight| {
+        self.board.lock().flights.retain(|_, flight| {
             let other = flight.primary != primary.hash();
             if !other {
                 flight.outdated.store(true, Ordering::SeqCst);
@@ -220,9 +248,19 @@ impl Fills {
         self.store().remove_head(primary).await;
     }
 
+    /// Remembers whether answers like this one are for everybody.
+    pub(super) fn note(&self, wanted: &Wanted, shared: bool) {
+        let key = FlightKey::of(wanted);
+        let mut board = self.board.lock();
+        match shared {
+            true => board.unshared.leave(&key),
+            false => board.unshared.enter(key, self.clock.unix_millis()),
+        }
+    }
+
     /// Whether something is being fetched for this resource that is not stored yet.
     pub fn is_under_way(&self, primary: &Key) -> bool {
-        self.flights.lock().values().any(|flight| flight.primary == primary.hash())
+        self.board.lock().flights.values().any(|flight| flight.primary == primary.hash())
     }
 
     /// Whether a head that was found before has been purged since.
@@ -264,22 +302,22 @@ impl Place {
     pub fn also(&mut self, key: &Key) {
         let Some(first) = self.keys.first() else { return };
         let also = FlightKey { key: key.hash(), ..*first };
-        let mut flights = self.fills.flights.lock();
+        let mut board = self.fills.board.lock();
         if !self.is_current() {
             return;
         }
-        if let Entry::Vacant(vacant) = flights.entry(also) {
+        if let Entry::Vacant(vacant) = board.flights.entry(also) {
             vacant.insert(self.flight.clone());
             self.keys.push(also);
         }
     }
 
     pub fn leave(&self) {
-        let mut flights = self.fills.flights.lock();
+        let mut board = self.fills.board.lock();
         for key in &self.keys {
             // After leaving once, the place may belong to a later flight.
-            if flights.get(key).is_some_and(|current| Arc::ptr_eq(current, &self.flight)) {
-                flights.remove(key);
+            if board.flights.get(key).is_some_and(|current| Arc::ptr_eq(current, &self.flight)) {
+                board.flights.remove(key);
             }
         }
     }

@@ -11,6 +11,7 @@ use super::{
     board::Place,
     declared_length,
     landing::Landing,
+    unshared,
     upstream::{same_version, speaks_for_the_resource},
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
         validator,
         vary::VarySpec,
     },
-    delivery::range::Spec,
+    delivery::{policy::Policy, range::Spec},
     origin,
 };
 
@@ -41,6 +42,7 @@ impl Fills {
         if let Some((head, status, stale)) = confirmation {
             if !(head.control.no_store || head.control.private) {
                 let head = Arc::new(head);
+                self.note(wanted, true);
                 let still = || place.is_current() && !self.is_hidden(stale);
                 self.store().put_head_while(&wanted.key, head.clone(), still).await;
                 place.leave();
@@ -62,15 +64,21 @@ impl Fills {
             }
         };
         let times = (request_time, self.clock.unix_millis());
-        let judged = self.judge(&wanted.asked(), &response, times.1, &mut |_, _| {});
+        let judged = self.judge(&wanted.policy, &wanted.asked(), &response, times.1, &mut |_, _| {});
         let refusal = judged.as_ref().err().copied();
-        let vary = VarySpec::of(&response.headers);
+        let vary = wanted.vary(&response.headers);
         let selection = (!vary.is_empty()).then(|| vary.select(&*wanted.headers));
         self.journal.answered(&wanted.primary, &wanted.asked(), selection, &response, times, refusal);
         match judged {
-            Ok(landing) => self.land(wanted, response, landing, times, leader, place).await,
+            Ok(landing) => {
+                self.note(wanted, true);
+                self.land(wanted, response, landing, times, leader, place).await;
+            }
             Err(refusal) => {
                 let status = response.status;
+                if unshared::is_lasting(status, refusal) {
+                    self.note(wanted, false);
+                }
                 if wanted.stale.is_some() && takes_back(status, refusal) {
                     self.store().remove_head(&wanted.key).await;
                 }
@@ -108,6 +116,7 @@ impl Fills {
     /// What the answer is good for, received at `now`. `hear` is told what the verdict stands on.
     pub(super) fn judge(
         &self,
+        policy: &Policy,
         asked: &Asked<'_>,
         response: &origin::Response,
         now: UnixMillis,
@@ -122,14 +131,19 @@ impl Fills {
             _ => response.status,
         };
         let control = ResponseControl::parse(&response.headers);
-        let freshness = Freshness::of(status, &response.headers, &control, now, now);
-        storable::check_aloud(&self.rules, asked, status, &response.headers, &control, &freshness, hear)?;
-        let vary = VarySpec::of(&response.headers);
+        let rules = &policy.rules;
+        let said = Freshness::of(status, &response.headers, &control, now, now);
+        let freshness = rules.lifetimes.bound(status, said);
+        storable::check_aloud(&rules.storing, asked, status, &response.headers, &control, &freshness, hear)?;
+        let unkeyed_cookie = asked.cookie && !rules.fields.has_cookies();
+        storable::check_lengthened(unkeyed_cookie, &control, &said, &freshness)?;
+        let vary = VarySpec::of(&response.headers).with(rules.fields.nominated());
         if vary.is_too_wide() {
             return Err(Refusal::VaryStar);
         }
         let blocks = extent.length().unwrap_or(0).div_ceil(u64::from(self.store().block_size()));
-        if blocks >= u64::from(u32::MAX) {
+        let too_long = extent.length().is_some_and(|length| length > rules.storing.max_length);
+        if too_long || blocks >= u64::from(u32::MAX) {
             return Err(Refusal::TooLarge);
         }
         match extent {
@@ -157,7 +171,7 @@ fn confirms(wanted: &Wanted, stale: &Head, response: &origin::Response) -> bool 
 }
 
 fn confirmed(wanted: &Wanted, head: Arc<Head>, status: StatusCode) -> Landed {
-    let vary = VarySpec::of(&head.fields);
+    let vary = wanted.vary(&head.fields);
     Landed::Object(Arc::new(LandedObject {
         key: wanted.key.clone(),
         selection: vary.select(&*wanted.headers),

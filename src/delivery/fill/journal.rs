@@ -151,8 +151,8 @@ impl Journal {
         if let Some(selection) = selection.filter(|_| refusal.is_none()) {
             join(self.variants.lock().entry(key.hash()), &selection, likeness, times.1);
         }
-        if let Some((path, query)) = key.text().split_once('?') {
-            join(self.queries.lock().entry(xxh3_64(path.as_bytes())), query, likeness, times.1);
+        if let Some((family, query)) = family_of(key) {
+            join(self.queries.lock().entry(family), query, likeness, times.1);
         }
         let answer = AnswerThen {
             status: response.status,
@@ -175,9 +175,10 @@ impl Journal {
         self.notes.lock().held.get(&key.hash()).and_then(Clone::clone)
     }
 
-    /// Queries under which this path was fetched, the latest last.
-    pub fn queries(&self, path: &str) -> Vec<Sibling> {
-        self.queries.lock().held.get(&xxh3_64(path.as_bytes())).cloned().unwrap_or_default()
+    /// The query of a key, and those under which the same path was fetched, the latest last.
+    pub fn queries<'a>(&self, key: &'a Key) -> Option<(&'a str, Vec<Sibling>)> {
+        let (family, query) = family_of(key)?;
+        Some((query, self.queries.lock().held.get(&family).cloned().unwrap_or_default()))
     }
 
     /// Selections (see `VarySpec::select`) of variants that were stored, the latest last.
@@ -188,6 +189,14 @@ impl Journal {
     fn note(&self, key: &Key, note: Note) {
         *self.notes.lock().entry(key.hash()) = Some(Arc::new(note));
     }
+}
+
+/// The query of a key, and a hash of all else in it. Behind a space stands what is made of the source, behind a line break
+/// what tells answers apart besides.
+fn family_of(key: &Key) -> Option<(u64, &str)> {
+    let (path, rest) = key.text().split_once('?')?;
+    let (query, tail) = rest.split_at(rest.find([' ', '\n']).unwrap_or(rest.len()));
+    Some((xxh3_64([path, tail].concat().as_bytes()), query))
 }
 
 fn asked_with(asked: &Asked<'_>) -> Vec<&'static str> {
@@ -288,10 +297,15 @@ mod tests {
         for number in 0..MAX_SIBLINGS + 5 {
             answered(&journal, &format!("/a?{number}"), &response(&[]));
         }
-        let queries = journal.queries("/a");
-        assert_eq!((queries.len(), &*queries[0].text), (MAX_SIBLINGS, "5"));
+        let queries = || journal.queries(&Key::new("/a?9", KeySeed(1))).unwrap().1;
+        let before = queries();
+        assert_eq!((before.len(), &*before[0].text), (MAX_SIBLINGS, "5"));
         answered(&journal, &format!("/a?{}", "x".repeat(MAX_TEXT + 1)), &response(&[]));
-        assert_eq!(journal.queries("/a"), queries);
+        answered(&journal, "/a?0 image:w=1", &response(&[]));
+        assert_eq!(queries(), before);
+        let key = Key::new("/a?1 image:w=1", KeySeed(1));
+        let derived = journal.queries(&key).unwrap();
+        assert_eq!((derived.0, derived.1.len()), ("1", 1));
     }
 
     #[test]

@@ -106,11 +106,11 @@ impl Fills {
             Ok(()) => {
                 match early {
                     true => self.inline(&key, &head, incarnation, &transfer).await,
-                    false => self.complete(&key, &head, &transfer, &place).await,
+                    false => self.complete(wanted, &key, &head, &transfer, &place).await,
                 }
                 if let Some(alias) = alias {
                     let head = Head { key: alias.text().into(), ..(*head).clone() };
-                    self.complete(&alias, &head, &transfer, &place).await;
+                    self.complete(wanted, &alias, &head, &transfer, &place).await;
                 }
             }
             Err(error) => {
@@ -150,7 +150,7 @@ impl Fills {
     }
 
     /// Stores the head of an object that was not to be found before it has arrived whole.
-    async fn complete(&self, key: &Key, head: &Head, transfer: &Transfer, place: &Place) {
+    async fn complete(&self, wanted: &Wanted, key: &Key, head: &Head, transfer: &Transfer, place: &Place) {
         let head = match (transfer.whole(), transfer.object_length()) {
             (Some(bytes), _) => head.with_content(bytes.len() as u64, Content::Inline(bytes)),
             (None, Some(length)) if transfer.reached(length) => {
@@ -158,7 +158,7 @@ impl Fills {
             }
             _ => return,
         };
-        if self.is_usable(&head) {
+        if head.length <= wanted.policy.rules.storing.max_length && self.is_usable(&head) {
             self.store().put_head_while(key, head.into(), || place.is_current()).await;
         }
     }

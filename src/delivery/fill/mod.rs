@@ -17,8 +17,9 @@ use parking_lot::Mutex;
 use crate::{
     cache::{
         Content, Head, Incarnation, Key, Store,
-        storable::{Asked, Hear, Refusal, Rules},
+        storable::{Asked, Hear, Refusal},
     },
+    delivery::policy::Policy,
     origin,
 };
 
@@ -27,6 +28,7 @@ mod flight;
 mod journal;
 mod landing;
 mod transfer;
+mod unshared;
 mod upstream;
 
 pub use board::{Boarded, Boarding, Landed, LandedObject, Leader, Wanted};
@@ -34,7 +36,7 @@ pub use journal::{AnswerThen, Became, Journal, Note, Sibling};
 pub use transfer::{Attachment, Limits, Pace, Taken, Transfer, aligned};
 pub use upstream::{Ask, Born, Extent, Upstream, declared_length};
 
-use board::{Flight, FlightKey};
+use board::Board;
 use transfer::{Context, Opened, Subject};
 
 /// Why a body could not be completed.
@@ -80,13 +82,12 @@ pub const NEAR: u64 = 2;
 /// All flights and transfers of a server.
 pub struct Fills {
     context: Context,
-    rules: Rules,
     clock: Clock,
     tasks: Tasks,
     journal: Journal,
     in_flight: IntGauge,
     collapsed: IntCounter,
-    flights: Mutex<HashMap<FlightKey, Arc<Flight>>>,
+    board: Mutex<Board>,
     transfers: Mutex<HashMap<Incarnation, Vec<Arc<Transfer>>>>,
 }
 
@@ -102,7 +103,6 @@ impl Fills {
     pub fn new(
         store: Arc<Store>,
         limits: Limits,
-        rules: Rules,
         clock: Clock,
         tasks: Tasks,
         instruments: Instruments,
@@ -110,23 +110,18 @@ impl Fills {
         let Instruments { in_flight, collapsed, resumes, received } = instruments;
         Arc::new(Self {
             context: Context { store, limits, resumes, received },
-            rules,
             clock,
             tasks,
             journal: Journal::default(),
             in_flight,
             collapsed,
-            flights: Mutex::default(),
+            board: Mutex::default(),
             transfers: Mutex::default(),
         })
     }
 
     pub fn store(&self) -> &Arc<Store> {
         &self.context.store
-    }
-
-    pub fn rules(&self) -> &Rules {
-        &self.rules
     }
 
     pub fn clock(&self) -> &Clock {
@@ -141,12 +136,13 @@ impl Fills {
     /// Whether this answer would be stored, received at `now`. `hear` is told what the verdict stands on.
     pub fn may_store(
         &self,
+        policy: &Policy,
         asked: &Asked<'_>,
         response: &origin::Response,
         now: UnixMillis,
         hear: Hear<'_>,
     ) -> Result<(), Refusal> {
-        self.judge(asked, response, now, hear).map(drop)
+        self.judge(policy, asked, response, now, hear).map(drop)
     }
 
     /// Whether a stored object is of use: what is missing of it can be fetched under its validator, or nothing is.

@@ -237,3 +237,5 @@ fn ascii(text: String) -> HeaderValue {
 
 #[cfg(test)]
 mod tests;
+
+pub use content_type::of as content_type_of;

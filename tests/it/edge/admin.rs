@@ -66,6 +66,7 @@ async fn requests_are_counted_by_what_became_of_them() {
     origin.on("/private", Answer::ok("mine").cache_control("private"));
     origin.on("/vary", Answer::ok("v").cache_control("max-age=60").header("vary", "accept"));
     origin.on("/parts", Answer::pattern(4 * BLOCK, 1).etag("\"1\"").cache_control("max-age=3600"));
+    origin.on("/missing", Answer::empty(404).cache_control("no-store"));
     origin.on("/broken", Answer::hang_up());
     for path in ["/x", "/x", "/x", "/private", "/vary", "/missing", "/broken", "/..", "/a.jpg?w=0"] {
         edge.get(path).await;

@@ -57,7 +57,7 @@ enum Framing {
     UntilClose,
 }
 
-/// Sends a request on a connection of its own and reads the head of the answer.
+/// Sends a request on a connection of its own, for `edge.example` when the fields name no host, and reads the head of the answer.
 pub(crate) async fn open(
     to: SocketAddr,
     method: &str,
@@ -66,7 +66,8 @@ pub(crate) async fn open(
     body: &[u8],
 ) -> Open {
     let mut stream = TcpStream::connect(to).await.unwrap();
-    let mut request = format!("{method} {target} HTTP/1.1\r\nhost: edge.example\r\n");
+    let host = if fields.iter().any(|(name, _)| *name == "host") { "" } else { "host: edge.example\r\n" };
+    let mut request = format!("{method} {target} HTTP/1.1\r\n{host}");
     for (name, value) in fields {
         request.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -227,9 +227,10 @@ async fn statuses_are_stored_as_they_say() {
     let edge = Edge::over(&origin).await;
     // (status, fields, outcome of the first and of the second request)
     let cases: &[(u16, Fields<'_>, &str, &str)] = &[
-        (404, &[], "MISS", "MISS"),
+        (404, &[], "MISS", "HIT"),
+        (404, &[("cache-control", "max-age=0")], "MISS", "MISS"),
         (404, &[("cache-control", "max-age=60")], "MISS", "HIT"),
-        (410, &[], "MISS", "MISS"),
+        (410, &[], "MISS", "HIT"),
         (403, &[], "BYPASS", "BYPASS"),
         (500, &[], "BYPASS", "BYPASS"),
         (503, &[("retry-after", "100")], "BYPASS", "BYPASS"),
@@ -348,6 +349,8 @@ async fn a_refused_request_does_not_cost_the_stored_object() {
         origin.on(&path, Answer::empty(status));
         assert_eq!(edge.get(&path).await.status, status);
         origin.on(&path, good);
+        // A 404 is remembered for 2 s.
+        edge.advance(2);
         let cache = if kept { "REVALIDATED" } else { "MISS" };
         assert_eq!(edge.get(&path).await.told(), (200, cache, "good".to_owned()), "{status}");
     }

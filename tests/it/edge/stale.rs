@@ -190,6 +190,8 @@ async fn what_the_origin_has_taken_back_does_not_stand_in() {
         origin.on(path, answer);
         assert_eq!(edge.get(path).await.status, status, "{path}");
         origin.on(path, Answer::hang_up());
+        // A 404 is remembered for 2 s, and does not stand in after that.
+        edge.advance(2);
         let reply = edge.get(path).await;
         assert_eq!((reply.status, reply.cache()), (502, "ERROR"), "{path}");
     }

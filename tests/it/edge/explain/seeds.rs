@@ -199,10 +199,10 @@ pub(super) fn seeds(edge: &Edge) -> Vec<Seed> {
             .because("answers 503")
             .fix("origin", "mend-origin", "503")
             .mended(fresh()),
-        seed("missing", Answer::empty(404), ("miss", "not-found"))
-            .because("answers 404")
+        seed("forbidden", Answer::empty(403), UNUSABLE)
+            .because("status 403")
             .fix("origin", "give-lifetime", "with this status")
-            .mended(Answer::empty(404).cache_control("max-age=60")),
+            .mended(Answer::empty(403).cache_control("max-age=60")),
         seed("down", Answer::hang_up(), ("error", "broken_body")).because("could not answer").fix(
             "origin",
             "mend-origin",
