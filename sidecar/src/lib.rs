@@ -1,6 +1,6 @@
 //! The observability sidecar of Millrace: scrapes metrics, keeps a day of them, evaluates Prometheus rules, notifies,
 //! and shows it all. Modules know only those below them:
-//! `app › unit_test › config › http › notify › rules › promql › series › scrape › discovery › relabel › model`.
+//! `app › unit_test › config › http › notify › rules › promql › series › scrape › discovery › relabel › durable › model`.
 
 pub mod app;
 pub mod config;

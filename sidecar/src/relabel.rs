@@ -6,10 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{
-    model::{Labels, METRIC_NAME, is_label_name},
-    series,
-};
+use crate::model::{Labels, METRIC_NAME, is_label_name, pattern};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -60,7 +57,7 @@ impl Default for Config {
 #[derive(Debug, Error)]
 pub enum Error {
     #[error(transparent)]
-    Regex(#[from] series::Error),
+    Regex(#[from] regex::Error),
     #[error("action {0} needs {1}")]
     Lacks(&'static str, &'static str),
     #[error("{0:?} is not a label name")]
@@ -95,7 +92,7 @@ impl Rule {
         if needs_target.is_some() && config.action != Action::Replace && !is_label_name(target) {
             return Err(Error::Label(target.clone()));
         }
-        Ok(Self { config: config.clone(), regex: series::anchored(&config.regex)? })
+        Ok(Self { config: config.clone(), regex: pattern::anchored(&config.regex)? })
     }
 
     /// None: dropped.

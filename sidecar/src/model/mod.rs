@@ -2,6 +2,7 @@
 
 mod labels;
 pub mod number;
+pub mod pattern;
 mod sample;
 pub mod time;
 

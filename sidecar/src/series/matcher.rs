@@ -3,12 +3,10 @@
 
 use std::fmt;
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::Error;
-
-/// Compiled size of one pattern; a longer one is refused.
-const REGEX_BYTES: usize = 1 << 20;
+use crate::model::pattern;
 
 #[derive(Debug, Clone)]
 pub struct Matcher {
@@ -63,9 +61,7 @@ impl Matcher {
 }
 
 pub fn anchored(pattern: &str) -> Result<Regex, Error> {
-    RegexBuilder::new(&format!("^(?s:{pattern})$"))
-        .size_limit(REGEX_BYTES)
-        .build()
+    pattern::anchored(pattern)
         .map_err(|reason| Error::Regex { pattern: pattern.to_owned(), reason: reason.to_string() })
 }
 
