@@ -284,9 +284,11 @@ mod tests {
 
     #[test]
     fn the_client_chooses_the_format() {
+        let policies = policies(&[]);
         let plan = |target: &str, accept: &'static str| {
-            let accept = [(http::header::ACCEPT, HeaderValue::from_static(accept))];
-            Plan::of(&Target::parse(target).unwrap()).unwrap().settled(&accept.into_iter().collect(), &[])
+            let accept = [(header::ACCEPT, HeaderValue::from_static(accept))];
+            let plan = Plan::of(&Target::parse(target).unwrap(), "", &policies).unwrap();
+            plan.settled(&accept.into_iter().collect(), &[])
         };
         for (accept, format) in [
             ("image/avif,image/webp,*/*;q=0.8", "webp"),
@@ -297,10 +299,10 @@ mod tests {
         ] {
             let plan = plan("/a.jpg?w=10&auto=format", accept);
             assert_eq!(plan.key_text(), format!("/a.jpg image:w=10,fit=clip,fm={format},q=80"), "{accept}");
-            assert_eq!(plan.vary.unwrap(), "Accept");
+            assert_eq!(plan.vary().unwrap().1, "Accept");
         }
         let fixed = plan("/a.jpg?w=10&auto=format&fm=png", "image/webp");
-        assert_eq!((fixed.key_text().as_str(), fixed.vary), ("/a.jpg image:w=10,fit=clip,fm=png", None));
+        assert_eq!((fixed.key_text().as_str(), fixed.vary()), ("/a.jpg image:w=10,fit=clip,fm=png", None));
     }
 
     #[test]

@@ -116,10 +116,13 @@ impl ErrorKind {
         !matches!(self, Self::Forbidden)
     }
 
-    /// Whether the same origin is worth another attempt at once. A time-out has cost enough already, and an open breaker
-    /// is there to keep us from asking.
+    /// Whether the same origin is worth another attempt at once. A time-out has cost enough already; an open breaker and a
+    /// full queue are there to keep us from asking; and who is refused now will be refused again.
     pub(super) fn is_worth_repeating(self) -> bool {
-        let waited = matches!(self, Self::FirstByteTimeout | Self::IdleTimeout | Self::TooSlow);
-        self.is_retryable() && !waited && self != Self::BreakerOpen
+        let waited =
+            matches!(self, Self::FirstByteTimeout | Self::IdleTimeout | Self::TotalTimeout | Self::TooSlow);
+        let kept_away = matches!(self, Self::BreakerOpen | Self::Saturated);
+        let settled = matches!(self, Self::Refused | Self::PrivateAddress);
+        self.is_retryable() && !waited && !kept_away && !settled
     }
 }

@@ -244,7 +244,8 @@ impl Member {
             }
             Attempt::Failed(ErrorKind::Connect) => Some(Outcome::Unreachable),
             Attempt::Failed(ErrorKind::FirstByteTimeout) => Some(Outcome::Silent(target)),
-            Attempt::Failed(ErrorKind::Forbidden) => None,
+            // What the client asks for, and how much we ask at a time.
+            Attempt::Failed(ErrorKind::Forbidden | ErrorKind::Saturated) => None,
             Attempt::Failed(_) => {
                 // A request's body that its client did not finish is not the origin's fault.
                 let ours = result.as_ref().is_err_and(|error| error.origin == *self.name());

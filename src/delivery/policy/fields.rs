@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(cookies("lang=de; lang=en; language=x"), "cookie=lang=de");
         assert_eq!(cookies("sid=9"), "");
         assert_eq!(cookies(&format!("lang={}", "x".repeat(MAX_VALUE + 1))), "");
-        assert_eq!(rule.nominated(), ["cookie".into()]);
+        assert_eq!(rule.nominated(), [Box::<str>::from("cookie")]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ async fn a_file_or_another_address_stands_in() {
     };
     let edge = Edge::with(&origin, |raw| {
         raw.routes = vec![fallback("/file", of_file), fallback("/path", of_path)];
+        // Each request here is to meet the failure itself.
+        (raw.breaker.least_answers, raw.breaker.unreachable) = (10_000, 10_000);
     })
     .await;
     origin.on("/slate", Answer::ok("slate").etag("\"1\"").cache_control("max-age=3600"));
