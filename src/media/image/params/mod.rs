@@ -20,6 +20,7 @@ use std::fmt::{self, Write as _};
 
 use super::Orientation;
 
+mod dialects;
 mod parse;
 mod values;
 
