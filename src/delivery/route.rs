@@ -102,6 +102,9 @@ impl Shape {
         if let Some((source, asset)) = Asset::locate(target.path()) {
             return Self::of_video(target, source, asset);
         }
+        if let Some(found) = Self::of_dialect(target) {
+            return found;
+        }
         let image = target.extension().is_some_and(|extension| {
             IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
         });
@@ -113,6 +116,28 @@ impl Shape {
             }
         }
         Ok(Self::as_it_is(target))
+    }
+
+    /// `/cdn-cgi/image/{options}/{path}` and `/img/{signature}/{options}/plain/{path}[@{extension}]`.
+    fn of_dialect(target: &Target) -> Option<Result<Self, BadQuery>> {
+        let (params, path) = if let Some(rest) = target.path().strip_prefix("/cdn-cgi/image/") {
+            let (options, path) = rest.split_once('/')?;
+            (Params::parse_cdn_cgi(options), path)
+        } else {
+            let (_signature, rest) = target.path().strip_prefix("/img/")?.split_once('/')?;
+            let (options, path) = match rest.strip_prefix("plain/") {
+                Some(path) => ("", path),
+                None => rest.split_once("/plain/")?,
+            };
+            let (path, extension) = match path.rsplit_once('@') {
+                Some((path, extension)) if !extension.contains('/') => (path, Some(extension)),
+                _ => (path, None),
+            };
+            (Params::parse_imgproxy(options, extension), path)
+        };
+        let source = Target::of_path(&format!("/{path}")).with_query(target.query().unwrap_or(""));
+        let found = |params| Self { route: Route::Image, source, work: Work::Image(params) };
+        Some(params.map(found).map_err(BadQuery::from))
     }
 
     fn of_video(target: &Target, source: &str, asset: Asset) -> Result<Self, BadQuery> {
@@ -303,6 +328,24 @@ mod tests {
         }
         let fixed = plan("/a.jpg?w=10&auto=format&fm=png", "image/webp");
         assert_eq!((fixed.key_text().as_str(), fixed.vary()), ("/a.jpg image:w=10,fit=clip,fm=png", None));
+    }
+
+    #[test]
+    fn three_dialects_have_one_key() {
+        let expected = key("/d/a.jpg?w=320&h=240&fit=crop&v=2");
+        for target in [
+            "/cdn-cgi/image/width=320,height=240,fit=cover/d/a.jpg?v=2",
+            "/img/unsafe/rs:fill:320:240/plain/d/a.jpg?v=2",
+            "/img/_/rs:fill/w:320/h:240/plain/d/a.jpg@webp?v=2",
+        ] {
+            assert_eq!(key(target), expected, "{target}");
+        }
+        assert_eq!(key("/img/_/plain/a.jpg@png"), key("/a.jpg?fm=png"));
+        for plain in ["/img/a.jpg", "/img/a/b.jpg", "/cdn-cgi/image/a.jpg", "/img/plain/a.jpg"] {
+            assert_eq!(key(plain), plain, "a file of the origin's");
+        }
+        let error = Shape::of(&Target::parse("/cdn-cgi/image/width=x/a.jpg").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("`w`"), "{error}");
     }
 
     #[test]

@@ -34,11 +34,23 @@ impl Program {
         Self { data: address(), admin: address(), child }
     }
 
+    /// Waits until nothing is being filled any more.
+    async fn settled(&self) {
+        eventually("a server at rest", async || {
+            self.metrics().await.lines().any(|line| line == "millrace_fills_in_flight 0")
+        })
+        .await;
+    }
+
+    async fn metrics(&self) -> String {
+        client::open(self.admin, "GET", "/metrics", &[], b"").await.whole().await.text()
+    }
+
     /// What it has logged by the end of so many answers.
     async fn logged(mut self, answers: usize) -> Vec<Value> {
         let count = "http_server_request_duration_seconds_count{";
         eventually("all answers at their end", async || {
-            let metrics = client::open(self.admin, "GET", "/metrics", &[], b"").await.whole().await.text();
+            let metrics = self.metrics().await;
             let counts = metrics.lines().filter(|line| line.starts_with(count));
             let counts = counts.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap());
             counts.sum::<usize>() == answers
@@ -81,6 +93,7 @@ async fn each_answer_leaves_a_line_with_the_words_of_its_fields() {
         let id = number.to_string();
         let fields = [("x-request-id", &*id), cookie];
         replies.push(client::open(program.data, method, target, &fields, b"").await.whole().await);
+        program.settled().await;
     }
     let logged = program.logged(steps.len()).await;
     for (number, ((method, target, outcome, reason), reply)) in steps.into_iter().zip(replies).enumerate() {
