@@ -93,6 +93,9 @@ fn vary(head: &Head) -> Option<HeaderValue> {
     if named().any(|name| name.eq_ignore_ascii_case("accept-encoding")) {
         return None;
     }
+    if named().next().is_none() {
+        return Some(HeaderValue::from_static("Accept-Encoding"));
+    }
     let names: Vec<_> = named().chain(["Accept-Encoding"]).collect();
     HeaderValue::try_from(names.join(", ")).ok()
 }

@@ -3,17 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
-    super::{
-        Core,
-        fill::{Ask, Upstream},
-        resolve::Query,
-    },
-    Refusal, confirm,
+    super::{Core, fill::Ask, resolve::Query},
+    Derived, Refusal, confirm,
     source::{SourceError, as_origin_error},
     whole,
 };
@@ -42,23 +37,7 @@ const OF_THE_SOURCE: [HeaderName; 6] = [
     HeaderName::from_static("repr-digest"),
 ];
 
-impl Upstream for CodedVariant {
-    fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
-        async move {
-            match self.make(&ask).await {
-                Ok(response) => Ok(response),
-                Err(error) => error.into_answer(),
-            }
-        }
-        .boxed()
-    }
-
-    fn is_selective(&self) -> bool {
-        false
-    }
-}
-
-impl CodedVariant {
+impl Derived for CodedVariant {
     async fn make(&self, ask: &Ask) -> Result<origin::Response, SourceError> {
         let source = self.core.source_of(&self.source, &ask.born).await?;
         let mut fields = coded_fields(source.head(), self.coding, self.core.clock().unix_millis());

@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
-    super::{
-        Core,
-        fill::{Ask, Upstream},
-    },
-    Refusal, confirm, derived_fields,
+    super::{Core, fill::Ask},
+    Derived, Refusal, confirm, derived_fields,
     source::{Address, SourceError, Want, as_origin_error},
     whole,
 };
@@ -25,23 +21,7 @@ pub struct ImageVariant {
     pub params: Params,
 }
 
-impl Upstream for ImageVariant {
-    fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
-        async move {
-            match self.make(&ask).await {
-                Ok(response) => Ok(response),
-                Err(error) => error.into_answer(),
-            }
-        }
-        .boxed()
-    }
-
-    fn is_selective(&self) -> bool {
-        false
-    }
-}
-
-impl ImageVariant {
+impl Derived for ImageVariant {
     async fn make(&self, ask: &Ask) -> Result<origin::Response, SourceError> {
         let source = self.core.source(&self.source, Want::All, &ask.born).await?;
         let limits = self.core.media.config.limits;

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use millrace_kit::{
     clock::UnixMillis,
@@ -15,7 +15,7 @@ use millrace_kit::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::fill::Ask;
+use super::fill::{Ask, Upstream};
 use crate::{
     cache::{Head, purge::ANY_TAG, validator},
     media::{
@@ -43,6 +43,7 @@ pub use video::VideoAsset;
 
 use progressive::Arrangements;
 use slots::Slots;
+use source::SourceError;
 
 /// Raised whenever an operation's output changes, so that old and new are never taken for each other.
 const OPERATIONS_VERSION: u32 = 1;
@@ -157,6 +158,21 @@ impl Media {
 
 fn pages(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(4096)).unwrap_or(u32::MAX).min(MAX_PAGES)
+}
+
+/// Something that is made of a source, whole.
+trait Derived: Send + Sync {
+    fn make(&self, ask: &Ask) -> impl Future<Output = Result<origin::Response, SourceError>> + Send;
+}
+
+impl<T: Derived> Upstream for T {
+    fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
+        async move { self.make(&ask).await.or_else(SourceError::into_answer) }.boxed()
+    }
+
+    fn is_selective(&self) -> bool {
+        false
+    }
 }
 
 /// Why there is no derived object; becomes an answer like an origin's.

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures_util::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use tokio::runtime::Handle;
 
 use super::{
     super::{
         Core,
-        fill::{Ask, Pace, Upstream},
+        fill::{Ask, Pace},
         route::Work,
     },
-    Refusal, confirm, derived_fields, poster,
+    Derived, Refusal, confirm, derived_fields, poster,
     source::{Address, Source, SourceError, Want, as_origin_error},
     whole,
 };
@@ -27,23 +27,7 @@ pub struct VideoAsset {
     pub work: Work,
 }
 
-impl Upstream for VideoAsset {
-    fn open(&self, ask: Ask) -> BoxFuture<'_, Result<origin::Response, origin::Error>> {
-        async move {
-            match self.make(&ask).await {
-                Ok(response) => Ok(response),
-                Err(error) => error.into_answer(),
-            }
-        }
-        .boxed()
-    }
-
-    fn is_selective(&self) -> bool {
-        false
-    }
-}
-
-impl VideoAsset {
+impl Derived for VideoAsset {
     async fn make(&self, ask: &Ask) -> Result<origin::Response, SourceError> {
         let source = self.core.source(&self.source, Want::Parts, &ask.born).await?;
         let now = self.core.clock().unix_millis();
@@ -98,7 +82,9 @@ impl VideoAsset {
             Work::Fetch | Work::Image(_) => Err(SourceError::Refused(Refusal::internal("route"))),
         }
     }
+}
 
+impl VideoAsset {
     async fn package(&self, source: &Source) -> Result<Arc<Package>, video::Error> {
         let media = &self.core.media;
         let open = async || Package::open(source, media.config.segment_target).await;
