@@ -10,7 +10,7 @@ use super::retry::{Breaker, Retry};
 
 mod route;
 
-pub use route::{Fallback, Route};
+pub use route::{Fallback, Images, Route};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -245,6 +245,16 @@ pub struct Media {
     /// Widths of images: one that is asked for becomes the next of these, so that nobody can have thousands of variants
     /// made; a box keeps its shape, and `h` without `w` is treated alike. `[]`: any.
     pub widths: Vec<u32>,
+    /// Image operations with names, such as `thumb = "w=320&h=240&fit=crop"`: asked for by `preset=thumb`.
+    pub presets: BTreeMap<String, String>,
+    /// Keys for signatures of image addresses: pairs `key:salt` in hexadecimal digits, separated by commas. The first
+    /// signs, all verify. Better given in the environment, as `MILLRACE__MEDIA__SIGNING_KEYS`, or in a file.
+    #[schemars(with = "String")]
+    pub signing_keys: Secret,
+    /// File of such pairs, one in each line, after those of `signing_keys`.
+    pub signing_keys_file: String,
+    /// Bytes of a signature, from 8 to 32; the rest of the HMAC is cut off.
+    pub signature_bytes: u32,
     /// Video segments are cut at the first keyframe after multiples of this.
     pub segment_secs: u32,
     /// The ffmpeg program, for video stills.
@@ -367,6 +377,10 @@ impl Default for Media {
             max_output_megapixels: 40,
             max_decode: "512MiB".to_owned(),
             widths: WIDTHS.to_vec(),
+            presets: BTreeMap::new(),
+            signing_keys: Secret::default(),
+            signing_keys_file: String::new(),
+            signature_bytes: 32,
             segment_secs: 6,
             ffmpeg: "ffmpeg".to_owned(),
             ffmpeg_timeout_secs: 20,

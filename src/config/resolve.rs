@@ -20,6 +20,7 @@ use crate::{
     origin::{CdnLoop, Spec, directory, http::Config as HttpOrigin, member, parse_spec, s3},
 };
 
+mod images;
 mod routes;
 
 /// Settings that have been found good, as the parts want them.
@@ -77,7 +78,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let named = raw.origins.iter().map(|origin| origin.name.as_str().into());
     let names: Vec<_> = origins.iter().map(|origin| origin.name().clone()).chain(named).collect();
     let storing = Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime, ..Rules::default() };
-    let routes = routes::routes(&raw.routes, &names, storing, &mut faults);
+    let guards = images::Guards::of(&raw.media, &mut faults);
+    let routes = routes::routes(&raw.routes, &names, storing, &guards, &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
@@ -114,7 +116,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         members,
         delivery: delivery::Config {
             fill,
-            general: routes::general(storing),
+            general: routes::general(storing, &guards),
             routes,
             show_keys: raw.cache.show_keys,
             retry,

@@ -7,6 +7,7 @@ use millrace_kit::clock::Clock;
 pub mod coding;
 mod conditional;
 mod derive;
+mod dialect;
 mod explain;
 mod fallback;
 mod fill;
@@ -26,6 +27,7 @@ mod respond;
 pub mod response;
 mod route;
 mod shown_key;
+pub mod signature;
 mod writes;
 
 pub use derive::{Media, MediaConfig, SetupError};

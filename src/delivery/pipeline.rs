@@ -172,15 +172,17 @@ impl Delivery {
                 Answer { route: plan.route, response }
             }
             Err(bad) => {
-                let served = Served::new(Outcome::Error, Reason::BadRequest);
-                let response = Response::problem(StatusCode::BAD_REQUEST, &bad.to_string(), served);
+                let served = Served::new(Outcome::Error, bad.reason());
+                let response = Response::problem(bad.status(), &bad.to_string(), served);
                 Answer { route: Route::Image, response }
             }
         }
     }
 
     pub(super) fn plan(&self, request: &Request) -> Result<Plan<'_>, BadQuery> {
-        let plan = Plan::of(&request.target, policy::host_of(&request.headers), &self.core.policies)?;
+        let (host, now) = (policy::host_of(&request.headers), self.core.clock().unix_millis() / 1000);
+        let now = u64::try_from(now).unwrap_or_default();
+        let plan = Plan::admitted(&request.target, host, &self.core.policies, now)?;
         Ok(plan.settled(&request.headers, self.core.media.lengths()))
     }
 

@@ -62,10 +62,11 @@ impl Response {
         Self { status, fields, added: Vec::new(), body, head_length: None, served, key: None }
     }
 
-    /// An error of ours as problem details (RFC 9457). `detail` is shown to the client.
+    /// An error of ours as problem details (RFC 9457), with the reason in the word of metrics. `detail` is shown to the client.
     pub fn problem(status: StatusCode, detail: &str, served: Served) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        let body = serde_json::json!({ "status": status.as_u16(), "title": title, "detail": detail });
+        let reason = served.reason.as_str();
+        let body = serde_json::json!({ "status": status.as_u16(), "title": title, "reason": reason, "detail": detail });
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -219,7 +219,7 @@ impl Refusal {
         }
         let title = self.status.canonical_reason().unwrap_or("Error");
         let body =
-            serde_json::json!({ "status": self.status.as_u16(), "title": title, "detail": self.detail })
+            serde_json::json!({ "status": self.status.as_u16(), "title": title, "reason": self.reason, "detail": self.detail })
                 .to_string();
         whole(self.status, headers, body.into())
     }

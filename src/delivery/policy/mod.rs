@@ -14,11 +14,13 @@ use crate::{
 mod fallback;
 mod fields;
 mod host;
+mod images;
 mod query;
 
 pub use fallback::{Content as FallbackContent, Fallback};
 pub use fields::{BadField, FieldRule, MAX_KEYED, is_dangerous, is_judged_here, passed};
 pub use host::{BadHost, HostPattern};
+pub use images::{Denied, ImageMode, ImageRule};
 pub use query::{BadName as BadParameter, Name as Parameter, QueryRule};
 
 use host::normal;
@@ -43,6 +45,7 @@ pub struct PolicyRules {
     pub storing: Rules,
     pub lifetimes: Lifetimes,
     pub fallback: Option<Arc<Fallback>>,
+    pub images: ImageRule,
 }
 
 /// A part of the addresses.

@@ -29,8 +29,8 @@ pub use geometry::{Area, Plan, Rect, Size, plan};
 pub use limits::Limits;
 pub use orientation::Orientation;
 pub use params::{
-    DEFAULT_QUALITY, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect, Rgba,
-    is_image_parameter,
+    BadPreset, DEFAULT_QUALITY, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
+    Presets, Rgba, is_image_parameter,
 };
 pub use probe::{Probe, probe};
 pub use sniff::Kind;

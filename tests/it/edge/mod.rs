@@ -17,6 +17,7 @@ mod fallbacks;
 mod fields;
 mod fills;
 mod freshness;
+mod image_guard;
 mod images;
 mod interim;
 mod keys;

@@ -22,9 +22,11 @@ use super::Orientation;
 
 mod dialects;
 mod parse;
+mod presets;
 mod values;
 
 pub use parse::is_image_parameter;
+pub use presets::{BadPreset, Presets};
 pub use values::Rgba;
 
 /// Longest side that can be asked for.

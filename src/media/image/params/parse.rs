@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     DEFAULT_QUALITY, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
+    presets::PRESET,
     values::{colour, integer, number, percentage, refused},
 };
 use crate::media::image::Orientation;
@@ -41,6 +42,7 @@ pub fn is_image_parameter(name: &str) -> bool {
             | "bg"
             | "pad"
             | BORDER_RADIUS
+            | PRESET
     )
 }
 
