@@ -6,6 +6,7 @@ use millrace_kit::clock::Clock;
 
 pub mod coding;
 mod conditional;
+mod decimal;
 mod derive;
 mod explain;
 mod fallback;
@@ -28,6 +29,7 @@ mod route;
 mod shown_key;
 mod writes;
 
+pub use decimal::push_millis;
 pub use derive::{Media, MediaConfig, SetupError};
 pub use explain::Explanation;
 pub use fill::Limits as FillLimits;
@@ -35,13 +37,12 @@ pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
 pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body};
 pub use purge::{PurgeError, PurgeRequest, split as split_url};
-pub use request::{BadTarget, Request, Target};
-pub use respond::replaces;
+pub use request::{Asked, BadTarget, Request, Target};
 pub use response::{Body, BodyError, Fields, Response};
 pub use route::Route;
 
 pub use crate::{
-    cache::control::no_cache_fields,
+    cache::{FieldLines, control::no_cache_fields},
     origin::{CdnLoop, Interim, Interims, remove_hop_by_hop},
 };
 
