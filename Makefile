@@ -23,7 +23,7 @@ deps: ## install every outside tool (run, test, conformance, lint and bench)
 
 build: ## build the release binaries
 	@scripts/deps.sh run
-	cargo build --release --locked --workspace --bins
+	cargo build --release --locked -p millrace -p millrace-sidecar --bins
 
 demo: ## make the demo library, if it is not there yet
 	@scripts/deps.sh run

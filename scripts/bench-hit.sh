@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The hit path beside nginx proxy_cache and Varnish: one core for the server, one for wrk, all in one interleaved run.
+# The hit path beside nginx proxy_cache, Varnish, and a ceiling: bare actix-web in front of a bare foyer lookup
+# (benches/ceiling). One core for the server, one for wrk, all in one interleaved run.
 # Prints Markdown tables of medians: hits per second, and CPU time of the server per hit, which also tells something
 # on a busy machine, or when wrk is what holds the rate down. Absolute figures belong to this machine; only the
 # ratios travel.
 #
-# Environment: ROUNDS (3), SECS (5) of each measurement, CONNECTIONS (64), MILLRACE (the binary to measure).
+# Environment: ROUNDS (3), SECS (5) of each measurement, CONNECTIONS (64), MILLRACE and CEILING (the binaries to measure).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -13,6 +14,7 @@ rounds=${ROUNDS:-3}
 secs=${SECS:-5}
 connections=${CONNECTIONS:-64}
 millrace=${MILLRACE:-${CARGO_TARGET_DIR:-target}/release/millrace}
+ceiling=${CEILING:-${CARGO_TARGET_DIR:-target}/release/millrace-ceiling}
 sizes=(1024 65536 1048576)
 declare -A title=([1024]='1 KiB' [65536]='64 KiB' [1048576]='1 MiB')
 
@@ -67,9 +69,11 @@ wait_for() {
   done
 }
 
-read -r origin_port nginx_port varnish_port millrace_port admin_port < <(free_ports 5)
+[[ -n ${CEILING:-} ]] || cargo build --release --locked -p millrace-ceiling
 
-# ---- the origin and the three caches -------------------------------------------------------------------------
+read -r origin_port nginx_port varnish_port ceiling_port millrace_port admin_port < <(free_ports 6)
+
+# ---- the origin, the three caches, the ceiling -------------------------------------------------------------------------
 
 mkdir -p "$scratch"/{www,origin,nginx/cache,varnish,millrace}
 for size in "${sizes[@]}"; do head -c "$size" /dev/urandom >"$scratch/www/$size"; done
@@ -128,9 +132,11 @@ fi
 serve nginx nginx -p "$scratch/nginx" -c "$scratch/nginx/nginx.conf"
 serve varnish varnishd -F -j none -n "$scratch/varnish" -a "127.0.0.1:$varnish_port" -b "127.0.0.1:$origin_port" -T none \
   -s malloc,512m -p thread_pools=1
-servers+=(nginx varnish)
+serve ceiling "$ceiling" "127.0.0.1:$ceiling_port" "$scratch/www"
+servers+=(nginx varnish ceiling)
 port[nginx]=$nginx_port
 port[varnish]=$varnish_port
+port[ceiling]=$ceiling_port
 
 # ---- every object a hit, and the right bytes -----------------------------------------------------------------
 
@@ -193,9 +199,11 @@ settings="median of $rounds rounds of $secs s, \`wrk -t1 -c$connections\`; $vers
 table() {
   local size server
   local -A value
+  local compared=()
+  [[ ${servers[0]} != millrace ]] || compared=(nginx varnish ceiling)
   printf '\n%s: %s\n\n| object |' "$1" "$settings"
-  printf ' %s |' "${servers[@]}"; [[ ${servers[0]} != millrace ]] || printf ' to nginx | to Varnish |'; echo
-  printf '|---|'; printf -- '--:|%.0s' "${servers[@]}"; [[ ${servers[0]} != millrace ]] || printf -- '--:|--:|'; echo
+  printf ' %s |' "${servers[@]}" "${compared[@]/#/to }"; echo
+  printf '|---|'; printf -- '--:|%.0s' "${servers[@]}" "${compared[@]}"; echo
   for size in "${sizes[@]}"; do
     printf '| %s |' "${title[$size]}"
     for server in "${servers[@]}"; do
@@ -206,10 +214,9 @@ table() {
         LC_ALL=C printf ' %.1f µs |' "${value[$server]}"
       fi
     done
-    if [[ ${servers[0]} == millrace ]]; then
-      awk -v m="${value[millrace]}" -v n="${value[nginx]}" -v v="${value[varnish]}" -v more="$3" \
-        'BEGIN { if (more) printf " %.2f | %.2f |", m / n, m / v; else printf " %.2f | %.2f |", n / m, v / m }'
-    fi
+    for server in "${compared[@]}"; do
+      awk -v m="${value[millrace]}" -v o="${value[$server]}" -v more="$3" 'BEGIN { printf " %.2f |", more ? m / o : o / m }'
+    done
     echo
   done
 }

@@ -11,6 +11,10 @@ pub trait FieldLines {
     fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
         self.lines(name).next()
     }
+
+    fn has(&self, name: &str) -> bool {
+        self.first(name).is_some()
+    }
 }
 
 impl FieldLines for HeaderMap {
@@ -30,6 +34,17 @@ const PREFIX: usize = 6;
 impl Fields {
     pub fn iter(&self) -> Iter {
         Iter { rest: self.encoded.clone() }
+    }
+
+    /// The same, only the values as slices of the buffer that count as its holders.
+    pub fn shared(&self) -> impl Iterator<Item = (&[u8], Bytes)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (name, value) = split(&self.encoded[at..])?;
+            let start = at + PREFIX + name.len();
+            at = start + value.len();
+            Some((name, self.encoded.slice(start..at)))
+        })
     }
 
     pub fn encoded(&self) -> &Bytes {

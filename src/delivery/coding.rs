@@ -2,9 +2,9 @@
 //! and which form a request gets. Ranges refer to the object as it came from the origin, so whoever asks for one gets
 //! that form.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::request::Request;
+use super::request::Asked;
 use crate::{
     cache::{
         FieldLines, Head, Key, KeySeed,
@@ -35,13 +35,12 @@ pub enum Form {
 
 impl Rules {
     /// The form of an object of this length that a request is to get.
-    pub fn form(&self, request: &Request, head: &Head, length: u64) -> Form {
+    pub fn form(&self, request: &Asked<'_, impl FieldLines>, head: &Head, length: u64) -> Form {
         if !self.has_forms(head, length) {
             return Form::Only;
         }
-        let headers = &*request.headers;
-        let in_parts = request.method == Method::GET && headers.contains_key(header::RANGE);
-        match accepted(headers).filter(|_| !in_parts) {
+        let in_parts = request.method == Method::GET && request.fields.has("range");
+        match accepted(request.fields).filter(|_| !in_parts) {
             Some(coding) => Form::Coded(coding),
             None => Form::Identity,
         }
@@ -101,10 +100,10 @@ fn vary(head: &Head) -> Option<HeaderValue> {
 }
 
 /// The coding that the client likes best, if it likes one at least as well as none.
-fn accepted(headers: &HeaderMap) -> Option<Coding> {
+fn accepted(fields: &impl FieldLines) -> Option<Coding> {
     let mut codings = [None; Coding::ALL.len()];
     let (mut others, mut identity) = (None, None);
-    for member in headers.lines("accept-encoding").filter_map(|line| std::str::from_utf8(line).ok()) {
+    for member in fields.lines("accept-encoding").filter_map(|line| std::str::from_utf8(line).ok()) {
         for member in split_list(member) {
             let (name, weight) = match member.split_once(';') {
                 None => (member, Some(1000)),
@@ -135,6 +134,7 @@ fn weight(parameter: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use http::HeaderMap;
 
     use super::{super::request::Target, *};
     use crate::cache::Content;
@@ -159,9 +159,9 @@ mod tests {
     ) -> Form {
         let head =
             Head::new("/a", StatusCode::OK, &map(stored), (0, 0), length, Content::Inline(Bytes::new()));
-        let (target, headers) = (Target::of_path("/a"), map(request).into());
-        let request = Request { method: Method::GET, target, headers, interims: None };
-        rules().form(&request, &head, length)
+        let (target, fields) = (Target::of_path("/a"), map(request));
+        let asked = Asked { method: &Method::GET, target: &target, fields: &fields };
+        rules().form(&asked, &head, length)
     }
 
     #[test]

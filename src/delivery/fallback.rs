@@ -59,7 +59,7 @@ impl Delivery {
 
     /// Whole, whatever part the request wanted: it is not what the request wanted.
     async fn found_elsewhere(&self, request: &Request, target: &Target, served: Served) -> Option<Response> {
-        let host = policy::host_of(&request.headers);
+        let host = policy::host_of(&*request.headers);
         let mut headers = HeaderMap::new();
         if let Ok(host) = HeaderValue::from_str(host) {
             headers.insert(header::HOST, host);

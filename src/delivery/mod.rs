@@ -6,6 +6,7 @@ use millrace_kit::clock::Clock;
 
 pub mod coding;
 mod conditional;
+mod decimal;
 mod derive;
 mod dialect;
 mod explain;
@@ -30,6 +31,7 @@ mod shown_key;
 pub mod signature;
 mod writes;
 
+pub use decimal::push_millis;
 pub use derive::{Media, MediaConfig, SetupError};
 pub use explain::Explanation;
 pub use fill::Limits as FillLimits;
@@ -37,13 +39,12 @@ pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
 pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body};
 pub use purge::{PurgeError, PurgeRequest, split as split_url};
-pub use request::{BadTarget, Request, Target};
-pub use respond::replaces;
+pub use request::{Asked, BadTarget, Request, Target};
 pub use response::{Body, BodyError, Fields, Response};
 pub use route::Route;
 
 pub use crate::{
-    cache::control::no_cache_fields,
+    cache::{FieldLines, control::no_cache_fields},
     origin::{CdnLoop, Interim, Interims, remove_hop_by_hop},
 };
 

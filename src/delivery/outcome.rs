@@ -1,10 +1,8 @@
 //! What the cache made of a request, and why. The same words stand in headers, logs and metric labels.
 
-use std::fmt::Write;
-
 use http::StatusCode;
 
-use super::policy::Denied;
+use super::{decimal, policy::Denied};
 use crate::{cache::storable::Refusal, origin};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -163,15 +161,18 @@ impl Served {
         match (self.outcome, forward) {
             (Outcome::Hit | Outcome::Stale, None) => text.push_str("; hit"),
             (_, Some(forward)) => {
-                let _ = write!(text, "; fwd={forward}");
+                text.push_str("; fwd=");
+                text.push_str(forward);
             }
             _ => {}
         }
         if let Some(status) = self.forward_status {
-            let _ = write!(text, "; fwd-status={}", status.as_u16());
+            text.push_str("; fwd-status=");
+            text.push_str(status.as_str());
         }
         if let Some(ttl) = self.ttl {
-            let _ = write!(text, "; ttl={ttl}");
+            text.push_str("; ttl=");
+            decimal::push(&mut text, ttl);
         }
         if self.stored {
             text.push_str("; stored");
@@ -180,10 +181,12 @@ impl Served {
             text.push_str("; collapsed");
         }
         if let Some(key) = key {
-            let _ = write!(text, "; key={key}");
+            text.push_str("; key=");
+            text.push_str(key);
         }
         if forward != Some(self.reason.as_str()) && self.reason != Reason::Fresh {
-            let _ = write!(text, "; detail={}", self.reason.as_str());
+            text.push_str("; detail=");
+            text.push_str(self.reason.as_str());
         }
         text
     }

@@ -17,7 +17,7 @@ use super::{
     pass::pass,
     policy::{self, Policies, Policy, PolicyRules},
     range::{self, Spec},
-    request::Request,
+    request::{Asked, Request},
     resolve::{Query, Resolved},
     respond::{Available, respond, respond_inline},
     response::Response,
@@ -126,14 +126,14 @@ impl Delivery {
 
     /// The answer to a request for a small object that is in memory and fresh: the shortest way, without waiting.
     /// None: take the long way, [`Self::answer`].
-    pub fn answer_at_once(&self, request: &Request) -> Option<Answer> {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
+    pub fn answer_at_once(&self, request: &Asked<'_, impl FieldLines>) -> Option<Answer> {
+        if !matches!(*request.method, Method::GET | Method::HEAD) {
             return None;
         }
         let plan = self.plan(request).ok().filter(|plan| !plan.is_progressive())?;
-        let key = Key::new(plan.key_text(), self.store().seed());
+        let key = plan.key(self.store().seed());
         let now = self.core.clock().unix_millis();
-        let control = RequestControl::parse(&*request.headers);
+        let control = RequestControl::parse(request.fields);
         let lifetimes = &plan.policy.rules.lifetimes;
         let fresh = |key: &Key| match self.store().peek(key) {
             Some(Found::Head(head)) => Some(head)
@@ -163,7 +163,7 @@ impl Delivery {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Answer { route: Route::Asset, response: self.forward(request, body).await };
         }
-        match self.plan(request) {
+        match self.plan(&request.asked()) {
             Ok(plan) => {
                 let answer = self.get(request, &plan).await;
                 let mut response = self.or_fallback(request, &plan, answer).await;
@@ -179,11 +179,11 @@ impl Delivery {
         }
     }
 
-    pub(super) fn plan(&self, request: &Request) -> Result<Plan<'_>, BadQuery> {
-        let (host, now) = (policy::host_of(&request.headers), self.core.clock().unix_millis() / 1000);
+    pub(super) fn plan(&self, request: &Asked<'_, impl FieldLines>) -> Result<Plan<'_>, BadQuery> {
+        let (host, now) = (policy::host_of(request.fields), self.core.clock().unix_millis() / 1000);
         let now = u64::try_from(now).unwrap_or_default();
-        let plan = Plan::admitted(&request.target, host, &self.core.policies, now)?;
-        Ok(plan.settled(&request.headers, self.core.media.lengths()))
+        let plan = Plan::admitted(request.target, host, &self.core.policies, now)?;
+        Ok(plan.settled(request.fields, self.core.media.lengths()))
     }
 
     fn shown_key(&self, plan: &Plan<'_>) -> Option<String> {
@@ -200,7 +200,7 @@ impl Delivery {
                     }
                     // Of a body that comes without its length, the coded form is made next time.
                     let form = match available.length() {
-                        Some(length) => self.coding.form(request, &available.object.head, length),
+                        Some(length) => self.coding.form(&request.asked(), &available.object.head, length),
                         None => Form::Only,
                     };
                     let vary = form.vary(&available.object.head);
@@ -301,7 +301,7 @@ impl Delivery {
             _ => None,
         };
         Query {
-            key: Key::new(plan.key_text(), core.fills.store().seed()),
+            key: plan.key(core.fills.store().seed()),
             upstream,
             method: request.method.clone(),
             headers,

@@ -19,6 +19,20 @@ pub struct Request {
     pub interims: Option<Interims>,
 }
 
+/// A request as far as a hit needs to know it, its fields wherever they are.
+#[derive(Debug)]
+pub struct Asked<'r, F> {
+    pub method: &'r Method,
+    pub target: &'r Target,
+    pub fields: &'r F,
+}
+
+impl Request {
+    pub fn asked(&self) -> Asked<'_, HeaderMap> {
+        Asked { method: &self.method, target: &self.target, fields: &self.headers }
+    }
+}
+
 /// Path and query in the one form that is keyed and forwarded (RFC 3986 §6.2.2): hex digits in upper case,
 /// unreserved characters decoded, nothing that could leave the root.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,6 +60,9 @@ impl Target {
     pub fn parse(raw: &str) -> Result<Self, BadTarget> {
         if raw.len() > MAX_TARGET {
             return Err(BadTarget::TooLong);
+        }
+        if is_normal_path(raw) {
+            return Ok(Self::of_path(raw));
         }
         let (path, query) = match raw.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -82,6 +99,11 @@ impl Target {
         self.query.as_deref()
     }
 
+    /// The path, when there is nothing else.
+    pub(super) fn bare_path(&self) -> Option<&Arc<str>> {
+        self.query.is_none().then_some(&self.path)
+    }
+
     /// The part of the path behind its last dot, when that lies in the last segment.
     pub fn extension(&self) -> Option<&str> {
         let name = self.path.rsplit('/').next()?;
@@ -97,6 +119,19 @@ impl fmt::Display for Target {
             None => Ok(()),
         }
     }
+}
+
+/// Whether this is a path that [`normalise`] would leave as it is, without a query. Some are that it does not know for such:
+/// they only take longer.
+fn is_normal_path(raw: &str) -> bool {
+    let mut after_slash = false;
+    let plain = raw.bytes().all(|byte| {
+        // A hidden file, or what could leave the root.
+        let doubtful = after_slash && byte == b'.';
+        after_slash = byte == b'/';
+        !doubtful && byte.is_ascii_graphic() && !matches!(byte, b'%' | b'?' | b'#' | b'\\')
+    });
+    plain && raw.starts_with('/')
 }
 
 fn normalise(raw: &str) -> Result<String, BadTarget> {

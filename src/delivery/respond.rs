@@ -7,7 +7,7 @@ use futures_util::{
     Stream, StreamExt,
     stream::{self, BoxStream},
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     outcome::{Outcome, Reason, Served},
     range::{self, Resolution},
     reader::Reader,
-    request::Request,
+    request::{Asked, Request},
     response::{Body, BodyError, Fields, Response},
 };
 use crate::{
@@ -69,15 +69,15 @@ enum Decision {
     Parts(Vec<Range<u64>>),
 }
 
-fn decide(request: &Request, head: &Head, length: u64) -> Decision {
+fn decide(request: &Asked<'_, impl FieldLines>, head: &Head, length: u64) -> Decision {
     let mut ranges = None;
     if head.status == StatusCode::OK {
-        match conditional::evaluate(&request.method, &request.headers, &head.fields) {
+        match conditional::evaluate(request.method, request.fields, &head.fields) {
             Verdict::NotModified => return Decision::NotModified,
             Verdict::Failed => return Decision::PreconditionFailed,
             Verdict::Proceed { range_applies } => {
                 let heeded = range_applies && request.method == Method::GET;
-                ranges = (*request.headers).first("range").filter(|_| heeded).and_then(range::parse);
+                ranges = request.fields.first("range").filter(|_| heeded).and_then(range::parse);
             }
         }
     }
@@ -103,14 +103,14 @@ pub async fn respond(
     let head = available.head().clone();
     let Some(length) = available.length() else {
         // Ranges cannot be resolved yet and are not heeded; conditions are.
-        return Ok(match decide(request, &head, u64::MAX) {
+        return Ok(match decide(&request.asked(), &head, u64::MAX) {
             decision @ (Decision::NotModified | Decision::PreconditionFailed) => {
                 bodiless(&decision, &head, 0, served, now)
             }
             _ => with_age(open_ended(fills, request, &available, served).await?, &head, now),
         });
     };
-    let (body, part, served) = match decide(request, &head, length) {
+    let (body, part, served) = match decide(&request.asked(), &head, length) {
         Decision::Whole => {
             let served = as_found(fills, &available, 0..length, served);
             (body(fills, &available, 0..length, Pace::Whole).await?, None, served)
@@ -134,7 +134,7 @@ pub async fn respond(
 
 /// The same for an object that is held inline, without waiting. None: several parts, or not inline.
 pub fn respond_inline(
-    request: &Request,
+    request: &Asked<'_, impl FieldLines>,
     head: &Arc<Head>,
     served: Served,
     now: UnixMillis,
@@ -187,14 +187,13 @@ fn with_body(
 
 fn accepting_ranges(mut response: Response) -> Response {
     if matches!(response.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
-        response.added.push((header::ACCEPT_RANGES, HeaderValue::from_static("bytes")));
+        response.accepts_ranges = true;
     }
     response
 }
 
 fn with_age(mut response: Response, head: &Head, now: UnixMillis) -> Response {
-    let age = (head.freshness.age(now) / 1000).max(0);
-    response.added.push((header::AGE, HeaderValue::from(age)));
+    response.age = Some((head.freshness.age(now) / 1000).max(0));
     response
 }
 
@@ -352,9 +351,4 @@ fn multipart(
 
 fn content_range(part: &Range<u64>, length: u64) -> String {
     format!("bytes {}-{}/{length}", part.start, part.end - 1)
-}
-
-/// Names of fields in a stored head that `added` replaces.
-pub fn replaces(added: &[(HeaderName, HeaderValue)], name: &[u8]) -> bool {
-    added.iter().any(|(ours, _)| ours.as_str().as_bytes() == name)
 }

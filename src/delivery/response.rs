@@ -39,6 +39,10 @@ pub struct Response {
     pub fields: Fields,
     /// Ours, replacing those of the same name in `fields`.
     pub added: Vec<(HeaderName, HeaderValue)>,
+    /// `Age` in seconds, of what comes from the store.
+    pub age: Option<i64>,
+    /// Whether parts of it can be asked for.
+    pub accepts_ranges: bool,
     pub body: Body,
     /// To a HEAD request: the length that GET would have had; no body.
     pub head_length: Option<u64>,
@@ -59,7 +63,15 @@ impl Body {
 
 impl Response {
     pub fn new(status: StatusCode, fields: Fields, body: Body, served: Served) -> Self {
-        Self { status, fields, added: Vec::new(), body, head_length: None, served, key: None }
+        let (added, age, accepts_ranges) = (Vec::new(), None, false);
+        Self { status, fields, added, age, accepts_ranges, body, head_length: None, served, key: None }
+    }
+
+    /// Whether `fields` gives way to something of this name.
+    pub fn replaces(&self, name: &[u8]) -> bool {
+        (self.accepts_ranges && name == b"accept-ranges")
+            || (self.age.is_some() && name == b"age")
+            || self.added.iter().any(|(ours, _)| ours.as_str().as_bytes() == name)
     }
 
     /// An error of ours as problem details (RFC 9457), with the reason in the word of metrics. `detail` is shown to the client.

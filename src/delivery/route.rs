@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Write, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use url::form_urlencoded;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     request::{BadTarget, Target},
 };
 use crate::{
-    cache::{FieldLines, control::split_list, vary::qvalue},
+    cache::{FieldLines, Key, KeySeed, control::split_list, vary::qvalue},
     media::{
         image::{ParamError, Params, Presets},
         video::{Asset, Rendition},
@@ -200,13 +200,13 @@ impl<'p> Plan<'p> {
     }
 
     /// With what is the client's choice settled (`auto=format`), and sizes from the grid.
-    pub fn settled(mut self, headers: &HeaderMap, lengths: &[u32]) -> Self {
+    pub fn settled(mut self, fields: &impl FieldLines, lengths: &[u32]) -> Self {
         if let Work::Image(params) | Work::Poster { params, .. } = &mut self.work {
             if self.policy.rules.images.is_open() {
                 *params = params.snapped(lengths);
             }
             if params.negotiates() {
-                *params = params.negotiated(takes_webp(headers));
+                *params = params.negotiated(takes_webp(fields));
                 self.negotiated = true;
             }
         }
@@ -225,9 +225,18 @@ impl<'p> Plan<'p> {
         matches!(self.work, Work::Fetch) && self.source.extension().is_some_and(video)
     }
 
+    pub fn key(&self, seed: KeySeed) -> Key {
+        let bare = self.policy.space.is_empty() && self.policy.key_tail.is_empty();
+        match (&self.work, self.source.bare_path().filter(|_| bare)) {
+            // Most keys: nothing has to be put together.
+            (Work::Fetch, Some(path)) => Key::new(path.clone(), seed),
+            _ => Key::new(self.key_text(), seed),
+        }
+    }
+
     /// Equal texts mean equal answers, but for `Vary` and what the policy adds to it. A space cannot occur in a target, nor
     /// a slash in what stands in front of it, so no two kinds of work meet, and no two hosts that are kept apart.
-    pub fn key_text(&self) -> String {
+    fn key_text(&self) -> String {
         let mut text = self.url_text();
         text.push_str(&self.policy.key_tail);
         text
@@ -251,8 +260,8 @@ impl<'p> Plan<'p> {
 }
 
 /// Whether it says so in so many words: clients that do not know WebP send `*/*`, too.
-fn takes_webp(headers: &HeaderMap) -> bool {
-    let lines = headers.lines("accept").filter_map(|line| std::str::from_utf8(line).ok());
+fn takes_webp(fields: &impl FieldLines) -> bool {
+    let lines = fields.lines("accept").filter_map(|line| std::str::from_utf8(line).ok());
     lines.flat_map(split_list).any(|range| {
         let mut parts = range.split(';').map(|part| part.trim_matches([' ', '\t']));
         let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("image/webp"));
@@ -274,6 +283,8 @@ fn millis(seconds: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
     use crate::delivery::policy::tests::policies;
 
@@ -330,7 +341,7 @@ mod tests {
         let plan = |target: &str, accept: &'static str| {
             let accept = [(header::ACCEPT, HeaderValue::from_static(accept))];
             let plan = Plan::of(&Target::parse(target).unwrap(), "", &policies).unwrap();
-            plan.settled(&accept.into_iter().collect(), &[])
+            plan.settled(&accept.into_iter().collect::<HeaderMap>(), &[])
         };
         for (accept, format) in [
             ("image/avif,image/webp,*/*;q=0.8", "webp"),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     cache::{
-        Content, Freshness, Head, Key,
+        Content, Freshness, Head,
         control::{RequestControl, ResponseControl},
         storable::{self, Asked, Refusal},
     },
@@ -36,7 +36,7 @@ impl Delivery {
             )
             .with(header::ALLOW, "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE");
         }
-        let host = policy::host_of(&request.headers);
+        let host = policy::host_of(&*request.headers);
         let policies = &self.core.policies;
         let mut onward = origin::Request::new(request.method.clone(), request.target.to_string());
         onward.headers = forward::passed_fields(&request.headers);
@@ -52,7 +52,7 @@ impl Delivery {
                     let named = [of(header::LOCATION), of(header::CONTENT_LOCATION)];
                     for target in named.iter().flatten().chain([&request.target]) {
                         let plan = Plan::fetch(target, host, policies);
-                        let key = Key::new(plan.key_text(), self.store().seed());
+                        let key = plan.key(self.store().seed());
                         self.core.fills.invalidate(&key).await;
                     }
                 }
@@ -91,7 +91,7 @@ impl Delivery {
         let block_size = u64::from(self.store().block_size());
         let small = response.content_length.is_some_and(|length| length <= block_size);
         let named = locations::named(request, &response.headers, header::CONTENT_LOCATION);
-        let plan = Plan::fetch(&request.target, policy::host_of(&request.headers), &self.core.policies);
+        let plan = Plan::fetch(&request.target, policy::host_of(&*request.headers), &self.core.policies);
         // With a query that its key does not tell in full, it may not be what others get.
         let itself = named.as_ref() == Some(&request.target) && plan.source == request.target;
         if request.method != Method::POST || response.status != StatusCode::OK || !small || !itself {
@@ -122,7 +122,7 @@ impl Delivery {
             whole.extend_from_slice(&chunk?);
         }
         let whole = Bytes::from(whole);
-        let key = Key::new(plan.key_text(), self.store().seed());
+        let key = plan.key(self.store().seed());
         let content = Content::Inline(whole.clone());
         let head =
             Head::new(key.text(), response.status, &response.headers, times, whole.len() as u64, content);

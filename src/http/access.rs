@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::HeaderValue as ActixValue;
+use actix_http::header::HeaderValue as ActixValue;
 use http::{Method, StatusCode};
 use tracing::{Level, Span, field::Empty};
 

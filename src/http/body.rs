@@ -8,12 +8,12 @@ use std::{
     time::Instant,
 };
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_http::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use futures_util::{Stream, stream::BoxStream};
 use http::{Method, StatusCode};
 
-use super::{access::Access, data::Data};
+use super::{access::Access, connection::Behind, data::Data};
 use crate::delivery::{Body, BodyError, Route, Served};
 
 /// An answer gives way to the others on its thread: after its first frame, when it has sent twice as much, and so on, at last
@@ -21,10 +21,9 @@ use crate::delivery::{Body, BodyError, Route, Served};
 /// first byte.
 const TURN: u64 = 512 * 1024;
 
-/// Bytes of a body in memory handed to actix at once: few system calls, and a copy into the connection's write buffer that is
-/// still in the CPU's cache when the kernel copies it on. Larger than the buffer that actix keeps (128 KiB), so that an idle
-/// connection holds none.
-const FRAME: usize = 256 * 1024;
+/// Shorter bodies go out through actix's write buffer, in one piece with the head. A copy of so few bytes costs less than a
+/// second look at the connection.
+const SHORT: u64 = 16 * 1024;
 
 /// What is recorded when the answer is over.
 pub struct Record {
@@ -40,6 +39,8 @@ pub struct Record {
 pub struct Sending {
     source: Source,
     size: BodySize,
+    /// Where its bytes go instead of to actix.
+    behind: Option<Behind>,
     sent: u64,
     /// It gives way when it has sent so much.
     turn: u64,
@@ -53,7 +54,7 @@ enum Source {
 
 impl Sending {
     /// `head_length` stands for the body of an answer to HEAD.
-    pub fn new(body: Body, head_length: Option<u64>, record: Record) -> Self {
+    pub fn new(body: Body, head_length: Option<u64>, record: Record, behind: Option<Behind>) -> Self {
         let head = record.method == Method::HEAD;
         let (source, size) = match body {
             Body::Empty if head => {
@@ -71,8 +72,17 @@ impl Sending {
                 (Source::Stream(bytes), length.map_or(BodySize::Stream, BodySize::Sized))
             }
         };
+        let long = !head && matches!(size, BodySize::Sized(length) if length >= SHORT);
         record.data.instruments().active.inc();
-        Self { source, size, sent: 0, turn: 1, record }
+        Self { source, size, behind: behind.filter(|_| long), sent: 0, turn: 1, record }
+    }
+
+    /// Bytes that actix will not see.
+    pub fn length_behind(&self) -> Option<u64> {
+        match self.size {
+            BodySize::Sized(length) if self.behind.is_some() => Some(length),
+            _ => None,
+        }
     }
 }
 
@@ -80,13 +90,17 @@ impl MessageBody for Sending {
     type Error = BodyError;
 
     fn size(&self) -> BodySize {
-        self.size
+        if self.behind.is_some() { BodySize::Stream } else { self.size }
     }
 
     fn poll_next(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if self.behind.as_ref().is_some_and(|behind| behind.left() > 0) {
+            // The connection wakes us when they are gone.
+            return Poll::Pending;
+        }
         if self.sent >= self.turn && matches!(self.source, Source::Stream(_)) {
             self.turn = self.sent + self.sent.min(TURN);
             give_way(context);
@@ -94,18 +108,32 @@ impl MessageBody for Sending {
         }
         let next = match &mut self.source {
             Source::Full(bytes) if bytes.is_empty() => None,
-            Source::Full(bytes) => Some(Ok(bytes.split_to(bytes.len().min(FRAME)))),
+            Source::Full(bytes) => Some(Ok(std::mem::take(bytes))),
             Source::Stream(stream) => match Pin::new(stream).poll_next(context) {
                 Poll::Ready(next) => next,
                 Poll::Pending => return Poll::Pending,
             },
         };
-        match &next {
-            Some(Ok(bytes)) => self.sent += bytes.len() as u64,
-            Some(Err(error)) => tracing::warn!("a transfer to a client broke: {error}"),
-            None => {}
+        match (next, &self.behind) {
+            (Some(Ok(bytes)), behind) => {
+                let length = bytes.len() as u64;
+                let passed = match behind {
+                    // actix flushes whenever there is no more to be had for now.
+                    Some(behind) => {
+                        behind.put(bytes);
+                        Poll::Pending
+                    }
+                    None => Poll::Ready(Some(Ok(bytes))),
+                };
+                self.sent += length;
+                passed
+            }
+            (Some(Err(error)), _) => {
+                tracing::warn!("a transfer to a client broke: {error}");
+                Poll::Ready(Some(Err(error)))
+            }
+            (None, _) => Poll::Ready(None),
         }
-        Poll::Ready(next)
     }
 }
 
@@ -119,10 +147,12 @@ impl Drop for Sending {
     fn drop(&mut self) {
         let Record { data, method, route, status, served, started, access } = &self.record;
         let took = started.elapsed();
+        let unsent = self.behind.as_ref().map_or(0, Behind::take_back);
+        let sent = self.sent - unsent;
         if let Some(access) = access {
-            access.log(method, *route, *status, served, self.sent, took);
+            access.log(method, *route, *status, served, sent, took);
         }
         data.instruments().active.dec();
-        data.instruments().answered(method, *route, *status, served, self.sent, took);
+        data.instruments().answered(method, *route, *status, served, sent, took);
     }
 }

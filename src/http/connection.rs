@@ -3,18 +3,21 @@
 //! actix has one answer for a request. Interim answers, such as 103 Early Hints, are written below it, whenever it flushes: it
 //! does so when it has nothing left to write, so that all it has begun is on the wire whole, and the answer that is due has not
 //! begun, since the interim answers that are left are dropped when the handler has it.
+//!
+//! Long bodies do not pass through actix either, which would copy them into its write buffer: they are written behind what it
+//! holds there, straight from where they are.
 
 use std::{
     cell::RefCell,
     future::Future,
-    io,
+    io::{self, IoSlice},
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use actix_web::rt::net::TcpStream;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc,
@@ -36,23 +39,49 @@ const TURNS: usize = 3;
 pub struct Connection {
     stream: TcpStream,
     before: Before,
+    behind: Behind,
 }
 
 /// The interim answers of a connection.
 #[derive(Clone, Default)]
-pub struct Before(Rc<RefCell<Bytes>>);
+pub struct Before(Rc<RefCell<Said>>);
 
 #[derive(Default)]
-struct Bytes {
+struct Said {
     /// To the request that is being handled.
     waiting: BytesMut,
     /// The rest of what is partly on the wire.
     begun: BytesMut,
 }
 
+/// The part of a body that is written behind all that actix has to write. Whoever puts it there gives actix nothing more to
+/// write until it is gone, and is woken then.
+#[derive(Clone, Default)]
+pub struct Behind(Rc<RefCell<Bytes>>);
+
+impl Behind {
+    /// When nothing is left.
+    pub fn put(&self, bytes: Bytes) {
+        *self.0.borrow_mut() = bytes;
+    }
+
+    pub fn left(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// What is left is not to be written any more; how much that was.
+    pub fn take_back(&self) -> u64 {
+        std::mem::take(&mut *self.0.borrow_mut()).len() as u64
+    }
+}
+
 impl Connection {
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, before: Before::default() }
+        Self { stream, before: Before::default(), behind: Behind::default() }
+    }
+
+    pub fn behind(&self) -> Behind {
+        self.behind.clone()
     }
 
     pub fn before(&self) -> Before {
@@ -67,6 +96,22 @@ impl Connection {
                 written => begun.advance(written),
             }
         }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_behind(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let behind = &mut *self.behind.0.borrow_mut();
+        if behind.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !behind.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, behind))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => behind.advance(written),
+            }
+        }
+        // The body may go on.
+        context.waker().wake_by_ref();
         Poll::Ready(Ok(()))
     }
 }
@@ -135,7 +180,20 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_begun(context))?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let Self { stream, behind, .. } = &mut *self;
+        let behind = &mut *behind.0.borrow_mut();
+        if behind.is_empty() {
+            return Pin::new(stream).poll_write(context, bytes);
+        }
+        // actix gives all it holds, so this ends where the body begins.
+        let both = [IoSlice::new(bytes), IoSlice::new(behind)];
+        let written = ready!(Pin::new(stream).poll_write_vectored(context, &both))?;
+        let of_behind = written.saturating_sub(bytes.len());
+        behind.advance(of_behind);
+        if behind.is_empty() {
+            context.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(written - of_behind))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -144,6 +202,7 @@ impl AsyncWrite for Connection {
             bytes.begun.unsplit(bytes.waiting.split());
         }
         ready!(self.poll_begun(context))?;
+        ready!(self.poll_behind(context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -203,6 +262,48 @@ mod tests {
         written = received.len();
         client.read_to_end(&mut received).await.unwrap();
         assert_eq!(received[written..], *b"rest|HTTP/1.1 102 Processing\r\n\r\n|due");
+    }
+
+    /// A body of more than the socket takes at a time, behind a head that is written in two parts.
+    #[tokio::test]
+    async fn a_body_goes_out_behind_what_actix_has() {
+        let (mut connection, mut client) = pair().await;
+        let behind = connection.behind();
+        let body: Vec<u8> = (0..8 << 20).map(|at: u32| (at >> 10) as u8).collect();
+        let stuffed = stuff(&mut connection).await;
+        behind.put(body.clone().into());
+        let mut writing = Box::pin(async {
+            connection.write_all(b"head|").await.unwrap();
+            connection.flush().await.unwrap();
+            connection.write_all(b"|next").await.unwrap();
+            connection.flush().await.unwrap();
+        });
+        assert!(futures_util::poll!(&mut writing).is_pending());
+        assert_eq!(behind.left(), body.len());
+        let mut received = Vec::new();
+        let reading = async {
+            let expected = stuffed + body.len() + "head||next".len();
+            while received.len() < expected {
+                assert_ne!(client.read_buf(&mut received).await.unwrap(), 0);
+            }
+        };
+        tokio::join!(writing, reading);
+        assert_eq!(behind.left(), 0);
+        let (head, rest) = received[stuffed..].split_at(5);
+        assert!(head == b"head|" && rest.strip_suffix(b"|next") == Some(&body[..]));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_back_is_not_written() {
+        let (mut connection, mut client) = pair().await;
+        connection.behind().put(b"body"[..].into());
+        assert_eq!(connection.behind().take_back(), 4);
+        connection.write_all(b"head").await.unwrap();
+        connection.flush().await.unwrap();
+        drop(connection);
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        assert_eq!(received, b"head");
     }
 
     #[tokio::test]

@@ -1,28 +1,34 @@
 //! The data port: one handler, because every path is an asset.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{StatusCode as ActixStatus, Version, header::HeaderValue as ActixValue},
-    web,
+use actix_http::{
+    Payload, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
+    header::{CONTENT_LENGTH, HeaderValue as ActixValue},
 };
 use futures_util::{StreamExt, stream};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tracing::Instrument;
 
 use super::{
     access::{self, Access},
     body::{Record, Sending},
-    connection::Before,
+    connection::{Before, Behind},
     pages::Pages,
     purge,
     token::Token,
-    translate,
+    translate::{self, Lines},
 };
 use crate::delivery::{
-    Answer, BadTarget, CdnLoop, Delivery, Instruments, Interims, Outcome, Reason, Request, RequestBody,
-    Response, Route, Served, Target, broken_request_body,
+    Answer, Asked, BadTarget, CdnLoop, Delivery, FieldLines, Instruments, Interims, Outcome, Reason, Request,
+    RequestBody, Response, Route, Served, Target, broken_request_body,
 };
 
 pub struct Data {
@@ -38,75 +44,111 @@ impl Data {
     }
 }
 
-pub async fn handle(
-    request: HttpRequest,
-    payload: web::Payload,
-    data: web::Data<Data>,
-) -> HttpResponse<Sending> {
+/// The answer to a request: there at once, or waited for. Boxed then: a hit should not pay for the size of the future of a
+/// miss.
+pub enum Answering {
+    AtOnce(Option<Reply<Sending>>),
+    Waiting(Pin<Box<dyn Future<Output = Reply<Sending>>>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Reply<Sending>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            // Taken once; actix does not ask again.
+            Self::AtOnce(reply) => reply.take().map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
+            Self::Waiting(reply) => reply.as_mut().poll(context).map(Ok),
+        }
+    }
+}
+
+pub fn handle(message: Message, data: &Arc<Data>) -> Answering {
     let started = Instant::now();
-    let data = data.into_inner();
-    let mut headers = translate::request_headers(request.headers());
-    translate::heed_authority(request.uri(), &mut headers);
-    let id = translate::request_id(&headers);
-    let traceparent = translate::traceparent(&headers);
-    let log = Access::of(request.uri().path(), &id);
-    let Some(method) = translate::method(request.method()) else {
-        return finish(
-            data,
-            Method::GET,
-            refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"),
-            id,
-            started,
-            log,
-        );
+    let lines = Lines::of(message.head());
+    if let Some(reply) = lines.as_ref().and_then(|lines| at_once(&message, lines, data, started)) {
+        return Answering::AtOnce(Some(reply));
+    }
+    let looked = lines.is_some();
+    drop(lines);
+    Answering::Waiting(Box::pin(in_time(message, data.clone(), started, looked)))
+}
+
+/// The shortest way, for what is in memory. None: the long way has all there is to say.
+fn at_once(
+    message: &Message,
+    lines: &Lines<'_>,
+    data: &Arc<Data>,
+    started: Instant,
+) -> Option<Reply<Sending>> {
+    let method = translate::method(message.method())?;
+    if translate::fault(lines).is_some() || lines.has("cdn-loop") {
+        return None;
+    }
+    let target = Target::parse(target_of(message)).ok()?;
+    if data.pages.are_at(&target) {
+        return None;
+    }
+    let answer = data.delivery.answer_at_once(&Asked { method: &method, target: &target, fields: lines })?;
+    Some(Known::of(message, lines, method, started).finish(data.clone(), answer))
+}
+
+/// `looked`: what is in memory has been looked for.
+async fn in_time(mut message: Message, data: Arc<Data>, started: Instant, looked: bool) -> Reply<Sending> {
+    let mut headers = translate::request_headers(&message.head().headers);
+    translate::heed_authority(message.uri(), &mut headers);
+    let method = translate::method(message.method());
+    let known = Known::of(&message, &headers, method.clone().unwrap_or(Method::GET), started);
+    let answer = match method {
+        Some(method) => answer(&mut message, &data, method, headers, &known.id, looked).await,
+        None => refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"),
     };
+    known.finish(data, answer)
+}
+
+async fn answer(
+    message: &mut Message,
+    data: &Data,
+    method: Method,
+    headers: HeaderMap,
+    id: &ActixValue,
+    looked: bool,
+) -> Answer {
     if let Some((status, detail)) = translate::fault(&headers) {
-        return finish(data, method, refuse(status, detail), id, started, log);
+        return refuse(status, detail);
     }
     if data.cdn_loop.closes(&headers) {
-        let detail = "this request has been here before";
-        return finish(data, method, refuse(StatusCode::LOOP_DETECTED, detail), id, started, log);
+        return refuse(StatusCode::LOOP_DETECTED, "this request has been here before");
     }
-    let has_body = translate::has_body(request.headers());
-    let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
-    let mut answer = match Target::parse(raw) {
-        Ok(target) if method.as_str() == "PURGE" => purge::on_data(&data, &headers, &target).await,
-        Ok(target) => match data.pages.get(&method, &target) {
-            Some(response) => Answer { route: Route::Asset, response },
-            None => {
-                let headers = Arc::new(headers);
-                let asked = Request { method: method.clone(), target, headers, interims: None };
-                match data.delivery.answer_at_once(&asked) {
-                    Some(answer) => answer,
-                    None => {
-                        let body = has_body.then(|| upload(payload));
-                        let span = access::span(&method, asked.target.path(), &id);
-                        // Boxed: a hit should not pay for the size of the future of a miss.
-                        let answering = wait(&data, asked, body, before(&request));
-                        let answer = Box::pin(answering.instrument(span.clone())).await;
-                        access::conclude(&span, &answer.response.served);
-                        answer
-                    }
-                }
-            }
-        },
-        Err(bad) => {
-            let status = match bad {
-                BadTarget::TooLong => StatusCode::URI_TOO_LONG,
-                _ => StatusCode::BAD_REQUEST,
-            };
-            refuse(status, &bad.to_string())
-        }
+    let target = match Target::parse(target_of(message)) {
+        Ok(target) => target,
+        Err(bad @ BadTarget::TooLong) => return refuse(StatusCode::URI_TOO_LONG, &bad.to_string()),
+        Err(bad) => return refuse(StatusCode::BAD_REQUEST, &bad.to_string()),
     };
-    if let Some(parent) = traceparent {
-        answer.response.added.push((http::HeaderName::from_static("traceparent"), parent));
+    if method.as_str() == "PURGE" {
+        return purge::on_data(data, &headers, &target).await;
     }
-    finish(data, method, answer, id, started, log)
+    if let Some(response) = data.pages.get(&method, &target) {
+        return Answer { route: Route::Asset, response };
+    }
+    let asked = Request { method, target, headers: Arc::new(headers), interims: None };
+    if let Some(answer) = (!looked).then(|| data.delivery.answer_at_once(&asked.asked())).flatten() {
+        return answer;
+    }
+    let body = translate::has_body(&message.head().headers).then(|| upload(message.take_payload()));
+    let span = access::span(&asked.method, asked.target.path(), id);
+    let answer = wait(data, asked, body, before(message)).instrument(span.clone()).await;
+    access::conclude(&span, &answer.response.served);
+    answer
+}
+
+fn target_of(message: &Message) -> &str {
+    message.uri().path_and_query().map_or("", |target| target.as_str())
 }
 
 /// Where this client can be told what comes before the answer: HTTP/1.0 knows nothing of that kind (RFC 9110 §15.2).
-fn before(request: &HttpRequest) -> Option<&Before> {
-    request.conn_data::<Before>().filter(|_| request.version() == Version::HTTP_11)
+fn before(message: &Message) -> Option<&Before> {
+    message.conn_data::<Before>().filter(|_| message.version() == Version::HTTP_11)
 }
 
 async fn wait(data: &Data, mut asked: Request, body: Option<RequestBody>, before: Option<&Before>) -> Answer {
@@ -121,27 +163,49 @@ fn refuse(status: StatusCode, detail: &str) -> Answer {
     Answer { route: Route::Asset, response: Response::problem(status, detail, served) }
 }
 
-fn finish(
-    data: Arc<Data>,
+/// Of a request, for its answer.
+struct Known {
     method: Method,
-    answer: Answer,
     id: ActixValue,
-    started: Instant,
+    traceparent: Option<HeaderValue>,
     log: Option<Box<Access>>,
-) -> HttpResponse<Sending> {
-    let Answer { route, response } = answer;
-    let status = ActixStatus::from_u16(response.status.as_u16()).unwrap_or(ActixStatus::BAD_GATEWAY);
-    let Response { status: ours, fields, added, body, head_length, served, key } = response;
-    let record = Record { data, method, route, status: ours, served, started, access: log };
-    let mut message = HttpResponse::with_body(status, Sending::new(body, head_length, record));
-    let told = translate::Told { served, key: key.as_deref(), request_id: id, started };
-    translate::response_headers(&fields, &added, told, message.headers_mut());
-    message
+    started: Instant,
+    behind: Option<Behind>,
+}
+
+impl Known {
+    fn of(message: &Message, fields: &impl FieldLines, method: Method, started: Instant) -> Self {
+        let id = translate::request_id(fields);
+        let log = Access::of(message.uri().path(), &id);
+        let traceparent = translate::traceparent(fields);
+        let behind = message.conn_data::<Behind>().cloned();
+        Self { method, id, traceparent, log, started, behind }
+    }
+
+    fn finish(self, data: Arc<Data>, answer: Answer) -> Reply<Sending> {
+        let Self { method, id, traceparent, log, started, behind } = self;
+        let Answer { route, mut response } = answer;
+        if let Some(parent) = traceparent {
+            response.added.push((http::HeaderName::from_static("traceparent"), parent));
+        }
+        let status = ActixStatus::from_u16(response.status.as_u16()).unwrap_or(ActixStatus::BAD_GATEWAY);
+        let mut reply = Reply::with_body(status, ());
+        translate::response_headers(&response, id, started, reply.headers_mut());
+        let Response { status, body, head_length, served, .. } = response;
+        let record = Record { data, method, route, status, served, started, access: log };
+        let sending = Sending::new(body, head_length, record, behind);
+        if let Some(length) = sending.length_behind() {
+            // actix takes such a body for one of which it does not know the length.
+            reply.head_mut().no_chunking(true);
+            reply.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+        reply.set_body(sending)
+    }
 }
 
 /// actix's payload stays on its worker's thread; an origin may be asked from any. A bounded channel carries the body
 /// over, and with it the back-pressure.
-fn upload(mut payload: web::Payload) -> RequestBody {
+fn upload(mut payload: Payload) -> RequestBody {
     let (sender, receiver) = tokio::sync::mpsc::channel(8);
     actix_web::rt::spawn(async move {
         while let Some(chunk) = payload.next().await {

@@ -8,10 +8,10 @@ use std::{
 };
 
 use actix_http::HttpService;
-use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_service::{ServiceFactoryExt, fn_service};
 use actix_web::{
     App, HttpServer,
-    dev::{AppConfig, Server, ServerHandle},
+    dev::{Server, ServerHandle},
     rt::net::TcpStream,
     web,
 };
@@ -64,7 +64,7 @@ impl Listening {
 }
 
 /// The data port: everything is an asset. Put together from what [`HttpServer`] is made of, as that has no room for a
-/// [`Connection`] of ours.
+/// [`Connection`] of ours, and without an [`App`], since there is nothing to route.
 pub fn listen_data(listener: TcpListener, config: &Config, data: Arc<Data>) -> std::io::Result<Listening> {
     let address = listener.local_addr()?;
     let builder = Server::build()
@@ -76,7 +76,7 @@ pub fn listen_data(listener: TcpListener, config: &Config, data: Arc<Data>) -> s
     let stopping = builder.graceful_shutdown_signal();
     let (header_timeout, keep_alive) = (config.header_timeout, config.keep_alive);
     let server = builder.listen("data", listener, move || {
-        let app = App::new().app_data(web::Data::from(data.clone())).default_service(web::to(data::handle));
+        let data = data.clone();
         let stopping = stopping.clone();
         let service = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -89,8 +89,9 @@ pub fn listen_data(listener: TcpListener, config: &Config, data: Arc<Data>) -> s
             .local_addr(address)
             .on_connect_ext(|connection: &Connection, data| {
                 data.insert(connection.before());
+                data.insert(connection.behind());
             })
-            .h1(map_config(app, |()| AppConfig::default()));
+            .h1(fn_service(move |message| data::handle(message, &data)));
         fn_service(|stream: TcpStream| async {
             // Else the last segment of an answer may wait for the client's delayed acknowledgement, 40 ms.
             let _ = stream.set_nodelay(true);

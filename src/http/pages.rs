@@ -26,6 +26,11 @@ const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 
                       object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
 impl Pages {
+    /// Whether one might be there.
+    pub fn are_at(&self, target: &Target) -> bool {
+        (self.gallery || self.player) && (target.path() == "/" || target.path().starts_with(PREFIX))
+    }
+
     /// None when the path is an asset like any other.
     pub fn get(&self, method: &Method, target: &Target) -> Option<Response> {
         if !(self.gallery || self.player) || !matches!(*method, Method::GET | Method::HEAD) {

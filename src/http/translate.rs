@@ -2,21 +2,48 @@
 
 use std::time::Instant;
 
-use actix_web::http::header::{
-    HeaderMap as ActixMap, HeaderName as ActixName, HeaderValue as ActixValue, VIA,
+use actix_http::{
+    RequestHead,
+    header::{self as actix, HeaderMap as ActixMap, HeaderName as ActixName, HeaderValue as ActixValue},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use crate::delivery::{Fields, Interim, Outcome, Served, no_cache_fields, remove_hop_by_hop, replaces};
+use crate::delivery::{
+    FieldLines, Fields, Interim, Outcome, Response, no_cache_fields, push_millis, remove_hop_by_hop,
+};
 
 // Names outside of the standard's set are parsed once, here.
 const CACHE_STATUS: ActixName = ActixName::from_static("cache-status");
 const SERVER_TIMING: ActixName = ActixName::from_static("server-timing");
 const X_CACHE: ActixName = ActixName::from_static("x-cache");
 const X_REQUEST_ID: ActixName = ActixName::from_static("x-request-id");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The fields of a request where actix has them, for a hit, which looks at few and keeps none.
+pub struct Lines<'a>(Vec<(&'a str, &'a [u8])>);
+
+impl<'a> Lines<'a> {
+    /// None when they have to be looked at more closely: when the target names another host than `Host`, or `Connection`
+    /// names fields.
+    pub fn of(head: &'a RequestHead) -> Option<Self> {
+        let mut lines = Vec::with_capacity(head.headers.len());
+        for (name, value) in &head.headers {
+            let (name, value) = (name.as_str(), value.as_bytes());
+            let option = |one: &str| value.eq_ignore_ascii_case(one.as_bytes());
+            if name == "connection" && !(option("keep-alive") || option("close")) {
+                return None;
+            }
+            lines.push((name, value));
+        }
+        head.uri.authority().is_none().then_some(Self(lines))
+    }
+}
+
+impl FieldLines for Lines<'_> {
+    fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.iter().filter(move |(other, _)| *other == name).map(|(_, value)| *value)
+    }
+}
 
 /// End-to-end fields of a client's request.
 pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
@@ -37,7 +64,7 @@ pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
 }
 
 /// The host of a target in absolute form counts, whatever `Host` says (RFC 9112 §3.2.2).
-pub fn heed_authority(uri: &actix_web::http::Uri, headers: &mut HeaderMap) {
+pub fn heed_authority(uri: &actix_http::Uri, headers: &mut HeaderMap) {
     let host = uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
     if let Some(Ok(host)) = host.map(HeaderValue::from_str) {
         headers.insert(header::HOST, host);
@@ -46,9 +73,8 @@ pub fn heed_authority(uri: &actix_web::http::Uri, headers: &mut HeaderMap) {
 
 /// Whether a body comes with the request (RFC 9112 §6.3).
 pub fn has_body(theirs: &ActixMap) -> bool {
-    let field = |name: HeaderName| theirs.get(name.as_str()).map(ActixValue::as_bytes);
-    field(header::TRANSFER_ENCODING).is_some()
-        || field(header::CONTENT_LENGTH).is_some_and(|length| length != b"0")
+    theirs.contains_key(actix::TRANSFER_ENCODING)
+        || theirs.get(actix::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
 }
 
 /// Of a field that is end-to-end unless `Connection` names it, and common. A request that has only such needs no
@@ -73,20 +99,25 @@ fn is_ordinary(name: &str) -> bool {
 }
 
 /// What is wrong with a request that can be read. actix sees to it that there is exactly one `Host`.
-pub fn fault(headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
-    let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
-    if !host.iter().all(|byte| byte.is_ascii_graphic() && !b"/\\@?#<>\"^`{|}".contains(byte)) {
+pub fn fault(fields: &impl FieldLines) -> Option<(StatusCode, &'static str)> {
+    let odd = |byte: u8| {
+        let delimiter = matches!(
+            byte,
+            b'/' | b'\\' | b'@' | b'?' | b'#' | b'<' | b'>' | b'"' | b'^' | b'`' | b'{' | b'|' | b'}'
+        );
+        delimiter || !byte.is_ascii_graphic()
+    };
+    if fields.first("host").unwrap_or_default().iter().any(|byte| odd(*byte)) {
         return Some((StatusCode::BAD_REQUEST, "the Host field is not a host and port"));
     }
     // RFC 9110 §10.1.1
-    let expects = headers.get(header::EXPECT).map(HeaderValue::as_bytes);
-    if expects.is_some_and(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
+    if fields.first("expect").is_some_and(|expected| !expected.eq_ignore_ascii_case(b"100-continue")) {
         return Some((StatusCode::EXPECTATION_FAILED, "this expectation cannot be met"));
     }
     None
 }
 
-pub fn method(theirs: &actix_web::http::Method) -> Option<http::Method> {
+pub fn method(theirs: &actix_http::Method) -> Option<http::Method> {
     http::Method::from_bytes(theirs.as_str().as_bytes()).ok()
 }
 
@@ -110,26 +141,13 @@ fn is_ours(name: &[u8]) -> bool {
     )
 }
 
-/// What we tell of how an answer came about.
-pub struct Told<'a> {
-    pub served: Served,
-    pub key: Option<&'a str>,
-    pub request_id: ActixValue,
-    pub started: Instant,
-}
-
 /// Writes the fields of an answer.
-pub fn response_headers(
-    fields: &Fields,
-    added: &[(HeaderName, HeaderValue)],
-    told: Told<'_>,
-    into: &mut ActixMap,
-) {
-    let Told { served, key, request_id, started } = told;
-    let skipped = |name: &[u8]| is_ours(name) || replaces(added, name);
+pub fn response_headers(answer: &Response, request_id: ActixValue, started: Instant, into: &mut ActixMap) {
+    let served = answer.served;
+    let skipped = |name: &[u8]| is_ours(name) || answer.replaces(name);
     // The age of what is not ours is for its origin to say.
-    let passes = |name: &[u8]| !skipped(name) || (name == b"cdn-cache-control" && !replaces(added, name));
-    match fields {
+    let passes = |name: &[u8]| !skipped(name) || (name == b"cdn-cache-control" && !answer.replaces(name));
+    match &answer.fields {
         Fields::Stored(head) => {
             // How long the making took is told to those who waited for it.
             let made_now = served.outcome == Outcome::Miss;
@@ -141,9 +159,9 @@ pub fn response_headers(
                 false => Vec::new(),
             };
             let skipped = |name: &[u8]| skipped(name) || withheld.iter().any(|held| held.as_bytes() == name);
-            for (name, value) in head.fields.iter() {
-                if !skipped(&name) && (made_now || name != "server-timing") {
-                    append(into, &name, value);
+            for (name, value) in head.fields.shared() {
+                if !skipped(name) && (made_now || name != b"server-timing") {
+                    append(into, name, value);
                 }
             }
         }
@@ -155,15 +173,24 @@ pub fn response_headers(
             }
         }
     }
-    for (name, value) in added {
+    for (name, value) in &answer.added {
         append(into, name.as_str().as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
     }
+    if answer.accepts_ranges {
+        into.append(actix::ACCEPT_RANGES, ActixValue::from_static("bytes"));
+    }
+    if let Some(age) = answer.age {
+        into.append(actix::AGE, age.into());
+    }
     into.append(X_CACHE, ActixValue::from_static(served.outcome.x_cache()));
-    append_named(into, CACHE_STATUS, served.cache_status(key).into());
-    into.append(VIA, ActixValue::from_static("1.1 millrace"));
+    append_named(into, CACHE_STATUS, served.cache_status(answer.key.as_deref()).into());
+    into.append(actix::VIA, ActixValue::from_static("1.1 millrace"));
     into.append(X_REQUEST_ID, request_id);
-    let micros = started.elapsed().as_micros();
-    let timing = format!("cache;desc={};dur={}.{:03}", served.outcome.as_str(), micros / 1000, micros % 1000);
+    let mut timing = String::with_capacity(48);
+    timing.push_str("cache;desc=");
+    timing.push_str(served.outcome.as_str());
+    timing.push_str(";dur=");
+    push_millis(&mut timing, u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
     append_named(into, SERVER_TIMING, timing.into());
 }
 
@@ -186,9 +213,25 @@ pub fn interim(interim: &Interim, into: &mut BytesMut) {
 }
 
 fn append(into: &mut ActixMap, name: &[u8], value: Bytes) {
-    if let Ok(name) = ActixName::from_bytes(name) {
+    if let Some(name) = common(name).or_else(|| ActixName::from_bytes(name).ok()) {
         append_named(into, name, value);
     }
+}
+
+/// Names that most answers have, without parsing.
+fn common(name: &[u8]) -> Option<ActixName> {
+    Some(match name {
+        b"date" => actix::DATE,
+        b"etag" => actix::ETAG,
+        b"vary" => actix::VARY,
+        b"expires" => actix::EXPIRES,
+        b"content-type" => actix::CONTENT_TYPE,
+        b"cache-control" => actix::CACHE_CONTROL,
+        b"content-range" => actix::CONTENT_RANGE,
+        b"last-modified" => actix::LAST_MODIFIED,
+        b"content-encoding" => actix::CONTENT_ENCODING,
+        _ => return None,
+    })
 }
 
 fn append_named(into: &mut ActixMap, name: ActixName, value: Bytes) {
@@ -198,8 +241,8 @@ fn append_named(into: &mut ActixMap, name: ActixName, value: Bytes) {
 }
 
 /// The client's request id when it is harmless, else one of ours.
-pub fn request_id(headers: &HeaderMap) -> ActixValue {
-    let given = headers.get(REQUEST_ID).map(HeaderValue::as_bytes);
+pub fn request_id(fields: &impl FieldLines) -> ActixValue {
+    let given = fields.first("x-request-id");
     let harmless = |id: &&[u8]| {
         (1..=64).contains(&id.len())
             && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
@@ -219,15 +262,14 @@ pub fn request_id(headers: &HeaderMap) -> ActixValue {
 }
 
 /// `traceparent` of the client, if it is one (W3C Trace Context).
-pub fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
-    let value = headers.get(TRACEPARENT)?;
-    let bytes = value.as_bytes();
+pub fn traceparent(fields: &impl FieldLines) -> Option<HeaderValue> {
+    let bytes = fields.first("traceparent")?;
     let shaped = bytes.len() == 55
         && bytes.iter().enumerate().all(|(index, byte)| match index {
             2 | 35 | 52 => *byte == b'-',
             _ => byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase(),
         });
-    shaped.then(|| value.clone())
+    HeaderValue::from_bytes(bytes).ok().filter(|_| shaped)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::{
     Refusal,
 };
 use crate::{
-    cache::{Head, Key, control::RequestControl},
+    cache::{Head, control::RequestControl},
     media::{self, ReadError},
     origin,
 };
@@ -79,7 +79,7 @@ impl Core {
         let upstream: Arc<dyn Upstream> = Arc::new(OriginUpstream::new(policy.chain.clone(), target));
         let plan = Shape::as_it_is(target).under(policy);
         let query = Query {
-            key: Key::new(plan.key_text(), seed),
+            key: plan.key(seed),
             upstream,
             method: Method::GET,
             headers: headers.clone(),

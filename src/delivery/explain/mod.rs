@@ -70,7 +70,7 @@ impl Delivery {
             },
             ..Explanation::default()
         };
-        let plan = match self.plan(request) {
+        let plan = match self.plan(&request.asked()) {
             Ok(plan) => plan,
             Err(bad) => {
                 told.verdict = decision::bad_query(&bad);
@@ -116,7 +116,7 @@ impl Delivery {
 
     /// Under which key it is stored.
     fn key_of(&self, plan: &Plan<'_>) -> Key {
-        Key::new(plan.key_text(), self.store().seed())
+        plan.key(self.store().seed())
     }
 
     /// The way that a lookup goes, see `resolve`.

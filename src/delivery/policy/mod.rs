@@ -3,11 +3,9 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use http::{HeaderMap, header};
-
 use super::request::Target;
 use crate::{
-    cache::{Lifetimes, storable::Rules},
+    cache::{FieldLines, Lifetimes, storable::Rules},
     origin::Chain,
 };
 
@@ -136,8 +134,9 @@ impl Policies {
 }
 
 /// The host that a request is for; empty when it does not say.
-pub fn host_of(fields: &HeaderMap) -> &str {
-    fields.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+pub fn host_of(fields: &impl FieldLines) -> &str {
+    let host = fields.first("host").filter(|host| host.is_ascii());
+    host.and_then(|host| std::str::from_utf8(host).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::Edge;
-use crate::origin_double::{Answer, OriginDouble};
+use crate::origin_double::{Answer, OriginDouble, pattern_bytes};
 
 /// What came back on one connection.
 struct Exchange {
@@ -237,6 +237,41 @@ async fn pipelined_requests_are_answered_up_to_the_fault() {
     let found = exchange(&edge, format!("{}{LAST}", good.repeat(10)).as_bytes()).await;
     assert_eq!((&found.statuses()[..], found.closed), (&[200; 11][..], true));
     assert_eq!(origin.hits("/smuggled"), 0);
+}
+
+/// Long bodies do not pass through the buffer that heads and short ones wait in.
+#[tokio::test]
+async fn pipelined_answers_keep_their_order_whatever_their_length() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let lengths = [("/short", 100), ("/long", 300_000), ("/blocks", 3_000_000)];
+    for (path, length) in lengths {
+        origin.on(path, Answer::pattern(length, length).etag("\"1\"").cache_control("max-age=60"));
+        edge.get(path).await;
+    }
+    let mut sent = String::new();
+    let mut expected = Vec::new();
+    for (path, length) in ["/long", "/short", "/blocks", "/long", "/long", "/short", "/blocks"]
+        .map(|path| lengths.into_iter().find(|(other, _)| *other == path).unwrap())
+    {
+        let whole = pattern_bytes(length, 0..length);
+        sent += &format!("GET {path} HTTP/1.1\r\nHost: e\r\n\r\nHEAD {path} HTTP/1.1\r\nHost: e\r\n\r\n");
+        sent += &format!("GET {path} HTTP/1.1\r\nHost: e\r\nRange: bytes=50-{}\r\n\r\n", length - 2);
+        expected.extend([
+            (200, whole.clone()),
+            (200, Vec::new()),
+            (206, whole[50..whole.len() - 1].to_vec()),
+        ]);
+    }
+    let found = exchange(&edge, format!("{sent}{LAST}").as_bytes()).await;
+    let mut rest = &found.received[..];
+    for (number, (status, body)) in expected.into_iter().enumerate() {
+        let end = rest.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        assert!(rest.starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "answer {number}");
+        assert!(rest[end..].starts_with(&body), "body of answer {number}");
+        rest = &rest[end + body.len()..];
+    }
+    assert_eq!((statuses(rest), found.closed), (vec![404], true));
 }
 
 /// Row A16: the body of a GET that is answered from store is no request.
