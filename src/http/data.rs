@@ -16,19 +16,23 @@ use super::{
     body::{Record, Sending},
     connection::Before,
     pages::Pages,
-    purge,
-    token::Token,
-    translate,
+    purge, translate,
+    uploads::{self, Ask},
 };
-use crate::delivery::{
-    Answer, BadTarget, CdnLoop, Delivery, Instruments, Interims, Outcome, Reason, Request, RequestBody,
-    Response, Route, Served, Target, broken_request_body,
+use crate::{
+    admission::Admission,
+    delivery::{
+        Answer, BadTarget, CdnLoop, Delivery, Instruments, Interims, Outcome, Reason, Request, RequestBody,
+        Response, Route, Served, Target, broken_request_body,
+    },
+    upload::Uploads,
 };
 
 pub struct Data {
     pub delivery: Arc<Delivery>,
     pub pages: Pages,
-    pub token: Token,
+    pub admission: Arc<Admission>,
+    pub uploads: Option<Uploads>,
     pub cdn_loop: CdnLoop,
 }
 
@@ -71,6 +75,11 @@ pub async fn handle(
     let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
     let mut answer = match Target::parse(raw) {
         Ok(target) if method.as_str() == "PURGE" => purge::on_data(&data, &headers, &target).await,
+        Ok(target) if uploads::concerns(&data, &method, &target) => {
+            let body = uploads::body(has_body.then(|| upload(payload)));
+            let ask = Ask { method: method.clone(), target, headers, body };
+            Box::pin(uploads::answer(data.clone(), ask)).await
+        }
         Ok(target) => match data.pages.get(&method, &target) {
             Some(response) => Answer { route: Route::Asset, response },
             None => {

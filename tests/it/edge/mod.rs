@@ -3,7 +3,7 @@
 
 mod access;
 mod admin;
-mod client;
+pub(crate) mod client;
 mod server;
 
 mod bounds;
@@ -17,7 +17,7 @@ mod fallbacks;
 mod fields;
 mod fills;
 mod freshness;
-mod images;
+pub(crate) mod images;
 mod interim;
 mod keys;
 mod killed;
@@ -43,4 +43,5 @@ mod wire;
 
 use client::{Broken, Open, Reply};
 pub(crate) use server::Edge;
-use server::{BLOCK, eventually, http_origin};
+pub(crate) use server::eventually;
+use server::{BLOCK, http_origin};
