@@ -1,5 +1,6 @@
 //! Millrace: CDN edge cache and media delivery server. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod admission;
 pub mod app;
 pub mod cache;
 pub mod config;
@@ -7,3 +8,5 @@ pub mod delivery;
 pub mod http;
 pub mod media;
 pub mod origin;
+pub mod store;
+pub mod upload;

@@ -15,7 +15,7 @@ use millrace_kit::{
     telemetry,
 };
 
-use super::{Server, explain, purge, remote};
+use super::{Server, explain, purge, remote, token};
 use crate::config::{Raw, Settings, raw, resolve};
 
 /// Exit status for a bad configuration (`EX_USAGE`).
@@ -47,6 +47,8 @@ enum Command {
     Explain(explain::Explain),
     /// Have a running server forget what it has stored.
     Purge(purge::Purge),
+    /// Make a token for this server's `Authorization: Bearer`.
+    Token(token::Token),
     /// Print the configuration reference.
     Docs,
 }
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Health { admin } => health(&admin),
         Command::Explain(explain) => explain::run(&explain),
         Command::Purge(purge) => purge::run(&purge),
+        Command::Token(token) => token::run(&token),
         Command::Docs => {
             say(&config::reference::<Raw>("Configuration reference"));
             ExitCode::SUCCESS
@@ -173,13 +176,13 @@ fn flags(serve: &Serve) -> Result<Vec<(String, String, String)>, Faults> {
 }
 
 /// Variables that are not Unicode cannot be ours.
-fn environment() -> Vec<(String, String)> {
+pub(super) fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
 
-fn read(file: &Path) -> Result<Layer, Faults> {
+pub(super) fn read(file: &Path) -> Result<Layer, Faults> {
     let name = file.display().to_string();
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Layer::file(name, text)),

@@ -14,17 +14,20 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+mod assets;
 pub mod cli;
 mod explain;
 mod purge;
 mod remote;
+mod token;
 
 use crate::{
+    admission::Admission,
     cache::{self, Store},
     config::{OriginSettings, Settings},
     delivery::{self, Delivery},
     http::{self, Admin, Data, Listening, Phase},
-    origin::{self, Origin, directory::Directory, http::Http, s3::S3},
+    origin::{self, Origin, directory::Directory, http::Http, member, s3::S3},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +44,17 @@ pub enum Error {
     Metrics(#[from] metrics::Error),
     #[error("opening a port failed: {0}")]
     Open(#[from] io::Error),
+    #[error("the store of assets: {0}")]
+    Assets(#[from] crate::store::Error),
+    #[error("the store of assets: {0}")]
+    Uploads(#[from] crate::upload::Error),
     #[error("the {port} port failed: {source}")]
     Serve { port: &'static str, source: io::Error },
     #[error("told to stop once more, the drain was cut short")]
     CutShort,
 }
+
+use assets::Assets;
 
 /// A server that listens.
 pub struct Server {
@@ -66,14 +75,35 @@ impl Server {
         let data_listener = bind(settings.listen)?;
         let admin_listener = bind(settings.admin)?;
         let origins = settings.origins.into_iter().map(open_origin).collect::<Result<Vec<_>, _>>()?;
-        let origins = origins.into_iter().zip(settings.members).collect();
+        let mut origins: Vec<_> = origins.into_iter().zip(settings.members).collect();
+        let assets = match &settings.uploads {
+            Some(settings) => Some(Assets::open(settings).await?),
+            None => None,
+        };
+        if let (Some(assets), Some(settings)) = (&assets, &settings.uploads) {
+            // The first to be asked for what is put here.
+            origins.insert(0, (assets.origin(settings), member::Config::default()));
+        }
         let store = Store::open(&settings.cache, &registry, &tasks).await?;
-        let delivery =
-            Delivery::new(settings.delivery, store.clone(), origins, clock, tasks.clone(), &registry)?;
+        let admission = Arc::new(Admission::new(settings.access, clock.clone()));
+        let delivery = Delivery::new(
+            settings.delivery,
+            store.clone(),
+            origins,
+            clock.clone(),
+            tasks.clone(),
+            &registry,
+        )?;
         let delivery = Arc::new(delivery);
-        let token = (!settings.admin.ip().is_loopback()).then(|| settings.token.clone());
-        let state = Arc::new(Admin::new(registry, delivery.clone(), token)?);
-        let data = Arc::new(Data { delivery, pages: settings.pages, token: settings.token, cdn_loop });
+        let uploads = match (assets, settings.uploads) {
+            (Some(assets), Some(settings)) => {
+                Some(assets.uploads(settings, delivery.clone(), clock, tasks.clone(), &registry).await?)
+            }
+            _ => None,
+        };
+        let for_others = (!settings.admin.ip().is_loopback()).then(|| admission.clone());
+        let state = Arc::new(Admin::new(registry, delivery.clone(), for_others, uploads.clone())?);
+        let data = Arc::new(Data { delivery, pages: settings.pages, admission, uploads, cdn_loop });
         let data = http::listen_data(data_listener, &settings.http, data)?;
         let admin = http::listen_admin(admin_listener, &settings.http, state.clone())?;
         Ok(Self { data, admin, state, store, tasks, drain_timeout: settings.http.drain_timeout })

@@ -1,14 +1,18 @@
 //! Settings: what a user writes ([`raw`]) and what the parts are built from ([`Settings`]). All faults are reported
 //! at once, before a port is bound.
 
+mod access;
 mod http_origin;
 pub mod raw;
 mod resolve;
 pub mod retry;
 mod s3;
+mod uploads;
 
+pub use access::resolve as resolve_access;
 pub use raw::Raw;
 pub use resolve::{OriginSettings, Settings, resolve};
+pub use uploads::{ORIGIN as UPLOADS, UploadSettings};
 
 #[cfg(test)]
 mod tests {

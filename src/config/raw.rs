@@ -8,15 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use super::retry::{Breaker, Retry};
 
+mod access;
 mod route;
+mod uploads;
 
+pub use access::Access;
 pub use route::{Fallback, Images, Route};
+pub use uploads::{Mode, Uploads};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Raw {
     pub server: Server,
     pub admin: Admin,
+    pub access: Access,
+    pub uploads: Uploads,
     pub cache: Cache,
     pub fill: Fill,
     pub retry: Retry,
@@ -38,7 +44,7 @@ pub struct Server {
     /// Address and port for clients. Port 0: any free one.
     pub listen: String,
     /// Address and port for health, metrics and administration. Keep it private: only purges
-    /// and explanations ask for the `admin.token` there, and not on a loopback address.
+    /// and explanations ask for a token there, and not on a loopback address.
     pub admin: String,
     /// Threads that serve clients; 0: one per core.
     pub workers: u32,
@@ -56,8 +62,8 @@ pub struct Server {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Admin {
-    /// Secret that `PURGE` wants as `Authorization: Bearer`, and the admin port when it is not on a loopback address.
-    /// Empty: nobody is let in.
+    /// Secret that lets in for everything as `Authorization: Bearer`: for `PURGE`, uploads, and the admin port when it is not
+    /// on a loopback address. Empty: only the tokens of `[access]` do.
     #[schemars(with = "String")]
     pub token: Secret,
 }

@@ -11,8 +11,12 @@ use std::{
 use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
-use super::{Raw, http_origin, raw, retry, s3 as s3_settings};
+use super::{
+    Raw, access, http_origin, raw, retry, s3 as s3_settings,
+    uploads::{self, ORIGIN, UploadSettings},
+};
 use crate::{
+    admission,
     cache::{self, storable::Rules},
     delivery::{self, FillLimits, MediaConfig, coding},
     http,
@@ -28,7 +32,9 @@ mod routes;
 pub struct Settings {
     pub listen: SocketAddr,
     pub admin: SocketAddr,
-    pub token: http::Token,
+    pub access: admission::Config,
+    /// None: uploads are not taken.
+    pub uploads: Option<UploadSettings>,
     pub http: http::Config,
     pub pages: http::Pages,
     pub cache: cache::Config,
@@ -65,18 +71,24 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let mut faults = Faults::default();
     let listen = address(&raw.server.listen, "server.listen", &mut faults);
     let admin = address(&raw.server.admin, "server.admin", &mut faults);
-    if !raw.admin.token.0.bytes().all(|byte| byte.is_ascii_graphic()) {
-        faults.push("admin.token", "must be printable ASCII without spaces");
-    }
+    let access = access::resolve(raw, &mut faults);
+    let uploads = uploads::resolve(raw, !access.keys.is_empty(), &mut faults);
     let cache = cache(&raw.cache, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
     let cdn_loop = CdnLoop::default();
+    if raw.origins.is_empty() && uploads.is_none() {
+        faults.push("origins", "none is given: pass --origin URL or add [[origins]]");
+    }
     let origins = origins(&raw.origins, &cdn_loop, &mut faults);
     let retry = retry::policy(&raw.retry, &mut faults);
     let members = retry::members(raw, &mut faults);
     // Those of origins with other faults too.
     let named = raw.origins.iter().map(|origin| origin.name.as_str().into());
-    let names: Vec<_> = origins.iter().map(|origin| origin.name().clone()).chain(named).collect();
+    let ours = uploads.iter().map(|_| Arc::from(ORIGIN));
+    if uploads.is_some() && origins.iter().any(|origin| **origin.name() == *ORIGIN) {
+        faults.push("origins", format!("{ORIGIN:?} is the name of the server's own assets"));
+    }
+    let names: Vec<_> = origins.iter().map(|origin| origin.name().clone()).chain(named).chain(ours).collect();
     let storing = Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime, ..Rules::default() };
     let guards = images::Guards::of(&raw.media, &mut faults);
     let routes = routes::routes(&raw.routes, &names, storing, &guards, &mut faults);
@@ -107,7 +119,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let settings = Settings {
         listen,
         admin,
-        token: http::Token::new(raw.admin.token.0.clone()),
+        access,
+        uploads,
         http,
         pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
         cache,
@@ -206,9 +219,6 @@ fn fill(raw: &raw::Fill, faults: &mut Faults) -> FillLimits {
 fn origins(raw: &[raw::Origin], cdn_loop: &CdnLoop, faults: &mut Faults) -> Vec<OriginSettings> {
     let mut resolved = Vec::with_capacity(raw.len());
     let mut names: Vec<Arc<str>> = Vec::new();
-    if raw.is_empty() {
-        faults.push("origins", "none is given: pass --origin URL or add [[origins]]");
-    }
     for (index, origin) in raw.iter().enumerate() {
         let key = |field: &str| format!("origins[{index}].{field}");
         let spec = match parse_spec(&origin.url) {

@@ -46,6 +46,8 @@ pub enum Reason {
     NotAllowed,
     /// It was a purge.
     Purge,
+    /// It was an upload.
+    Upload,
     Overloaded,
     Internal,
 }
@@ -127,6 +129,7 @@ impl Reason {
             Self::NotFound => "not-found",
             Self::NotAllowed => "not-allowed",
             Self::Purge => "purge",
+            Self::Upload => "upload",
             Self::Overloaded => "overloaded",
             Self::Internal => "internal",
         }

@@ -5,11 +5,12 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
+use ::http::StatusCode;
 use actix_web::{HttpResponse, http::header, web};
 use millrace_kit::metrics::{self, IntGauge, Registry, catalogue};
 
-use super::{explain, origins, purge, token::Token};
-use crate::delivery::Delivery;
+use super::{explain, origins, purge, uploads};
+use crate::{admission::Admission, delivery::Delivery, upload::Uploads};
 
 /// Where the process is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,9 @@ pub struct Admin {
     phase: AtomicU8,
     registry: Registry,
     delivery: Arc<Delivery>,
-    /// Wanted of those who change something; None on a port that others cannot reach.
-    pub(super) token: Option<Token>,
+    /// Asks those for a token who change something; None on a port that others cannot reach.
+    pub(super) admission: Option<Arc<Admission>>,
+    pub(super) uploads: Option<Uploads>,
     tiers: Tiers,
 }
 
@@ -56,7 +58,8 @@ impl Admin {
     pub fn new(
         registry: Registry,
         delivery: Arc<Delivery>,
-        token: Option<Token>,
+        admission: Option<Arc<Admission>>,
+        uploads: Option<Uploads>,
     ) -> Result<Self, metrics::Error> {
         let bytes = registry.gauge(&catalogue::CACHE_TIER_BYTES)?;
         let capacity = registry.gauge(&catalogue::CACHE_TIER_CAPACITY)?;
@@ -69,7 +72,14 @@ impl Admin {
             memory_capacity: capacity.with_label_values(&["memory"]),
             disk_capacity: capacity.with_label_values(&["disk"]),
         };
-        Ok(Self { phase: AtomicU8::new(Phase::Starting as u8), registry, delivery, token, tiers })
+        Ok(Self {
+            phase: AtomicU8::new(Phase::Starting as u8),
+            registry,
+            delivery,
+            admission,
+            uploads,
+            tiers,
+        })
     }
 
     pub(super) fn delivery(&self) -> &Delivery {
@@ -106,6 +116,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.route("/api/v1/cache/stats", web::get().to(stats));
     config.route("/api/v1/origins", web::get().to(origins::on_admin));
     config.route("/api/v1/cache/explain", web::get().to(explain::on_admin));
+    config.route("/api/v1/assets", web::get().to(uploads::on_admin));
     config.route("/api/v1/purge", web::post().to(purge::on_admin));
     config.default_service(web::to(nothing));
 }
@@ -135,7 +146,16 @@ async fn nothing() -> HttpResponse {
     let body = serde_json::json!({
         "status": 404,
         "title": "Not Found",
-        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/origins and POST /api/v1/purge"
+        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/origins, /api/v1/assets and POST /api/v1/purge"
     });
     HttpResponse::NotFound().content_type("application/problem+json").body(body.to_string())
+}
+
+pub(super) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = serde_json::json!({ "status": status.as_u16(), "title": title, "detail": detail });
+    let status = actix_web::http::StatusCode::from_u16(status.as_u16());
+    HttpResponse::build(status.unwrap_or(actix_web::http::StatusCode::BAD_REQUEST))
+        .insert_header((header::CONTENT_TYPE, "application/problem+json"))
+        .body(body.to_string())
 }

@@ -23,18 +23,23 @@ use super::{
     connection::{Before, Behind},
     pages::Pages,
     purge,
-    token::Token,
     translate::{self, Lines},
+    uploads::{self, Ask},
 };
-use crate::delivery::{
-    Answer, Asked, BadTarget, CdnLoop, Delivery, FieldLines, Instruments, Interims, Outcome, Reason, Request,
-    RequestBody, Response, Route, Served, Target, broken_request_body,
+use crate::{
+    admission::Admission,
+    delivery::{
+        Answer, Asked, BadTarget, CdnLoop, Delivery, FieldLines, Instruments, Interims, Outcome, Reason,
+        Request, RequestBody, Response, Route, Served, Target, broken_request_body,
+    },
+    upload::Uploads,
 };
 
 pub struct Data {
     pub delivery: Arc<Delivery>,
     pub pages: Pages,
-    pub token: Token,
+    pub admission: Arc<Admission>,
+    pub uploads: Option<Uploads>,
     pub cdn_loop: CdnLoop,
 }
 
@@ -86,7 +91,7 @@ fn at_once(
         return None;
     }
     let target = Target::parse(target_of(message)).ok()?;
-    if data.pages.are_at(&target) {
+    if data.pages.are_at(&target) || uploads::concerns(data, &method, &target) {
         return None;
     }
     let answer = data.delivery.answer_at_once(&Asked { method: &method, target: &target, fields: lines })?;
@@ -108,7 +113,7 @@ async fn in_time(mut message: Message, data: Arc<Data>, started: Instant, looked
 
 async fn answer(
     message: &mut Message,
-    data: &Data,
+    data: &Arc<Data>,
     method: Method,
     headers: HeaderMap,
     id: &ActixValue,
@@ -128,6 +133,10 @@ async fn answer(
     if method.as_str() == "PURGE" {
         return purge::on_data(data, &headers, &target).await;
     }
+    if uploads::concerns(data, &method, &target) {
+        let body = uploads::body(body_of(message));
+        return uploads::answer(data.clone(), Ask { method, target, headers, body }).await;
+    }
     if let Some(response) = data.pages.get(&method, &target) {
         return Answer { route: Route::Asset, response };
     }
@@ -135,7 +144,7 @@ async fn answer(
     if let Some(answer) = (!looked).then(|| data.delivery.answer_at_once(&asked.asked())).flatten() {
         return answer;
     }
-    let body = translate::has_body(&message.head().headers).then(|| upload(message.take_payload()));
+    let body = body_of(message);
     let span = access::span(&asked.method, asked.target.path(), id);
     let answer = wait(data, asked, body, before(message)).instrument(span.clone()).await;
     access::conclude(&span, &answer.response.served);
@@ -201,6 +210,10 @@ impl Known {
         }
         reply.set_body(sending)
     }
+}
+
+fn body_of(message: &mut Message) -> Option<RequestBody> {
+    translate::has_body(&message.head().headers).then(|| upload(message.take_payload()))
 }
 
 /// actix's payload stays on its worker's thread; an origin may be asked from any. A bounded channel carries the body

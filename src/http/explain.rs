@@ -6,8 +6,14 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use url::form_urlencoded;
 
-use super::{admin::Admin, purge::problem, translate};
-use crate::delivery::{Request, Target, remove_hop_by_hop, split_url};
+use super::{
+    admin::{Admin, problem},
+    gate, translate,
+};
+use crate::{
+    admission::Scope,
+    delivery::{Request, Target, remove_hop_by_hop, split_url},
+};
 
 /// Fields of the request that is asked about.
 const MAX_FIELDS: usize = 64;
@@ -21,10 +27,8 @@ struct Question {
 
 pub async fn on_admin(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
     let headers = translate::request_headers(request.headers());
-    if admin.token.as_ref().is_some_and(|token| !token.admits(&headers)) {
-        let detail =
-            "this port is open to others: explaining wants `Authorization: Bearer` with `admin.token`";
-        return problem(StatusCode::FORBIDDEN, detail);
+    if let Err(refusal) = gate::admit(&admin, &headers, Scope::Admin) {
+        return refusal;
     }
     let question = match Question::parse(request.query_string()) {
         Ok(question) => question,

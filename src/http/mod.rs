@@ -22,16 +22,16 @@ mod body;
 mod connection;
 mod data;
 mod explain;
+mod gate;
 mod origins;
 mod pages;
 mod purge;
-mod token;
 mod translate;
+mod uploads;
 
 pub use admin::{Admin, Phase};
 pub use data::Data;
 pub use pages::Pages;
-pub use token::Token;
 
 use connection::Connection;
 

@@ -1,13 +1,21 @@
 //! Purging, on the admin port and as a method on the data port.
 
-use actix_web::{HttpRequest, HttpResponse, http::header as actix_header, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::{admin::Admin, data::Data, translate};
-use crate::delivery::{
-    Answer, Body, Fields, Outcome, PurgeError, PurgeRequest, Reason, Response, Route, Served, Target,
+use super::{
+    admin::{Admin, problem},
+    data::Data,
+    gate, translate,
+};
+use crate::{
+    admission::{Denied, Grant, Scope},
+    delivery::{
+        Answer, Body, Fields, Outcome, PurgeError, PurgeRequest, Reason, Response, Route, Served, Target,
+        split_url,
+    },
 };
 
 /// Bytes of a purge in JSON.
@@ -15,13 +23,9 @@ const MAX_BODY: usize = 256 << 10;
 
 /// `PURGE /{path}`, which never goes on to an origin.
 pub async fn on_data(data: &Data, headers: &HeaderMap, target: &Target) -> Answer {
-    let response = match data.token.admits(headers) {
-        false => {
-            let detail = "purging wants `Authorization: Bearer` with the token of this server's settings";
-            let served = Served::new(Outcome::Error, Reason::NotAllowed);
-            Response::problem(StatusCode::FORBIDDEN, detail, served)
-        }
-        true => {
+    let response = match data.admission.admit(headers, Scope::Purge, target.path()) {
+        Err(denied) => gate::refusal(denied),
+        Ok(_) => {
             let soft = HeaderName::from_static("fastly-soft-purge");
             let soft = headers.get(soft).is_some_and(|value| value.as_bytes() == b"1");
             let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -75,10 +79,10 @@ pub async fn on_admin(
     if is_foreign(&headers) {
         return problem(StatusCode::FORBIDDEN, "pages from elsewhere may not purge");
     }
-    if admin.token.as_ref().is_some_and(|token| !token.admits(&headers)) {
-        let detail = "this port is open to others: purging wants `Authorization: Bearer` with `admin.token`";
-        return problem(StatusCode::FORBIDDEN, detail);
-    }
+    let grant = match gate::admit(&admin, &headers, Scope::Purge) {
+        Ok(grant) => grant,
+        Err(refusal) => return refusal,
+    };
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let Ok(chunk) = chunk else { return problem(StatusCode::BAD_REQUEST, "the body broke off") };
@@ -97,10 +101,24 @@ pub async fn on_admin(
             return problem(StatusCode::BAD_REQUEST, &detail);
         }
     };
+    if let Some(Err(denied)) = grant.map(|grant| check(&grant, &purge)) {
+        return gate::refusal_on_admin(denied);
+    }
     match admin.delivery().purge(&purge).await {
         Ok(sequence) => HttpResponse::Ok().json(serde_json::json!({ "sequence": sequence })),
         Err(error) => problem(status_of(&error), &error.to_string()),
     }
+}
+
+/// A token for some paths is for no purge that reaches others.
+fn check(grant: &Grant, purge: &PurgeRequest) -> Result<(), Denied> {
+    if grant.is_limited() && (purge.all || !purge.tags.is_empty()) {
+        return Err(Denied::Path(Scope::Purge));
+    }
+    // In the form that is purged, or what is refused for its form later.
+    let path = |place: &String| Target::parse(split_url(place).1).map(|target| target.path().to_owned());
+    let mut paths = purge.urls.iter().chain(&purge.prefixes).filter_map(|place| path(place).ok());
+    paths.try_for_each(|path| grant.check_path(Scope::Purge, &path))
 }
 
 /// Whether a browser sent it for a page of another site.
@@ -111,13 +129,4 @@ fn is_foreign(headers: &HeaderMap) -> bool {
         let origin = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
         origin != Some(host)
     })
-}
-
-pub(super) fn problem(status: StatusCode, detail: &str) -> HttpResponse {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let body = serde_json::json!({ "status": status.as_u16(), "title": title, "detail": detail });
-    let status = actix_web::http::StatusCode::from_u16(status.as_u16());
-    HttpResponse::build(status.unwrap_or(actix_web::http::StatusCode::BAD_REQUEST))
-        .insert_header((actix_header::CONTENT_TYPE, "application/problem+json"))
-        .body(body.to_string())
 }

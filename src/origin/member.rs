@@ -103,6 +103,11 @@ impl Member {
         self.origin.name()
     }
 
+    /// Whether it is to be asked for this path and query at all.
+    pub(super) fn serves(&self, target: &str) -> bool {
+        self.origin.serves(target)
+    }
+
     /// Brings the state up to date, which may change with time alone.
     pub fn refresh(&self) -> breaker::State {
         let (state, change) = self.breaker.state();

@@ -28,6 +28,7 @@ mod range;
 mod report;
 mod retry;
 pub mod s3;
+pub mod shelf;
 mod spec;
 mod validators;
 mod watched;
@@ -79,6 +80,11 @@ pub trait Origin: Send + Sync {
 
     /// Resolves when the answer's head is in. An HTTP error status is an `Ok` answer here; the chain judges it.
     fn fetch(&self, request: Request) -> BoxFuture<'_, Result<Response, Error>>;
+
+    /// Whether it is to be asked for this path and query at all.
+    fn serves(&self, _target: &str) -> bool {
+        true
+    }
 }
 
 impl Request {

@@ -6,3 +6,4 @@ mod architecture;
 mod edge;
 mod origin;
 mod origin_double;
+mod uploads;

@@ -103,6 +103,14 @@ catalogue! {
     MEDIA_ERRORS = "millrace_media_errors_total" Kind::Counter, ["operation", "reason"],
         "Image and video operations that failed.";
 
+    // Uploads and access.
+    UPLOAD_BYTES = "millrace_upload_bytes_total" Kind::Counter, [],
+        "Body bytes of uploads received.";
+    UPLOADS = "millrace_uploads_total" Kind::Counter, ["kind", "result"],
+        "Requests to store or remove an asset, by how they ended.";
+    UPLOADS_ACTIVE = "millrace_uploads_active" Kind::Gauge, [],
+        "Uploads whose bytes are being received.";
+
     // Sidecar.
     SIDECAR_HTTP_DURATION = "millrace_sidecar_http_request_duration_seconds" Kind::Histogram(REQUEST_SECONDS),
         ["http_request_method", "http_route", "http_response_status_code"],

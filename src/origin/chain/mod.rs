@@ -54,11 +54,10 @@ impl Chain {
 
     /// Asks the origins in order; see the caption of this file for which answer counts.
     pub async fn fetch(&self, request: Request) -> Result<Response, Error> {
-        let Some(first) = self.members.first() else { return Err(nobody()) };
+        let members: Vec<_> = self.members.iter().filter(|member| member.serves(&request.target)).collect();
+        let Some(first) = members.first().copied() else { return Err(nobody()) };
         if is_repeatable(&request) {
-            return Asking::new(self, self.members.iter().collect(), Question::from(request), None)
-                .run()
-                .await;
+            return Asking::new(self, members, Question::from(request), None).run().await;
         }
         match first.admit(false) {
             Admission::Go(ticket) | Admission::Probe(ticket) => {
@@ -72,8 +71,11 @@ impl Chain {
     /// Asks for the rest of a body under its validator (`Range` and `If-Range` are in the request): first where it came from,
     /// if a fair piece of it had come, else there last. Another origin's answer counts only if it is of the same version.
     pub async fn resume(&self, request: Request, resume: &Resume) -> Result<Response, Error> {
-        let (mut members, mut others): (Vec<_>, Vec<_>) =
-            self.members.iter().partition(|member| *member.name() == resume.at);
+        let (mut members, mut others): (Vec<_>, Vec<_>) = self
+            .members
+            .iter()
+            .filter(|member| member.serves(&request.target))
+            .partition(|member| *member.name() == resume.at);
         if !resume.progressed {
             if let Some(origin) = members.first()
                 && !origin.may_repeat(Repetition::Resume)

@@ -6,7 +6,7 @@ use super::{Edge, Reply};
 use crate::origin_double::{Answer, OriginDouble};
 
 /// A JPEG of a gradient, told apart by its tint.
-pub(super) fn jpeg(width: usize, height: usize, tint: u8) -> Vec<u8> {
+pub(crate) fn jpeg(width: usize, height: usize, tint: u8) -> Vec<u8> {
     let pixels: Vec<u8> = (0..height)
         .flat_map(|y| (0..width).flat_map(move |x| [(x * 255 / width) as u8, (y * 255 / height) as u8, tint]))
         .collect();

@@ -3,7 +3,7 @@
 
 mod access;
 mod admin;
-mod client;
+pub(crate) mod client;
 mod server;
 
 mod bounds;
@@ -18,7 +18,7 @@ mod fields;
 mod fills;
 mod freshness;
 mod image_guard;
-mod images;
+pub(crate) mod images;
 mod interim;
 mod keys;
 mod killed;
@@ -44,4 +44,5 @@ mod wire;
 
 use client::{Broken, Open, Reply};
 pub(crate) use server::Edge;
-use server::{BLOCK, eventually, http_origin};
+pub(crate) use server::eventually;
+use server::{BLOCK, http_origin};

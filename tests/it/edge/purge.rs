@@ -223,15 +223,21 @@ async fn the_purge_method_wants_the_token() {
     let closed = Edge::over(&origin).await;
     origin.on("/x", tagged("x", ""));
     edge.get("/x").await;
-    for (edge, fields) in [
-        (&edge, &[][..]),
-        (&edge, &[("authorization", "Bearer s3cre")]),
-        (&edge, &[("authorization", "Bearer ")]),
-        (&closed, &[("authorization", "Bearer s3cret")]),
-        (&closed, &[("authorization", "Bearer ")]),
+    for (edge, fields, status, challenge) in [
+        (&edge, &[][..], 401, "Bearer realm=\"millrace\""),
+        (
+            &edge,
+            &[("authorization", "Bearer s3cre")],
+            401,
+            "Bearer realm=\"millrace\", error=\"invalid_token\"",
+        ),
+        (&edge, &[("authorization", "Bearer ")], 401, "Bearer realm=\"millrace\""),
+        (&closed, &[("authorization", "Bearer s3cret")], 403, ""),
+        (&closed, &[("authorization", "Bearer ")], 403, ""),
     ] {
         let reply = edge.ask("PURGE", "/x", fields).await;
-        assert_eq!((reply.status, reply.cache()), (403, "ERROR"), "{fields:?}");
+        assert_eq!((reply.status, reply.cache()), (status, "ERROR"), "{fields:?}");
+        assert_eq!(reply.field("www-authenticate"), challenge, "{fields:?}");
     }
     assert_eq!(edge.get("/x").await.cache(), "HIT");
     let admitted = ("authorization", "Bearer s3cret");
@@ -257,7 +263,7 @@ async fn an_open_admin_port_wants_the_token() {
     });
     let edge = edge.await;
     let purge = br#"{"all":true}"#;
-    assert_eq!(edge.admin_post("/api/v1/purge", &[], purge).await.status, 403);
+    assert_eq!(edge.admin_post("/api/v1/purge", &[], purge).await.status, 401);
     let token = [("authorization", "Bearer s3cret")];
     assert_eq!(edge.admin_post("/api/v1/purge", &token, purge).await.status, 200);
 }

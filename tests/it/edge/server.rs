@@ -77,6 +77,11 @@ impl Edge {
         Self::start(|raw| raw.origins = origins).await
     }
 
+    /// In front of nothing: all it has is what is put there.
+    pub(crate) async fn alone(settings: impl FnOnce(&mut Raw)) -> Self {
+        Self::start(settings).await
+    }
+
     /// A server that has this one for its origin, and the same clock.
     pub(crate) async fn child(&self) -> Self {
         let url = format!("http://{}", self.data);

@@ -143,8 +143,8 @@ async fn an_open_admin_port_wants_the_token() {
     let status = async |fields: &[(&str, &str)]| {
         client::open(edge.admin(), "GET", "/api/v1/cache/explain?url=/x", fields, b"").await.head.status
     };
-    assert_eq!(status(&[]).await, 403);
-    assert_eq!(status(&[("authorization", "Bearer other")]).await, 403);
+    assert_eq!(status(&[]).await, 401);
+    assert_eq!(status(&[("authorization", "Bearer other")]).await, 401);
     assert_eq!(status(&[("authorization", "Bearer s3cret")]).await, 200);
 }
 

@@ -1,0 +1,129 @@
+//! Uploads on the data port: which requests are, and how those are answered that are not taken.
+
+use std::{io, sync::Arc};
+
+use futures_util::StreamExt;
+use http::{HeaderMap, Method, StatusCode, header};
+use percent_encoding::percent_decode_str;
+
+use super::{data::Data, gate};
+use crate::{
+    admission::{Denied, Grant, Scope},
+    delivery::{Answer, Body, Fields, Outcome, Reason, RequestBody, Response, Route, Served, Target},
+    upload::{self, AssetKey, BadAssetKey, Error},
+};
+
+mod assets;
+mod condition;
+mod listing;
+
+pub use listing::on_admin;
+
+/// A request that is for the uploads, and not for the assets as they are served.
+pub struct Ask {
+    pub method: Method,
+    pub target: Target,
+    pub headers: HeaderMap,
+    pub body: upload::Body,
+}
+
+/// Below which assets are.
+const ASSETS: &str = "/assets/";
+
+/// Whether a request is for what is here.
+pub fn concerns(data: &Data, method: &Method, target: &Target) -> bool {
+    data.uploads.is_some()
+        && target.path().starts_with(ASSETS)
+        && matches!(*method, Method::PUT | Method::DELETE)
+}
+
+/// The body of a request, as uploads take it.
+pub fn body(theirs: Option<RequestBody>) -> upload::Body {
+    match theirs {
+        Some(body) => body.map(|item| item.map_err(|broken| io::Error::other(broken.detail))).boxed(),
+        None => futures_util::stream::empty().boxed(),
+    }
+}
+
+/// Answers what [`concerns`] us.
+pub async fn answer(data: Arc<Data>, ask: Ask) -> Answer {
+    let response = match &data.uploads {
+        Some(uploads) => match ask.method {
+            Method::DELETE => assets::delete(&data, uploads, &ask).await,
+            _ => assets::put(&data, uploads, ask).await,
+        },
+        None => Ok(empty(StatusCode::NOT_FOUND)),
+    };
+    Answer { route: Route::Asset, response: response.unwrap_or_else(|refused| refused) }
+}
+
+/// Who asks, if they may upload to this path.
+fn admit(data: &Data, headers: &HeaderMap, path: &str) -> Result<Grant, Response> {
+    data.admission.admit(headers, Scope::Upload, path).map_err(|denied: Denied| gate::refusal(denied))
+}
+
+/// The key that a path names.
+fn key_of(target: &Target) -> Result<AssetKey, Response> {
+    let encoded = target.path().strip_prefix(ASSETS).unwrap_or_default();
+    if encoded.contains("%2F") || encoded.contains("%5C") {
+        return Err(refusal(&Error::Key(BadAssetKey::Character)));
+    }
+    let text = percent_decode_str(encoded).decode_utf8();
+    let text = text.map_err(|_| refusal(&Error::Bad("a key is UTF-8".to_owned())))?;
+    AssetKey::parse(&text).map_err(|wrong| refusal(&Error::Key(wrong)))
+}
+
+fn served() -> Served {
+    Served::new(Outcome::Bypass, Reason::Upload)
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut fields = HeaderMap::new();
+    fields.insert(header::CACHE_CONTROL, super::data::fixed("no-store"));
+    Response::new(status, Fields::Own(fields), Body::Empty, served())
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response {
+    let mut response = empty(status).with(header::CONTENT_TYPE, "application/json");
+    response.body = Body::Full(value.to_string().into());
+    response
+}
+
+/// What is not taken, and why.
+fn refusal(error: &Error) -> Response {
+    let status = status_of(error);
+    let reason = match status.is_server_error() {
+        true => Reason::Internal,
+        false => Reason::BadRequest,
+    };
+    let detail = match error {
+        Error::Store(_) if !error.is_full() => "the asset could not be stored".to_owned(),
+        error => error.to_string(),
+    };
+    let response = Response::problem(status, &detail, Served::new(Outcome::Error, reason));
+    match error {
+        Error::Busy | Error::Locked => response.with(header::RETRY_AFTER, "1"),
+        Error::Stopping => response.with(header::RETRY_AFTER, "5"),
+        _ => response,
+    }
+}
+
+/// The one place where errors of uploads become statuses.
+fn status_of(error: &Error) -> StatusCode {
+    match error {
+        Error::Key(_) | Error::Bad(_) | Error::Digest | Error::Short => StatusCode::BAD_REQUEST,
+        Error::Stalled => StatusCode::REQUEST_TIMEOUT,
+        Error::TooLarge(_) | Error::Quota(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Error::Type(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Error::Condition => StatusCode::PRECONDITION_FAILED,
+        Error::NoUpload => StatusCode::NOT_FOUND,
+        Error::Expired => StatusCode::GONE,
+        Error::Offset(_) => StatusCode::CONFLICT,
+        Error::Locked => StatusCode::LOCKED,
+        Error::Checksum => StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
+        Error::Kind => StatusCode::FORBIDDEN,
+        Error::Busy | Error::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Store(_) if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
+        Error::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,222 @@
+//! A draft as a file: bytes are gathered, and written and hashed on the blocking pool while the next ones come.
+
+use std::{fs::File, io::IoSlice, os::unix::fs::FileExt, sync::Arc};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::task::JoinHandle;
+
+use super::{
+    BlobId, Draft, Error, HEAD, Published, Result,
+    directory::{Places, blocking},
+};
+
+/// Written at a time; as much waits while it is.
+const BATCH: usize = 1 << 20;
+
+pub(super) struct FileDraft {
+    places: Arc<Places>,
+    id: BlobId,
+    file: Arc<File>,
+    lasting: bool,
+    length: u64,
+    /// Of all that is written; None: of some bytes it was not made.
+    hash: Option<Context>,
+    head: BytesMut,
+    gathered: Vec<Bytes>,
+    gathered_bytes: usize,
+    writing: Option<JoinHandle<Result<Option<Context>>>>,
+    published: bool,
+}
+
+impl FileDraft {
+    pub(super) fn new(places: Arc<Places>, id: BlobId, file: File, lasting: bool) -> Self {
+        Self {
+            places,
+            id,
+            file: Arc::new(file),
+            lasting,
+            length: 0,
+            hash: Some(Context::new(&SHA256)),
+            head: BytesMut::new(),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            writing: None,
+            published: false,
+        }
+    }
+
+    pub(super) fn reopened(places: Arc<Places>, id: BlobId, file: File, length: u64) -> Self {
+        let mut draft = Self::new(places, id, file, true);
+        draft.length = length;
+        draft.hash = draft.hash.take().filter(|_| length == 0);
+        draft
+    }
+
+    /// Waits for what is being written.
+    async fn written(&mut self) -> Result<()> {
+        if let Some(writing) = &mut self.writing {
+            let written = writing.await;
+            self.writing = None;
+            self.hash =
+                written.map_err(|error| Error::Io { what: "writing", detail: error.to_string() })??;
+        }
+        Ok(())
+    }
+
+    /// Hands over what is gathered, when what came before is written.
+    async fn flush(&mut self) -> Result<()> {
+        self.written().await?;
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let at = self.length - self.gathered_bytes as u64;
+        let (bytes, file, mut hash) =
+            (std::mem::take(&mut self.gathered), self.file.clone(), self.hash.take());
+        self.gathered_bytes = 0;
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            write_all(&file, &bytes, at).map_err(Error::io("writing a draft"))?;
+            if let Some(hash) = &mut hash {
+                bytes.iter().for_each(|bytes| hash.update(bytes));
+            }
+            Ok(hash)
+        }));
+        Ok(())
+    }
+}
+
+/// Gathered pieces with few system calls.
+fn write_all(file: &File, pieces: &[Bytes], mut at: u64) -> std::io::Result<()> {
+    let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    let mut left = &mut slices[..];
+    while left.iter().any(|slice| !slice.is_empty()) {
+        match rustix::io::pwritev(file, left, at) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                at += count as u64;
+                IoSlice::advance_slices(&mut left, count);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+impl Draft for FileDraft {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn append(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
+        async move {
+            if self.length == self.head.len() as u64 {
+                let room = HEAD - self.head.len();
+                self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+            self.length += bytes.len() as u64;
+            self.gathered_bytes += bytes.len();
+            self.gathered.push(bytes);
+            // Many small pieces weigh more than their bytes.
+            if self.gathered_bytes >= BATCH || self.gathered.len() >= 512 {
+                self.flush().await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn sync(&mut self) -> BoxFuture<'_, Result<()>> {
+        async move {
+            self.flush().await?;
+            self.written().await?;
+            let file = self.file.clone();
+            blocking(move || file.sync_data().map_err(Error::io("syncing a draft"))).await
+        }
+        .boxed()
+    }
+
+    fn truncate(&mut self, length: u64) -> BoxFuture<'_, Result<()>> {
+        async move {
+            // What failed to be written is taken back too.
+            let _ = self.flush().await;
+            let _ = self.written().await;
+            let file = self.file.clone();
+            let work = move || {
+                file.set_len(length).and_then(|()| file.sync_all()).map_err(Error::io("truncating a draft"))
+            };
+            blocking(work).await?;
+            self.length = length;
+            self.hash = (length == 0).then(|| Context::new(&SHA256));
+            self.head.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn head(&mut self) -> BoxFuture<'_, Result<Bytes>> {
+        async move {
+            let wanted = usize::try_from(self.length).unwrap_or(usize::MAX).min(HEAD);
+            if self.head.len() >= wanted {
+                return Ok(Bytes::copy_from_slice(&self.head[..wanted]));
+            }
+            self.flush().await?;
+            self.written().await?;
+            let file = self.file.clone();
+            let work = move || {
+                let mut head = vec![0; wanted];
+                file.read_exact_at(&mut head, 0).map_err(Error::io("reading a draft"))?;
+                Ok(Bytes::from(head))
+            };
+            blocking(work).await
+        }
+        .boxed()
+    }
+
+    fn publish(mut self: Box<Self>) -> BoxFuture<'static, Result<Published>> {
+        async move {
+            self.flush().await?;
+            self.written().await?;
+            let (file, length, hash) = (self.file.clone(), self.length, self.hash.take());
+            let (places, id) = (self.places.clone(), self.id.clone());
+            let work = move || {
+                let hash = match hash {
+                    Some(hash) => hash,
+                    None => hash_all(&file, length)?,
+                };
+                file.sync_all().map_err(Error::io("syncing a draft"))?;
+                places.publish(&id)?;
+                let mut sha256 = [0; 32];
+                sha256.copy_from_slice(hash.finish().as_ref());
+                Ok(Published { length, sha256 })
+            };
+            let published = blocking(work).await;
+            self.published = published.is_ok();
+            published
+        }
+        .boxed()
+    }
+}
+
+fn hash_all(file: &File, length: u64) -> Result<Context> {
+    let mut hash = Context::new(&SHA256);
+    let mut buffer = vec![0; BATCH];
+    let mut at = 0;
+    while at < length {
+        let count = usize::try_from(length - at).unwrap_or(BATCH).min(BATCH);
+        file.read_exact_at(&mut buffer[..count], at).map_err(Error::io("reading a draft"))?;
+        hash.update(&buffer[..count]);
+        at += count as u64;
+    }
+    Ok(hash)
+}
+
+impl Drop for FileDraft {
+    /// One that is not to last goes at once.
+    fn drop(&mut self) {
+        if !self.lasting && !self.published {
+            let _ = std::fs::remove_file(self.places.draft(&self.id));
+        }
+    }
+}

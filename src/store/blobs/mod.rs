@@ -1,0 +1,81 @@
+//! Where bytes are kept. A draft is written, and becomes a blob in one step; a blob never changes. Every implementation must pass
+//! `tests/it/uploads/conformance.rs`.
+
+use std::{ops::Range, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use super::{BlobId, Error};
+
+mod directory;
+mod draft;
+
+pub use directory::Directory;
+
+/// Bytes at the beginning by which types are told.
+pub const HEAD: usize = 8 << 10;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+pub trait Blobs: Send + Sync {
+    /// Begins a blob. `lasting`: until it is discarded, across restarts; else until it is dropped.
+    fn draft<'a>(&'a self, id: &'a BlobId, lasting: bool) -> BoxFuture<'a, Result<Box<dyn Draft>>>;
+
+    /// Goes on with a lasting draft. Its length is what is durable. None: there is none.
+    fn reopen<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<Box<dyn Draft>>>>;
+
+    /// Removes a draft; none is as good.
+    fn discard<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<()>>;
+
+    /// None: there is no such blob. What was opened can be read to its end, whatever happens to the blob.
+    fn open<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<Box<dyn Content>>>>;
+
+    /// Removes a blob; none is as good.
+    fn remove<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<()>>;
+
+    /// Drafts and blobs that nobody has touched for so long, to be removed unless the catalogue knows them.
+    fn idle(&self, least: Duration) -> BoxFuture<'_, Result<Idle>>;
+}
+
+/// A blob that is being written.
+pub trait Draft: Send {
+    /// Bytes taken so far.
+    fn length(&self) -> u64;
+
+    /// Puts bytes at the end. They may wait in memory, boundedly.
+    fn append(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>>;
+
+    /// What has been appended survives a crash from now on.
+    fn sync(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// Takes back what lies behind.
+    fn truncate(&mut self, length: u64) -> BoxFuture<'_, Result<()>>;
+
+    /// The first bytes, at most [`HEAD`].
+    fn head(&mut self) -> BoxFuture<'_, Result<Bytes>>;
+
+    /// Makes it a blob of the same name, durably. Whoever finds it finds all of it.
+    fn publish(self: Box<Self>) -> BoxFuture<'static, Result<Published>>;
+}
+
+/// What a draft has become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    pub length: u64,
+    pub sha256: [u8; 32],
+}
+
+/// A blob that is open for reading.
+pub trait Content: Send + Sync {
+    fn length(&self) -> u64;
+
+    /// At least one byte of a range that is not empty.
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>>;
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Idle {
+    pub drafts: Vec<BlobId>,
+    pub blobs: Vec<BlobId>,
+}

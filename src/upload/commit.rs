@@ -1,0 +1,104 @@
+//! From a draft that is whole to an asset, whoever is still waiting for it: publish, row, caches.
+
+use tokio::sync::oneshot;
+
+use super::{Error, Uploads, digest::Checker, sniff};
+use crate::store::{
+    AssetKey, BlobId, Draft,
+    catalogue::{Asset, Condition, NewAsset, Refused, Replaced},
+};
+
+/// All that is known of an asset before it is one.
+pub struct Ready {
+    pub key: AssetKey,
+    pub blob: BlobId,
+    pub draft: Box<dyn Draft>,
+    /// What the client says it is.
+    pub declared: Option<String>,
+    pub tags: Vec<String>,
+    pub owner: String,
+    pub condition: Condition,
+    pub checker: Checker,
+    /// It is an upload that ends with this.
+    pub ends: bool,
+}
+
+impl Uploads {
+    /// Goes on to its end even if nobody waits for it any more.
+    pub(super) async fn commit(&self, ready: Ready) -> Result<Replaced, Error> {
+        let (told, result) = oneshot::channel();
+        let uploads = self.clone();
+        self.inner.tasks.spawn("commit", async move {
+            let _ = told.send(uploads.commit_now(ready).await);
+        });
+        result.await.map_err(|_| Error::Stopping)?
+    }
+
+    async fn commit_now(&self, ready: Ready) -> Result<Replaced, Error> {
+        let Ready { key, blob, mut draft, declared, tags, owner, condition, checker, ends } = ready;
+        let inner = &self.inner;
+        let head = draft.head().await?;
+        let types = inner.limits.types;
+        let sniffed =
+            sniff::judge(&head, declared.as_deref(), key.extension(), types).map_err(Error::Type)?;
+        let published = draft.publish().await?;
+        let new = NewAsset {
+            key: key.clone(),
+            blob: blob.clone(),
+            length: published.length,
+            sha256: published.sha256,
+            media_type: sniffed.media_type,
+            attachment: sniffed.attachment,
+            tags,
+            owner,
+            now: inner.clock.unix_millis(),
+        };
+        let committed = match checker.is_met(&published.sha256) {
+            false => Err(Error::Digest),
+            true => {
+                let (catalogue, quota) = (&inner.catalogue, inner.limits.quota);
+                let refused = match ends {
+                    false => catalogue.commit(new, condition, quota).await,
+                    true => catalogue.finish(blob.clone(), new, condition, quota).await,
+                };
+                refused.map_err(Error::from).and_then(|done| done.map_err(|refused| self.refused(refused)))
+            }
+        };
+        let replaced = match committed {
+            Ok(replaced) => replaced,
+            // Of a catalogue that failed nobody knows what it holds; the sweep will find out.
+            Err(error @ Error::Store(_)) => return Err(error),
+            Err(error) => {
+                inner.blobs.remove(&blob).await?;
+                return Err(error);
+            }
+        };
+        if let Some(old) = &replaced.old {
+            self.discard_blob(old).await;
+        }
+        self.forget(&key, replaced.asset.version).await;
+        Ok(replaced)
+    }
+
+    pub(super) fn refused(&self, refused: Refused) -> Error {
+        match refused {
+            Refused::Condition => Error::Condition,
+            Refused::Quota => Error::Quota(self.inner.limits.quota.unwrap_or_default()),
+        }
+    }
+
+    /// It is nobody's any more; if this fails, the sweep finds it.
+    pub(super) async fn discard_blob(&self, old: &Asset) {
+        if let Err(error) = self.inner.blobs.remove(&old.blob).await {
+            tracing::warn!("{error}");
+        }
+    }
+
+    pub(super) async fn forget(&self, key: &AssetKey, version: u64) {
+        if self.inner.caches.forget(key).await
+            && let Err(error) = self.inner.catalogue.forgotten(key.clone(), version).await
+        {
+            tracing::warn!("caches will be told once more at the next start: {error}");
+        }
+    }
+}

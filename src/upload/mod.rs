@@ -1,0 +1,115 @@
+//! Turns a client's bytes into a committed asset, and removes assets. Knows neither HTTP connections nor caches: who else has
+//! to hear of a change is told through [`Caches`].
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{future::BoxFuture, stream::BoxStream};
+use millrace_kit::{
+    clock::Clock,
+    metrics::{self, IntCounter, IntCounterVec, IntGauge, Registry, catalogue},
+    tasks::Tasks,
+};
+use tokio::sync::Semaphore;
+
+mod commit;
+mod digest;
+mod error;
+mod put;
+mod receive;
+mod sniff;
+mod sweep;
+
+pub use digest::Digests;
+pub use error::Error;
+pub use put::{Put, Stored};
+pub use sniff::Rules as TypeRules;
+
+pub use crate::store::{
+    AssetKey, BadAssetKey,
+    catalogue::{Asset, Condition, Listing, Page, Tags},
+};
+use crate::store::{Blobs, Catalogue};
+
+/// What a client sends. An `Err` item is the last one: the client is gone.
+pub type Body = BoxStream<'static, Result<Bytes, std::io::Error>>;
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest asset.
+    pub size: u64,
+    /// Uploads whose bytes are being received at a time.
+    pub concurrent: usize,
+    /// Longest silence of a client.
+    pub idle: Duration,
+    /// Bytes that one owner may have stored.
+    pub quota: Option<u64>,
+    /// An unfinished upload that nobody goes on with is kept for so long.
+    pub expiry: Duration,
+    pub types: TypeRules,
+}
+
+/// Whoever may still have an asset as it was.
+pub trait Caches: Send + Sync {
+    /// Resolves when nobody gets anything any more that was made of this asset before. False: that may not survive a restart.
+    fn forget<'a>(&'a self, key: &'a AssetKey) -> BoxFuture<'a, bool>;
+}
+
+/// Takes uploads. Shared by all connections.
+#[derive(Clone)]
+pub struct Uploads {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    blobs: Arc<dyn Blobs>,
+    catalogue: Arc<Catalogue>,
+    caches: Arc<dyn Caches>,
+    limits: Limits,
+    places: Arc<Semaphore>,
+    clock: Clock,
+    tasks: Tasks,
+    instruments: Instruments,
+}
+
+struct Instruments {
+    bytes: IntCounter,
+    ended: IntCounterVec,
+    active: IntGauge,
+}
+
+impl Uploads {
+    pub fn new(
+        (blobs, catalogue): (Arc<dyn Blobs>, Arc<Catalogue>),
+        caches: Arc<dyn Caches>,
+        limits: Limits,
+        clock: Clock,
+        tasks: Tasks,
+        registry: &Registry,
+    ) -> Result<Self, metrics::Error> {
+        let instruments = Instruments {
+            bytes: registry.counter(&catalogue::UPLOAD_BYTES)?.with_label_values(&[] as &[&str]),
+            ended: registry.counter(&catalogue::UPLOADS)?,
+            active: registry.gauge(&catalogue::UPLOADS_ACTIVE)?.with_label_values(&[] as &[&str]),
+        };
+        let places = Arc::new(Semaphore::new(limits.concurrent));
+        let inner = Inner { blobs, catalogue, caches, limits, places, clock, tasks, instruments };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub async fn list(&self, listing: Listing) -> Result<Page, Error> {
+        Ok(self.inner.catalogue.list(listing).await?)
+    }
+
+    fn count(&self, kind: &str, result: &Result<impl Sized, Error>) {
+        let word = result.as_ref().map_or_else(Error::as_str, |_| "stored");
+        self.inner.instruments.ended.with_label_values(&[kind, word]).inc();
+        if let Err(Error::Store(error)) = result {
+            tracing::error!(kind, "an upload failed: {error}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Whole assets in one request, and their removal.
+
+use super::{Asset, AssetKey, Body, Condition, Digests, Error, Uploads, commit::Ready, digest::Checker};
+use crate::store::BlobId;
+
+/// An asset as a client describes it.
+#[derive(Debug, Clone)]
+pub struct Put {
+    pub key: AssetKey,
+    /// None: it does not say.
+    pub length: Option<u64>,
+    pub media_type: Option<String>,
+    pub tags: Vec<String>,
+    pub digests: Digests,
+    pub condition: Condition,
+    pub owner: String,
+}
+
+/// What a client is told of an asset.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub asset: Asset,
+    /// There was none before.
+    pub created: bool,
+}
+
+impl Uploads {
+    /// Stores an asset. When this resolves it is durable, and nobody gets the one before.
+    pub async fn put(&self, put: Put, body: Body) -> Result<Stored, Error> {
+        let result = self.put_now(put, body).await;
+        self.count("put", &result);
+        result
+    }
+
+    async fn put_now(&self, put: Put, mut body: Body) -> Result<Stored, Error> {
+        let Put { key, length, media_type, tags, digests, condition, owner } = put;
+        let place = self.place()?;
+        self.check_room(&owner, length.unwrap_or(0)).await?;
+        // Told before the bytes are sent, if possible; what counts is the check at the commit.
+        if !condition.holds(self.inner.catalogue.find(&key).await?.as_ref()) {
+            return Err(Error::Condition);
+        }
+        let blob = BlobId::random();
+        let mut draft = self.inner.blobs.draft(&blob, false).await?;
+        let mut checker = Checker::new(digests);
+        let most = self.inner.limits.size;
+        let received = self.receive(&mut body, &mut *draft, most, |bytes| checker.see(bytes)).await?;
+        if length.is_some_and(|length| length != received) {
+            return Err(Error::Short);
+        }
+        drop(place);
+        let ready =
+            Ready { key, blob, draft, declared: media_type, tags, owner, condition, checker, ends: false };
+        let replaced = self.commit(ready).await?;
+        Ok(Stored { created: replaced.old.is_none(), asset: replaced.asset })
+    }
+
+    /// Whether there is room for so many bytes more, as far as limits go.
+    pub(super) async fn check_room(&self, owner: &str, length: u64) -> Result<(), Error> {
+        let limits = &self.inner.limits;
+        if length > limits.size {
+            return Err(Error::TooLarge(limits.size));
+        }
+        if let Some(quota) = limits.quota
+            && self.inner.catalogue.used_by(owner).await?.saturating_add(length) > quota
+        {
+            return Err(Error::Quota(quota));
+        }
+        Ok(())
+    }
+
+    /// False: there was nothing.
+    pub async fn delete(&self, key: AssetKey, condition: Condition) -> Result<bool, Error> {
+        let result = self.delete_now(key, condition).await;
+        self.count("delete", &result);
+        result
+    }
+
+    async fn delete_now(&self, key: AssetKey, condition: Condition) -> Result<bool, Error> {
+        let removed = self.inner.catalogue.remove(key.clone(), condition).await?;
+        let Some(old) = removed.map_err(|refused| self.refused(refused))? else { return Ok(false) };
+        let uploads = self.clone();
+        // Also when nobody waits for it any more.
+        let told = self.inner.tasks.spawn("remove", async move {
+            uploads.discard_blob(&old).await;
+            uploads.forget(&key, old.version).await;
+        });
+        told.await.map_err(|_| Error::Stopping)?;
+        Ok(true)
+    }
+}
