@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness::Verdict},
-    media::coding::Coding,
+    media::{coding::Coding, encodes::Urgency},
     origin::{self, Chain, Member, Origin, RetryPolicy, member},
 };
 
@@ -270,6 +270,7 @@ impl Delivery {
     pub(super) fn query(&self, request: &Request, plan: &Plan<'_>) -> Query {
         let core = &self.core;
         let source = || Address::of(plan, &request.headers);
+        let key = Key::new(plan.key_text(), core.fills.store().seed());
         let upstream: Arc<dyn Upstream> = match &plan.work {
             Work::Fetch => {
                 let upstream = OriginUpstream::new(plan.policy.chain.clone(), &plan.source);
@@ -278,9 +279,13 @@ impl Delivery {
             Work::Image(params) => {
                 Arc::new(ImageVariant { core: core.clone(), source: source(), params: *params })
             }
-            work @ (Work::Video(_) | Work::Poster { .. }) => {
-                Arc::new(VideoAsset { core: core.clone(), source: source(), work: work.clone() })
-            }
+            work @ (Work::Video(_) | Work::Poster { .. }) => Arc::new(VideoAsset {
+                core: core.clone(),
+                source: source(),
+                work: work.clone(),
+                what: key.hash(),
+                urgency: Urgency::First,
+            }),
         };
         let mut headers = plan.policy.rules.fields.heeded(&request.headers);
         let range = match &plan.work {
@@ -299,7 +304,7 @@ impl Delivery {
             _ => None,
         };
         Query {
-            key: Key::new(plan.key_text(), core.fills.store().seed()),
+            key,
             upstream,
             method: request.method.clone(),
             headers,

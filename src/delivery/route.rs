@@ -13,7 +13,7 @@ use crate::{
     cache::{FieldLines, control::split_list, vary::qvalue},
     media::{
         image::{ParamError, Params, is_image_parameter},
-        video::{Asset, Rendition},
+        video::Asset,
     },
 };
 
@@ -152,7 +152,7 @@ impl Shape {
                 let params = Params::parse(&pairs)?.unwrap_or_default();
                 return Ok(Self { route: Route::Poster, source, work: Work::Poster { at_millis, params } });
             }
-            Asset::Segment(Rendition::Source | Rendition::SourceAudio(_), _) => Route::Segment,
+            Asset::Segment(..) => Route::Segment,
             _ => Route::Playlist,
         };
         Ok(Self { route, source, work: Work::Video(asset) })
