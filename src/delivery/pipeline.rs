@@ -8,6 +8,7 @@ use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 
 use super::{
     Core,
+    ahead::Ahead,
     coding::{self, Form},
     derive::{Address, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Attachment, Fills, Upstream},
@@ -50,6 +51,7 @@ pub struct Delivery {
     instruments: Instruments,
     origins: Vec<Arc<Member>>,
     show_keys: bool,
+    pub(super) ahead: Arc<Ahead>,
 }
 
 pub struct Answer {
@@ -96,11 +98,17 @@ impl Delivery {
             Policy::new(route, chain)
         };
         let policies = Policies::new(config.routes.into_iter().map(with_chain).collect(), general);
+        let ahead = Arc::new(Ahead::new(tasks.clone(), config.media.ahead));
         let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, policies, media });
         let (coding, show_keys) = (config.coding, config.show_keys);
-        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys })
+        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys, ahead })
+    }
+
+    /// Tries out what else would be tried out when it is first needed.
+    pub async fn warm_up(&self) {
+        self.core.media.transcoder().await;
     }
 
     pub fn instruments(&self) -> &Instruments {
@@ -155,6 +163,7 @@ impl Delivery {
         response.added.extend(plan.vary());
         response.key = self.shown_key(&plan);
         self.store().count_hit();
+        self.foresee(request, &plan, &key);
         Some(Answer { route: plan.route, response })
     }
 
@@ -190,6 +199,9 @@ impl Delivery {
 
     async fn get(&self, request: &Request, plan: &Plan<'_>) -> Response {
         let query = self.query(request, plan);
+        if request.method == Method::GET {
+            self.foresee(request, plan, &query.key);
+        }
         for _ in 0..MAX_CHANGES {
             match self.core.resolve(&query).await {
                 Resolved::Object { mut available, mut served, mut hold } => {
@@ -268,6 +280,10 @@ impl Delivery {
     }
 
     pub(super) fn query(&self, request: &Request, plan: &Plan<'_>) -> Query {
+        self.query_of(request, plan, self.ahead.urgency(plan))
+    }
+
+    pub(super) fn query_of(&self, request: &Request, plan: &Plan<'_>, urgency: Urgency) -> Query {
         let core = &self.core;
         let source = || Address::of(plan, &request.headers);
         let key = Key::new(plan.key_text(), core.fills.store().seed());
@@ -284,7 +300,7 @@ impl Delivery {
                 source: source(),
                 work: work.clone(),
                 what: key.hash(),
-                urgency: Urgency::First,
+                urgency,
             }),
         };
         let mut headers = plan.policy.rules.fields.heeded(&request.headers);

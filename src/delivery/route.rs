@@ -198,6 +198,11 @@ impl<'p> Plan<'p> {
         self
     }
 
+    /// Something else of the same source.
+    pub fn instead(&self, work: Work) -> Self {
+        Self { route: self.route, source: self.source.clone(), work, policy: self.policy, negotiated: false }
+    }
+
     /// The field by which the client chose among formats.
     pub fn vary(&self) -> Option<(HeaderName, HeaderValue)> {
         self.negotiated.then(|| (header::VARY, HeaderValue::from_static("Accept")))

@@ -186,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_most_urgent_begins_first() {
-        let encodes = encodes(1, 8);
+        let encodes = encodes(1, 16);
         let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
         let mut waiting: Vec<_> =
             [Urgency::Ahead, Urgency::Next, Urgency::First, Urgency::Next, Urgency::Ahead]

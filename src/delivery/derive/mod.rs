@@ -106,6 +106,7 @@ pub enum SetupError {
 
 impl Media {
     pub fn new(config: MediaConfig, registry: &Registry) -> Result<Self, SetupError> {
+        let config = MediaConfig { ffmpeg: config.ffmpeg.confined(), ..config };
         let depth = registry.gauge(&catalogue::QUEUE_DEPTH)?;
         let instruments = MediaInstruments {
             encodes: registry.counter(&catalogue::MEDIA_ENCODES)?,

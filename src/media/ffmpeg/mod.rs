@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,12 +12,16 @@ use futures_util::{Stream, StreamExt as _};
 
 use crate::media::ReadError;
 
+mod confine;
 mod limits;
 mod process;
+mod spawner;
 mod version;
 
 #[cfg(test)]
 mod tests;
+
+use spawner::Spawner;
 
 pub use limits::Limits;
 pub use version::Version;
@@ -47,17 +52,24 @@ pub enum Error {
 pub struct Ffmpeg {
     program: PathBuf,
     limits: Limits,
+    spawner: Option<Arc<Spawner>>,
 }
 
 impl Ffmpeg {
     /// `program` is a path, or a name that is looked up in `PATH`.
     pub fn new(program: impl Into<PathBuf>, time_limit: Duration) -> Self {
-        Self { program: program.into(), limits: Limits::within(time_limit) }
+        Self { program: program.into(), limits: Limits::within(time_limit), spawner: None }
+    }
+
+    /// The same program, seeing nothing of this machine but itself and its libraries: no other files, no network, no other
+    /// processes.
+    pub fn confined(self) -> Self {
+        Self { spawner: Some(Arc::new(Spawner::new(&self.program))), ..self }
     }
 
     /// The same program under other limits.
     pub fn with(&self, limits: Limits) -> Self {
-        Self { program: self.program.clone(), limits }
+        Self { limits, ..self.clone() }
     }
 
     pub fn program(&self) -> &Path {
@@ -98,7 +110,7 @@ impl Ffmpeg {
         arguments: Vec<OsString>,
         input: impl Stream<Item = Result<Bytes, ReadError>> + Send + 'a,
     ) -> BoxStream<'a, Result<Bytes, Error>> {
-        process::stream(self.program.clone(), arguments, self.limits, input)
+        process::stream(self.clone(), arguments, input)
     }
 
     async fn collect<A: AsRef<OsStr>>(

@@ -1,7 +1,6 @@
 //! One run: a process group of its own, fed and read at the same time, killed when nobody wants its output any more.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use bytes::{Bytes, BytesMut};
@@ -12,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 
-use super::{Error, Limits};
+use super::{Error, Ffmpeg};
 use crate::media::{ReadError, driven::driven};
 
 /// How much of the end of stderr is kept for the log.
@@ -21,21 +20,20 @@ pub(super) const STDERR_TAIL_BYTES: usize = 4096;
 const READ_BYTES: usize = 64 * 1024;
 
 pub(super) fn stream<'a>(
-    program: PathBuf,
+    ffmpeg: Ffmpeg,
     arguments: Vec<OsString>,
-    limits: Limits,
     input: impl Stream<Item = Result<Bytes, ReadError>> + Send + 'a,
 ) -> BoxStream<'a, Result<Bytes, Error>> {
-    driven(move |output| run(program, arguments, limits, input, output))
+    driven(move |output| run(ffmpeg, arguments, input, output))
 }
 
 async fn run(
-    program: PathBuf,
+    ffmpeg: Ffmpeg,
     arguments: Vec<OsString>,
-    limits: Limits,
     input: impl Stream<Item = Result<Bytes, ReadError>> + Send,
     output: mpsc::Sender<Bytes>,
 ) -> Result<(), Error> {
+    let Ffmpeg { program, limits, spawner } = ffmpeg;
     let mut command = Command::new(&program);
     command
         .args(arguments)
@@ -48,7 +46,11 @@ async fn run(
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    let mut child = command.spawn().map_err(|e| Error::Missing { program, detail: e.to_string() })?;
+    let started = match spawner {
+        Some(spawner) => spawner.spawn(command).await,
+        None => command.spawn(),
+    };
+    let mut child = started.map_err(|e| Error::Missing { program, detail: e.to_string() })?;
     let group = Group::led_by(&child);
     if let Some(leader) = group.0 {
         limits.impose(leader);

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 
 use super::process::STDERR_TAIL_BYTES;
 use super::version::parse;
-use super::{Error, Ffmpeg};
+use super::{Error, Ffmpeg, Limits};
 use crate::media::ReadError;
 
 /// An executable script in a folder of its own. Another process writes it: were it open for writing here while a
@@ -114,14 +114,25 @@ async fn gone(pid: &str) -> bool {
     !alive(pid)
 }
 
+/// Says its own process and that of a child, and then nothing.
+const HANGING: &str = "sleep 60 & echo $! $$; wait";
+
 #[tokio::test]
 async fn a_hanging_program_and_its_children_are_killed_in_time() {
-    let (folder, path) = script("sleep 60 & echo $! $$ > \"$(dirname \"$0\")/pids\"; wait");
+    let (_folder, path) = script(HANGING);
     let begun = Instant::now();
-    let result = run(&path, Duration::from_millis(500), b"").await;
-    assert!(matches!(result, Err(Error::TimedOut { .. })), "{result:?}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
-    let pids = std::fs::read_to_string(folder.path().join("pids")).unwrap();
+    let ffmpeg = Ffmpeg::new(path, Duration::from_secs(2));
+    let mut output = ffmpeg.stream(Vec::new(), stream::empty());
+    let mut pids = String::new();
+    let ended = loop {
+        match output.next().await.unwrap() {
+            Ok(bytes) => pids.push_str(str::from_utf8(&bytes).unwrap()),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(ended, Error::TimedOut { .. }), "{ended:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "took {:?}", begun.elapsed());
+    assert_eq!(pids.split_whitespace().count(), 2, "it did not get to say who it is");
     for pid in pids.split_whitespace() {
         assert!(gone(pid).await, "{pid} still runs");
     }
@@ -129,23 +140,11 @@ async fn a_hanging_program_and_its_children_are_killed_in_time() {
 
 #[tokio::test]
 async fn nothing_outlives_a_caller_that_leaves() {
-    let (folder, path) = script(
-        "sleep 60 & echo $! $$ > \"$(dirname \"$0\")/pids.new\"; mv \"$(dirname \"$0\")/pids.new\" \"$(dirname \"$0\")/pids\"; wait",
-    );
-    let pids = folder.path().join("pids");
-    {
-        let mut running = std::pin::pin!(run(&path, LONG, b""));
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !pids.exists() && Instant::now() < deadline {
-            let pause = tokio::time::sleep(Duration::from_millis(5));
-            tokio::select! {
-                result = &mut running => panic!("ended by itself: {result:?}"),
-                () = pause => {}
-            }
-        }
-    }
-    let pids = std::fs::read_to_string(pids).unwrap();
-    for pid in pids.split_whitespace() {
+    let (_folder, path) = script(HANGING);
+    let mut output = Ffmpeg::new(path, LONG).stream(Vec::new(), stream::empty());
+    let pids = output.next().await.unwrap().unwrap();
+    drop(output);
+    for pid in str::from_utf8(&pids).unwrap().split_whitespace() {
         assert!(gone(pid).await, "{pid} still runs");
     }
 }
@@ -162,4 +161,57 @@ async fn the_environment_is_not_inherited() {
         .filter(|name| !["LC_ALL", "PATH", "PWD", "OLDPWD", "SHLVL", "_", "/"].contains(name))
         .collect();
     assert!(unexpected.is_empty(), "{unexpected:?}");
+}
+
+fn confined() -> Ffmpeg {
+    Ffmpeg::new("/bin/sh", LONG).confined()
+}
+
+async fn shell(ffmpeg: &Ffmpeg, script: &str) -> Result<Bytes, Error> {
+    ffmpeg.run(["-c", script], stream::empty(), 4096).await
+}
+
+#[tokio::test]
+async fn a_confined_program_finds_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    let ffmpeg = confined();
+    assert_eq!(shell(&ffmpeg, "cat; echo works").await.unwrap(), "works\n");
+    for script in [
+        format!("cat {}", secret.display()),
+        format!("echo > {}", folder.path().join("new").display()),
+        format!("ls {}", folder.path().display()),
+        "cat /etc/passwd".to_owned(),
+        format!("cat /proc/{}/environ", std::process::id()),
+        format!("kill -CONT {}", std::process::id()),
+    ] {
+        let result = shell(&ffmpeg, &script).await;
+        assert!(matches!(result, Err(Error::Failed { .. })), "{script}: {result:?}");
+        // It is the confinement that makes it fail.
+        let free = shell(&Ffmpeg::new("/bin/sh", LONG), &script).await;
+        assert!(free.is_ok(), "{script}: {free:?}");
+        let _ = std::fs::remove_file(folder.path().join("new"));
+    }
+}
+
+#[tokio::test]
+async fn a_confined_program_reaches_nobody() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let ffmpeg = Ffmpeg::new("ffmpeg", LONG).confined();
+    let result = ffmpeg.run(["-v", "error", "-i", &url, "-f", "null", "-"], stream::empty(), 4096).await;
+    assert!(matches!(result, Err(Error::Failed { .. })), "{result:?}");
+    assert!(listener.accept().is_err(), "it has called");
+}
+
+#[tokio::test]
+async fn limits_are_imposed() {
+    let limits = Limits { processor: Duration::from_secs(7), memory_bytes: 1 << 30, ..Limits::within(LONG) };
+    // Read first: by then they are in force.
+    let script = "read line; ulimit -t; ulimit -v; ulimit -f; ulimit -c; ulimit -n";
+    let input = stream::iter([Ok(Bytes::from_static(b"go\n"))]);
+    let out = confined().with(limits).run(["-c", script], input, 4096).await.unwrap();
+    assert_eq!(out, format!("7\n{}\n0\n0\n64\n", 1 << 20));
 }

@@ -101,9 +101,9 @@ impl Rung {
         (16 * self.rate_milli / 1000 + 2 * 120) * 8
     }
 
-    /// Of whole segments: each may begin with a full buffer.
+    /// Of whole segments: each may begin with a full buffer, and they may be half as long as the longest.
     pub(super) fn peak(&self) -> u64 {
-        self.most_bits() + self.bits * 9 / 10 / self.longest.max(1) + self.boxes()
+        self.most_bits() + self.bits * 9 / 5 / self.longest.max(1) + self.boxes()
     }
 
     pub(super) fn average(&self) -> u64 {
@@ -126,7 +126,7 @@ impl Shape {
         let scale = f64::from(shorter) / self.shorter();
         let even = |side: f64| {
             let half = (side * scale / 2.0).round();
-            (half >= 1.0 && half <= 8192.0).then_some(half as u16 * 2)
+            (half >= 1.0 && half <= 8192.0).then(|| half as u16 * 2)
         };
         Some((even(self.width)?, even(self.height)?))
     }

@@ -21,6 +21,7 @@ mod images;
 mod interim;
 mod keys;
 mod killed;
+mod ladder;
 mod methods;
 mod model;
 mod origins;
