@@ -61,6 +61,7 @@ pub struct Server {
     data: Listening,
     admin: Listening,
     state: Arc<Admin>,
+    delivery: Arc<Delivery>,
     store: Arc<Store>,
     tasks: Tasks,
     drain_timeout: Duration,
@@ -103,10 +104,16 @@ impl Server {
         };
         let for_others = (!settings.admin.ip().is_loopback()).then(|| admission.clone());
         let state = Arc::new(Admin::new(registry, delivery.clone(), for_others, uploads.clone())?);
-        let data = Arc::new(Data { delivery, pages: settings.pages, admission, uploads, cdn_loop });
+        let data = Arc::new(Data {
+            delivery: delivery.clone(),
+            pages: settings.pages,
+            admission,
+            uploads,
+            cdn_loop,
+        });
         let data = http::listen_data(data_listener, &settings.http, data)?;
         let admin = http::listen_admin(admin_listener, &settings.http, state.clone())?;
-        Ok(Self { data, admin, state, store, tasks, drain_timeout: settings.http.drain_timeout })
+        Ok(Self { data, admin, state, delivery, store, tasks, drain_timeout: settings.http.drain_timeout })
     }
 
     pub fn data_address(&self) -> std::net::SocketAddr {
@@ -119,6 +126,8 @@ impl Server {
 
     /// Serves until a signal says stop, then drains. Another such signal ends the drain at once.
     pub async fn run(self, mut signals: Signals) -> Result<(), Error> {
+        let delivery = self.delivery.clone();
+        self.tasks.spawn_until_stop("warm-up", async move { delivery.warm_up().await });
         let (begin, begun) = oneshot::channel::<()>();
         let running = self.run_until(async {
             let _ = begun.await;
@@ -137,7 +146,7 @@ impl Server {
     /// Serves until `stop` resolves or a port fails, then drains: not ready at once, requests in flight finish, then
     /// fills, then the cache closes.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { data, admin, state, store, tasks, drain_timeout } = self;
+        let Self { data, admin, state, delivery: _, store, tasks, drain_timeout } = self;
         let (data_handle, admin_handle) = (data.handle.clone(), admin.handle.clone());
         let drain = async {
             state.enter(Phase::Draining);

@@ -265,8 +265,29 @@ pub struct Media {
     pub segment_secs: u32,
     /// The ffmpeg program, for video stills.
     pub ffmpeg: String,
-    /// One run of ffmpeg is stopped after this time.
+    /// One run of ffmpeg for a still is stopped after this time.
     pub ffmpeg_timeout_secs: u32,
+    /// What makes smaller renditions of videos: `auto` (the first hardware that encodes a trial, else software), `off`, or
+    /// `libx264`, `h264_nvenc`, `h264_qsv`, `h264_vaapi`, `h264_videotoolbox`.
+    pub encoder: String,
+    /// Segments encoded at once; 0: one per core.
+    pub encodes: u32,
+    /// Segments that may wait to be encoded; more are answered 503.
+    pub encode_queue: u32,
+    /// Segments made ahead of each viewer.
+    pub encode_ahead: u32,
+    /// Renditions, as far as a source is not smaller.
+    pub ladder: Vec<LadderStep>,
+}
+
+/// A smaller rendition of videos.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LadderStep {
+    /// Of the shorter side of the picture: `480` is 854x480, and 480x854 held upright. Names the rendition: `480p`.
+    pub height: u16,
+    /// Kilobits per second.
+    pub kbps: u32,
 }
 
 /// Content codings. What is stored, and of one of these types and lengths, is also kept in the codings that clients
@@ -373,6 +394,9 @@ const WIDTHS: [u32; 106] = [
     5120, 5600, 6000, 6400, 7000, 7680, 8192,
 ];
 
+/// Heights and kilobits per second.
+const LADDER: [(u16, u32); 5] = [(1080, 5000), (720, 2800), (480, 1400), (360, 800), (240, 400)];
+
 impl Default for Media {
     fn default() -> Self {
         Self {
@@ -390,6 +414,11 @@ impl Default for Media {
             segment_secs: 6,
             ffmpeg: "ffmpeg".to_owned(),
             ffmpeg_timeout_secs: 20,
+            encoder: "auto".to_owned(),
+            encodes: 0,
+            encode_queue: 64,
+            encode_ahead: 2,
+            ladder: LADDER.map(|(height, kbps)| LadderStep { height, kbps }).to_vec(),
         }
     }
 }

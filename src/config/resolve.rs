@@ -20,7 +20,12 @@ use crate::{
     cache::{self, storable::Rules},
     delivery::{self, FillLimits, MediaConfig, coding},
     http,
-    media::{ffmpeg::Ffmpeg, image, pool},
+    media::{
+        encodes,
+        ffmpeg::Ffmpeg,
+        image, pool,
+        video::{Choice, Encoder, Ladder, Step},
+    },
     origin::{CdnLoop, Spec, directory, http::Config as HttpOrigin, member, parse_spec, s3},
 };
 
@@ -289,6 +294,40 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
         lengths: raw.widths.clone().into(),
         segment_target: Duration::from_secs(u64::from(raw.segment_secs)),
         ffmpeg: Ffmpeg::new(&raw.ffmpeg, Duration::from_secs(u64::from(raw.ffmpeg_timeout_secs))),
+        ladder: ladder(&raw.ladder, faults),
+        encoder: encoder(&raw.encoder, faults),
+        encodes: encodes::Config { running: or_cores(raw.encodes), queue: raw.encode_queue as usize },
+        ahead: raw.encode_ahead,
+    }
+}
+
+fn ladder(raw: &[raw::LadderStep], faults: &mut Faults) -> Ladder {
+    for (index, step) in raw.iter().enumerate() {
+        if !(16..=4320).contains(&step.height) {
+            faults.push(format!("media.ladder[{index}].height"), "must be from 16 to 4320");
+        }
+        if !(32..=200_000).contains(&step.kbps) {
+            faults.push(format!("media.ladder[{index}].kbps"), "must be from 32 to 200000");
+        }
+        if raw[..index].iter().any(|other| other.height == step.height) {
+            faults.push(format!("media.ladder[{index}].height"), "is there twice");
+        }
+    }
+    Ladder::new(raw.iter().map(|step| Step { height: step.height, kbps: step.kbps }))
+}
+
+fn encoder(name: &str, faults: &mut Faults) -> Option<Choice> {
+    match name {
+        "auto" => Some(Choice::Auto),
+        "off" => None,
+        name => {
+            let named = Encoder::parse(name);
+            if named.is_none() {
+                let known = Encoder::ALL.map(Encoder::name).join(", ");
+                faults.push("media.encoder", format!("must be auto, off or one of {known}"));
+            }
+            named.map(Choice::Named)
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use millrace_kit::clock::Clock;
 
+mod ahead;
 pub mod coding;
 mod conditional;
 mod decimal;

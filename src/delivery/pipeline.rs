@@ -8,6 +8,7 @@ use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 
 use super::{
     Core,
+    ahead::{self, Ahead},
     coding::{self, Form},
     derive::{Address, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Attachment, Fills, Upstream},
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness::Verdict},
-    media::coding::Coding,
+    media::{coding::Coding, encodes::Urgency},
     origin::{self, Chain, Member, Origin, RetryPolicy, member},
 };
 
@@ -50,6 +51,7 @@ pub struct Delivery {
     instruments: Instruments,
     origins: Vec<Arc<Member>>,
     show_keys: bool,
+    pub(super) ahead: Arc<Ahead>,
 }
 
 pub struct Answer {
@@ -96,11 +98,17 @@ impl Delivery {
             Policy::new(route, chain)
         };
         let policies = Policies::new(config.routes.into_iter().map(with_chain).collect(), general);
+        let ahead = Arc::new(Ahead::new(tasks.clone(), config.media.ahead));
         let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, policies, media });
         let (coding, show_keys) = (config.coding, config.show_keys);
-        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys })
+        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys, ahead })
+    }
+
+    /// Tries out what else would be tried out when it is first needed.
+    pub async fn warm_up(&self) {
+        self.core.media.transcoder().await;
     }
 
     pub fn instruments(&self) -> &Instruments {
@@ -130,7 +138,8 @@ impl Delivery {
         if !matches!(*request.method, Method::GET | Method::HEAD) {
             return None;
         }
-        let plan = self.plan(request).ok().filter(|plan| !plan.is_progressive())?;
+        let plan =
+            self.plan(request).ok().filter(|plan| !plan.is_progressive() && !ahead::looks_ahead(plan))?;
         let key = plan.key(self.store().seed());
         let now = self.core.clock().unix_millis();
         let control = RequestControl::parse(request.fields);
@@ -192,6 +201,9 @@ impl Delivery {
 
     async fn get(&self, request: &Request, plan: &Plan<'_>) -> Response {
         let query = self.query(request, plan);
+        if request.method == Method::GET {
+            self.foresee(request, plan, &query.key);
+        }
         for _ in 0..MAX_CHANGES {
             match self.core.resolve(&query).await {
                 Resolved::Object { mut available, mut served, mut hold } => {
@@ -270,8 +282,13 @@ impl Delivery {
     }
 
     pub(super) fn query(&self, request: &Request, plan: &Plan<'_>) -> Query {
+        self.query_of(request, plan, self.ahead.urgency(plan))
+    }
+
+    pub(super) fn query_of(&self, request: &Request, plan: &Plan<'_>, urgency: Urgency) -> Query {
         let core = &self.core;
         let source = || Address::of(plan, &request.headers);
+        let key = plan.key(core.fills.store().seed());
         let upstream: Arc<dyn Upstream> = match &plan.work {
             Work::Fetch => {
                 let upstream = OriginUpstream::new(plan.policy.chain.clone(), &plan.source);
@@ -280,9 +297,13 @@ impl Delivery {
             Work::Image(params) => {
                 Arc::new(ImageVariant { core: core.clone(), source: source(), params: *params })
             }
-            work @ (Work::Video(_) | Work::Poster { .. }) => {
-                Arc::new(VideoAsset { core: core.clone(), source: source(), work: work.clone() })
-            }
+            work @ (Work::Video(_) | Work::Poster { .. }) => Arc::new(VideoAsset {
+                core: core.clone(),
+                source: source(),
+                work: work.clone(),
+                what: key.hash(),
+                urgency,
+            }),
         };
         let mut headers = plan.policy.rules.fields.heeded(&request.headers);
         let range = match &plan.work {
@@ -301,7 +322,7 @@ impl Delivery {
             _ => None,
         };
         Query {
-            key: plan.key(core.fills.store().seed()),
+            key,
             upstream,
             method: request.method.clone(),
             headers,

@@ -15,7 +15,7 @@ use crate::{
     cache::{FieldLines, Key, KeySeed, control::split_list, vary::qvalue},
     media::{
         image::{ParamError, Params, Presets},
-        video::{Asset, Rendition},
+        video::Asset,
     },
 };
 
@@ -149,7 +149,7 @@ impl Shape {
                 let params = Params::read(&pairs, presets)?.unwrap_or_default();
                 return Ok(Self { route: Route::Poster, source, work: Work::Poster { at_millis, params } });
             }
-            Asset::Segment(Rendition::Source | Rendition::SourceAudio(_), _) => Route::Segment,
+            Asset::Segment(..) => Route::Segment,
             _ => Route::Playlist,
         };
         Ok(Self { route, source, work: Work::Video(asset) })
@@ -211,6 +211,11 @@ impl<'p> Plan<'p> {
             }
         }
         self
+    }
+
+    /// Something else of the same source.
+    pub fn instead(&self, work: Work) -> Self {
+        Self { route: self.route, source: self.source.clone(), work, policy: self.policy, negotiated: false }
     }
 
     /// The field by which the client chose among formats.

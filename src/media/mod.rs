@@ -1,6 +1,8 @@
 //! Image and video operations, and content codings: bytes in, bytes out, under limits. No HTTP, no cache.
 
 pub mod coding;
+mod driven;
+pub mod encodes;
 pub mod ffmpeg;
 pub mod image;
 pub mod pool;

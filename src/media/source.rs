@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
 
 /// The source could not be read. `detail` is for logs.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -24,4 +26,16 @@ pub trait Source: Send + Sync {
 
     /// Exactly the bytes of `range`, which must lie within `0..len()`.
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ReadError>>;
+
+    /// The same in pieces, in order.
+    fn stream(&self, range: Range<u64>) -> BoxStream<'_, Result<Bytes, ReadError>> {
+        let count = range.end.saturating_sub(range.start).div_ceil(PIECE_BYTES);
+        let pieces = (0..count).map(move |index| {
+            let start = range.start + index * PIECE_BYTES;
+            start..(start + PIECE_BYTES).min(range.end)
+        });
+        stream::iter(pieces).then(|piece| self.read(piece)).boxed()
+    }
 }
+
+const PIECE_BYTES: u64 = 256 * 1024;

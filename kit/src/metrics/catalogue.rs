@@ -100,6 +100,8 @@ catalogue! {
         "Jobs waiting for a permit.";
     MEDIA_DURATION = "millrace_media_duration_seconds" Kind::Histogram(MEDIA_SECONDS), ["operation"],
         "Run time of image and video operations.";
+    MEDIA_ENCODES = "millrace_media_encodes_total" Kind::Counter, ["encoder", "result"],
+        "Video segments encoded, by encoder and by how it ended: ok, failed, or left when nobody waited any more.";
     MEDIA_ERRORS = "millrace_media_errors_total" Kind::Counter, ["operation", "reason"],
         "Image and video operations that failed.";
 

@@ -19,10 +19,11 @@ use super::fill::{Ask, Upstream};
 use crate::{
     cache::{Head, purge::ANY_TAG, validator},
     media::{
+        encodes,
         ffmpeg::Ffmpeg,
         image,
         pool::{self, Pool},
-        video::Package,
+        video::{Choice, Ladder, Package},
     },
     origin,
 };
@@ -31,6 +32,7 @@ mod coded;
 mod image_variant;
 mod poster;
 mod progressive;
+mod rung;
 mod slots;
 mod source;
 mod video;
@@ -42,6 +44,7 @@ pub use source::Address;
 pub use video::VideoAsset;
 
 use progressive::Arrangements;
+use rung::Rungs;
 use slots::Slots;
 use source::SourceError;
 
@@ -63,6 +66,12 @@ pub struct MediaConfig {
     pub lengths: Arc<[u32]>,
     pub segment_target: Duration,
     pub ffmpeg: Ffmpeg,
+    pub ladder: Ladder,
+    /// None: nothing is encoded.
+    pub encoder: Option<Choice>,
+    pub encodes: encodes::Config,
+    /// Segments made ahead of a viewer.
+    pub ahead: u32,
 }
 
 /// What media operations need.
@@ -75,10 +84,13 @@ pub struct Media {
     pages: Semaphore,
     packages: Slots<Package>,
     arrangements: Arrangements,
+    rungs: Rungs,
     instruments: MediaInstruments,
 }
 
 struct MediaInstruments {
+    encodes: prometheus::IntCounterVec,
+    encode_depth: metrics::IntGauge,
     duration: prometheus::HistogramVec,
     errors: prometheus::IntCounterVec,
     depth: metrics::IntGauge,
@@ -94,10 +106,14 @@ pub enum SetupError {
 
 impl Media {
     pub fn new(config: MediaConfig, registry: &Registry) -> Result<Self, SetupError> {
+        let config = MediaConfig { ffmpeg: config.ffmpeg.confined(), ..config };
+        let depth = registry.gauge(&catalogue::QUEUE_DEPTH)?;
         let instruments = MediaInstruments {
+            encodes: registry.counter(&catalogue::MEDIA_ENCODES)?,
+            encode_depth: depth.with_label_values(&["encode"]),
             duration: registry.histogram(&catalogue::MEDIA_DURATION)?,
             errors: registry.counter(&catalogue::MEDIA_ERRORS)?,
-            depth: registry.gauge(&catalogue::QUEUE_DEPTH)?.with_label_values(&["media"]),
+            depth: depth.with_label_values(&["media"]),
         };
         let pool = Pool::new(config.pool)?;
         Ok(Self {
@@ -106,6 +122,7 @@ impl Media {
             pool,
             packages: Slots::new(INDEX_BYTES),
             arrangements: Slots::new(INDEX_BYTES),
+            rungs: Rungs::new(config.encodes),
             instruments,
             config,
         })
@@ -128,6 +145,7 @@ impl Media {
     /// Brings gauges up to date, before they are read.
     pub fn observe(&self) {
         self.instruments.depth.set(i64::try_from(self.pool.depth()).unwrap_or(i64::MAX));
+        self.instruments.encode_depth.set(i64::try_from(self.rungs.encodes.depth()).unwrap_or(i64::MAX));
     }
 
     /// Runs CPU work on the pool and records how it went.
@@ -163,6 +181,11 @@ fn pages(bytes: u64) -> u32 {
 /// Something that is made of a source, whole.
 trait Derived: Send + Sync {
     fn make(&self, ask: &Ask) -> impl Future<Output = Result<origin::Response, SourceError>> + Send;
+
+    /// Whether it is left unfinished when nobody waits for it.
+    fn is_costly(&self) -> bool {
+        false
+    }
 }
 
 impl<T: Derived> Upstream for T {
@@ -172,6 +195,10 @@ impl<T: Derived> Upstream for T {
 
     fn is_selective(&self) -> bool {
         false
+    }
+
+    fn is_costly(&self) -> bool {
+        Derived::is_costly(self)
     }
 }
 

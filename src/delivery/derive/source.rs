@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use http::{HeaderMap, Method, StatusCode};
 
 use super::{
@@ -203,6 +203,12 @@ impl media::Source for Source {
             self.collect(range, Pace::Demand).await.map_err(|error| ReadError { detail: error.to_string() })
         }
         .boxed()
+    }
+
+    fn stream(&self, range: Range<u64>) -> BoxStream<'_, Result<Bytes, ReadError>> {
+        let range = range.start.min(self.length)..range.end.min(self.length);
+        let bytes = self.reader(range, Pace::Demand).into_stream();
+        bytes.map(|item| item.map_err(|error| ReadError { detail: error.to_string() })).boxed()
     }
 }
 

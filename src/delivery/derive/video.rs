@@ -12,12 +12,16 @@ use super::{
         fill::{Ask, Pace},
         route::Work,
     },
-    Derived, Refusal, confirm, derived_fields, poster,
+    Derived, Media, Refusal, confirm, derived_fields, poster,
+    rung::Wanted,
     source::{Address, Source, SourceError, Want, as_origin_error},
     whole,
 };
 use crate::{
-    media::video::{self, Package, Piece},
+    media::{
+        encodes::Urgency,
+        video::{self, Asset, Ladder, Package, Piece, Rendition},
+    },
     origin,
 };
 
@@ -25,6 +29,9 @@ pub struct VideoAsset {
     pub core: Arc<Core>,
     pub source: Address,
     pub work: Work,
+    /// Names it among what is being encoded.
+    pub what: u128,
+    pub urgency: Urgency,
 }
 
 impl Derived for VideoAsset {
@@ -58,6 +65,24 @@ impl Derived for VideoAsset {
                 fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type));
                 Ok(whole(StatusCode::OK, fields, encoded.bytes))
             }
+            Work::Video(Asset::Init(Rendition::Rung(rung))) => {
+                timer.stop_and_discard();
+                let init = media.init_of(&source, &package, *rung).await.map_err(SourceError::Refused)?;
+                Ok(whole(StatusCode::OK, fields, init))
+            }
+            Work::Video(Asset::Segment(Rendition::Rung(rung), number)) => {
+                timer.stop_and_discard();
+                let wanted = Wanted { rung: *rung, number: *number, what: self.what, urgency: self.urgency };
+                let body = Media::segment_of(&self.core, source, package, wanted).await;
+                let body = body.map_err(SourceError::Refused)?;
+                Ok(origin::Response {
+                    status: StatusCode::OK,
+                    headers: fields,
+                    content_length: None,
+                    body,
+                    origin: Arc::from("derived"),
+                })
+            }
             Work::Video(asset) => {
                 let splice = package.asset(asset).map_err(refused)?;
                 timer.observe_duration();
@@ -82,12 +107,20 @@ impl Derived for VideoAsset {
             Work::Fetch | Work::Image(_) => Err(SourceError::Refused(Refusal::internal("route"))),
         }
     }
+
+    fn is_costly(&self) -> bool {
+        matches!(self.work, Work::Video(Asset::Segment(Rendition::Rung(_), _)))
+    }
 }
 
 impl VideoAsset {
     async fn package(&self, source: &Source) -> Result<Arc<Package>, video::Error> {
         let media = &self.core.media;
-        let open = async || Package::open(source, media.config.segment_target).await;
+        let ladder = match media.transcoder().await {
+            Some(_) => media.config.ladder.clone(),
+            None => Ladder::default(),
+        };
+        let open = async || Package::open(source, media.config.segment_target, &ladder).await;
         match source.version() {
             Some(version) => media.packages.get_or_make(version, Package::weight, open).await,
             None => open().await.map(Arc::new),

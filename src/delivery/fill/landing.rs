@@ -86,6 +86,7 @@ impl Fills {
             upstream: wanted.upstream.clone(),
             // Whoever was asked for a part and sends it all will do so again.
             in_parts: wanted.upstream.is_selective() && (wanted.range.is_none() || landing.is_part()),
+            costly: wanted.upstream.is_costly(),
             headers: (*wanted.headers).clone(),
         };
         let pace = if landing.is_part() { Pace::Demand } else { Pace::Whole };

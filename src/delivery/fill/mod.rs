@@ -197,6 +197,7 @@ impl Fills {
             validator: object.head.strong_validator(),
             upstream: object.upstream.clone(),
             in_parts: object.upstream.is_selective(),
+            costly: object.upstream.is_costly(),
             headers: (*object.headers).clone(),
         };
         let transfer = Transfer::new(subject, stretch.start, Some(stretch.end), pace);

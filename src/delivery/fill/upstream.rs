@@ -60,6 +60,11 @@ pub trait Upstream: Send + Sync {
     fn is_selective(&self) -> bool {
         true
     }
+
+    /// Whether bringing the rest costs so much that it is left when nobody waits for it any more.
+    fn is_costly(&self) -> bool {
+        false
+    }
 }
 
 impl Ask {

@@ -15,6 +15,8 @@ pub enum Rendition {
     Source,
     /// `source-audio`, `source-audio-2`, …: a sound track as it is, counted from 0 here and from 1 in its name.
     SourceAudio(u16),
+    /// `480p`: the video track made smaller. Which ones there are depends on the source.
+    Rung(u16),
 }
 
 /// A file of the adaptive presentation of a movie, or a still of it.
@@ -106,6 +108,9 @@ impl Rendition {
             "source" => Some(Self::Source),
             "source-audio" => Some(Self::SourceAudio(0)),
             _ => {
+                if let Some(height) = name.strip_suffix('p') {
+                    return Some(Self::Rung(u16::try_from(positive(height)?).ok()?));
+                }
                 let number = positive(name.strip_prefix("source-audio-")?)?;
                 let index = u16::try_from(number).ok()?.checked_sub(1)?;
                 (1..MAX_AUDIO_TRACKS).contains(&index).then_some(Self::SourceAudio(index))
@@ -120,6 +125,7 @@ impl fmt::Display for Rendition {
             Self::Source => f.write_str("source"),
             Self::SourceAudio(0) => f.write_str("source-audio"),
             Self::SourceAudio(index) => write!(f, "source-audio-{}", index + 1),
+            Self::Rung(height) => write!(f, "{height}p"),
         }
     }
 }
@@ -136,7 +142,7 @@ mod tests {
 
     #[test]
     fn one_spelling_for_each_asset() {
-        use Rendition::{Source, SourceAudio};
+        use Rendition::{Rung, Source, SourceAudio};
         let cases = [
             ("master.m3u8", Asset::Master),
             ("manifest.mpd", Asset::Manifest),
@@ -148,6 +154,8 @@ mod tests {
             ("source-audio/seg-12.m4s", Asset::Segment(SourceAudio(0), 12)),
             ("source-audio-2/init.mp4", Asset::Init(SourceAudio(1))),
             ("source-audio-64/index.m3u8", Asset::MediaPlaylist(SourceAudio(63))),
+            ("480p/init.mp4", Asset::Init(Rung(480))),
+            ("1080p/seg-7.m4s", Asset::Segment(Rung(1080), 7)),
         ];
         for (path, asset) in cases {
             assert_eq!(Asset::parse(path), Some(asset), "{path}");
@@ -190,7 +198,11 @@ mod tests {
             "source-audio-99999/init.mp4",
             "source-audio-/init.mp4",
             "sources/init.mp4",
-            "480p/init.mp4",
+            "0480p/init.mp4",
+            "0p/init.mp4",
+            "p/init.mp4",
+            "480P/init.mp4",
+            "70000p/init.mp4",
             "source/poster.webp",
         ];
         for path in cases {

@@ -50,6 +50,18 @@ pub(super) fn describe(stsd: &[u8], number: u32, video: bool) -> Result<Descript
     Ok(described.map_or(Description::Other(entry.kind), Description::Supported))
 }
 
+/// The shape of a pixel, width to height, of a video sample entry (`pasp`). What makes no sense counts as square.
+pub(super) fn pixel_aspect(sample_entry: &[u8]) -> (u32, u32) {
+    let boxes = sample_entry.get(8 + VISUAL_FIELDS..).unwrap_or_default();
+    let pasp = find(boxes, *b"pasp").ok().flatten();
+    let sides = pasp.and_then(|pasp| Some((be_u32(pasp.body, 0)?, be_u32(pasp.body, 4)?)));
+    let sane = |(width, height): &(u32, u32)| {
+        let narrow = u64::from((*width).min(*height));
+        narrow > 0 && u64::from((*width).max(*height)) <= 16 * narrow
+    };
+    sides.filter(sane).unwrap_or((1, 1))
+}
+
 fn video_entry(entry: &BoxRef<'_>) -> Result<Option<Entry>, Error> {
     let cut = || Error::malformed(format!("{} is cut off", name(entry.kind)));
     let config_kind: Kind = match &entry.kind {

@@ -10,20 +10,29 @@ use super::segments::Segment;
 use super::splice::Splice;
 use super::track::{Format, Track};
 
-const TRACK_ID: u32 = 1;
+pub(super) const TRACK_ID: u32 = 1;
 /// `sample_depends_on` = 2: an I picture, or sound.
-const SYNC_FLAGS: u32 = 0x0200_0000;
+pub(super) const SYNC_FLAGS: u32 = 0x0200_0000;
 /// `sample_depends_on` = 1 and `sample_is_non_sync_sample`.
-const NON_SYNC_FLAGS: u32 = 0x0101_0000;
-const STYP: &[u8] = b"\0\0\0\x18stypmsdh\0\0\0\0msdhcmfs";
+pub(super) const NON_SYNC_FLAGS: u32 = 0x0101_0000;
+pub(super) const STYP: &[u8] = b"\0\0\0\x18stypmsdh\0\0\0\0msdhcmfs";
 
 /// Segment `number` (from 1) of a track.
 pub(super) fn segment(track: &Track, segment: &Segment, number: u32) -> Splice {
-    samples(track, segment.samples.clone(), number, track.composition_shift)
+    let time = track.samples.decode_time(segment.samples.start) as i64 + track.decode_shift;
+    let time = u64::try_from(time).unwrap_or(0);
+    samples(track, segment.samples.clone(), number, track.composition_shift, time)
 }
 
-/// Any run of samples as a segment, with `composition_shift` taken from their composition offsets.
-pub(super) fn samples(track: &Track, range: Range<u32>, number: u32, composition_shift: i64) -> Splice {
+/// Any run of samples as a segment, with `composition_shift` taken from their composition offsets, and the first one decoded
+/// at `time`.
+pub(super) fn samples(
+    track: &Track,
+    range: Range<u32>,
+    number: u32,
+    composition_shift: i64,
+    time: u64,
+) -> Splice {
     let layout = Layout::of(track, &range, composition_shift);
     let data_len = track.samples.bytes(range.clone());
     let mut w = Writer::with_capacity(layout.header_len(data_len));
@@ -34,10 +43,7 @@ pub(super) fn samples(track: &Track, range: Range<u32>, number: u32, composition
         w.nest_full(*b"mfhd", 0, 0, |w| w.u32(number));
         w.nest(*b"traf", |w| {
             layout.write_tfhd(w);
-            w.nest_full(*b"tfdt", 1, 0, |w| {
-                let time = track.samples.decode_time(range.start) as i64 + track.decode_shift;
-                w.u64(u64::try_from(time).unwrap_or(0));
-            });
+            w.nest_full(*b"tfdt", 1, 0, |w| w.u64(time));
             data_offset_at = layout.write_trun(w, track, range.clone());
         });
     });

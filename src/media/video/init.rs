@@ -11,9 +11,32 @@ const UNITY: [i32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
 /// Packed ISO 639-2/T code for "und" (ISO/IEC 14496-12 §8.4.2.3).
 const UNDETERMINED: u16 = 0x55c4;
 
+/// What differs between a track and what is made of it.
+struct Described<'a> {
+    track: &'a Track,
+    sample_entry: &'a [u8],
+    matrix: &'a [i32; 9],
+    width: u16,
+    height: u16,
+}
+
 /// `ftyp` and `moov`.
 pub(super) fn segment(track: &Track) -> Bytes {
-    let mut w = Writer::with_capacity(1024 + track.sample_entry.len());
+    let (width, height) = match track.format {
+        Format::Video(video) => (video.width, video.height),
+        Format::Audio(_) => (0, 0),
+    };
+    write(&Described { track, sample_entry: &track.sample_entry, matrix: &track.matrix, width, height })
+}
+
+/// The same for pictures made of a track: upright, in another size and code, and at the same times.
+pub(super) fn made(track: &Track, sample_entry: &[u8], width: u16, height: u16) -> Bytes {
+    write(&Described { track, sample_entry, matrix: &UNITY, width, height })
+}
+
+fn write(described: &Described<'_>) -> Bytes {
+    let track = described.track;
+    let mut w = Writer::with_capacity(1024 + described.sample_entry.len());
     w.nest(*b"ftyp", |w| {
         w.raw(b"iso6\0\0\0\0iso6cmfcmp41");
     });
@@ -29,7 +52,7 @@ pub(super) fn segment(track: &Track) -> Bytes {
             w.zeros(24);
             w.u32(TRACK_ID + 1);
         });
-        w.nest(*b"trak", |w| trak(w, track));
+        w.nest(*b"trak", |w| trak(w, described));
         w.nest(*b"mvex", |w| {
             w.nest_full(*b"trex", 0, 0, |w| {
                 w.u32(TRACK_ID);
@@ -41,20 +64,21 @@ pub(super) fn segment(track: &Track) -> Bytes {
     w.finish().into()
 }
 
-fn trak(w: &mut Writer, track: &Track) {
+fn trak(w: &mut Writer, described: &Described<'_>) {
+    let Described { track, matrix: turned, width, height, .. } = *described;
     // Enabled, in the movie, in previews.
     w.nest_full(*b"tkhd", 0, 7, |w| {
         w.zeros(8);
         w.u32(TRACK_ID);
         w.zeros(8);
         w.zeros(12);
-        let (volume, width, height) = match track.format {
-            Format::Video(video) => (0, video.width, video.height),
-            Format::Audio(_) => (0x0100, 0, 0),
+        let volume = match track.format {
+            Format::Video(_) => 0,
+            Format::Audio(_) => 0x0100,
         };
         w.u16(volume);
         w.u16(0);
-        matrix(w, &track.matrix);
+        matrix(w, turned);
         w.u32(u32::from(width) << 16);
         w.u32(u32::from(height) << 16);
     });
@@ -87,12 +111,12 @@ fn trak(w: &mut Writer, track: &Track) {
             w.zeros(12);
             w.raw(name);
         });
-        w.nest(*b"minf", |w| minf(w, track));
+        w.nest(*b"minf", |w| minf(w, described));
     });
 }
 
-fn minf(w: &mut Writer, track: &Track) {
-    match track.format {
+fn minf(w: &mut Writer, described: &Described<'_>) {
+    match described.track.format {
         Format::Video(_) => w.nest_full(*b"vmhd", 0, 1, |w| w.zeros(8)),
         Format::Audio(_) => w.nest_full(*b"smhd", 0, 0, |w| w.zeros(4)),
     }
@@ -106,7 +130,7 @@ fn minf(w: &mut Writer, track: &Track) {
     w.nest(*b"stbl", |w| {
         w.nest_full(*b"stsd", 0, 0, |w| {
             w.u32(1);
-            w.raw(&track.sample_entry);
+            w.raw(described.sample_entry);
         });
         w.nest_full(*b"stts", 0, 0, |w| w.u32(0));
         w.nest_full(*b"stsc", 0, 0, |w| w.u32(0));

@@ -6,25 +6,25 @@
 use std::fmt::Write as _;
 
 use super::asset::{Asset, Rendition};
-use super::movie::Movie;
-use super::playlist::{frame_rate_milli, pick, rate_of};
-use super::segments::{Segment, Segmentation};
+use super::ladder::Rung;
+use super::package::Package;
+use super::playlist::{frame_rate_milli, rate_of};
+use super::segments::Segment;
 use super::track::{Format, Track};
 
 const PROFILES: &str = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019";
 const CHANNELS: &str = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011";
 
-/// `manifest.mpd`: one adaptation set for each track.
-pub fn manifest(movie: &Movie, segmentation: &Segmentation) -> String {
-    let audio = (0u16..).zip(&movie.audio).map(|(index, _)| Rendition::SourceAudio(index));
-    let renditions: Vec<Rendition> = movie.video.iter().map(|_| Rendition::Source).chain(audio).collect();
-    let picked = renditions.iter().filter_map(|&r| Some((r, pick(movie, segmentation, r).ok()?)));
-    let tracks: Vec<_> = picked.map(|(rendition, (track, segments))| (rendition, track, segments)).collect();
-
-    let end = |(_, track, segments): &(Rendition, &Track, &[Segment])| {
+/// `manifest.mpd`: one adaptation set for all pictures, and one for each sound track.
+pub(super) fn manifest(package: &Package) -> String {
+    let Package { movie, segmentation, rungs } = package;
+    let video = movie.video.as_ref().map(|track| (track, &*segmentation.video));
+    let audio: Vec<_> = (0u16..).zip(movie.audio.iter().zip(&segmentation.audio)).collect();
+    let audio_spans = audio.iter().map(|(_, (track, segments))| (*track, &***segments));
+    let end = |(track, segments): (&Track, &[Segment])| {
         segments.last().map_or(0.0, |last| last.end as f64 / f64::from(track.timescale))
     };
-    let duration = tracks.iter().map(end).fold(0.0, f64::max);
+    let duration = video.into_iter().chain(audio_spans).map(end).fold(0.0, f64::max);
     let mut out = String::with_capacity(1024);
     // Writing to a String cannot fail.
     let _ = write!(
@@ -34,24 +34,29 @@ pub fn manifest(movie: &Movie, segmentation: &Segmentation) -> String {
          mediaPresentationDuration=\"PT{duration:.6}S\" minBufferTime=\"PT{:.3}S\">\n<Period id=\"1\" start=\"PT0S\">\n",
         segmentation.target.as_secs_f64(),
     );
-    for (id, (rendition, track, segments)) in tracks.iter().enumerate() {
-        write_adaptation_set(&mut out, id + 1, *rendition, track, segments);
+    let mut id = 0;
+    if let Some((track, segments)) = video {
+        id += 1;
+        begin_adaptation_set(&mut out, id, "video", track);
+        let source = Pictures::source(track, segments);
+        for pictures in
+            std::iter::once(source).chain(rungs.iter().filter(|rung| rung.listed).map(Pictures::made))
+        {
+            pictures.write(&mut out, track, segments);
+        }
+        out.push_str("</AdaptationSet>\n");
+    }
+    for (index, (track, segments)) in audio {
+        id += 1;
+        begin_adaptation_set(&mut out, id, "audio", track);
+        write_sound(&mut out, Rendition::SourceAudio(index), track, segments);
+        out.push_str("</AdaptationSet>\n");
     }
     out.push_str("</Period>\n</MPD>\n");
     out
 }
 
-fn write_adaptation_set(
-    out: &mut String,
-    id: usize,
-    rendition: Rendition,
-    track: &Track,
-    segments: &[Segment],
-) {
-    let content = match track.format {
-        Format::Video(_) => "video",
-        Format::Audio(_) => "audio",
-    };
+fn begin_adaptation_set(out: &mut String, id: usize, content: &str, track: &Track) {
     let _ = write!(
         out,
         "<AdaptationSet id=\"{id}\" contentType=\"{content}\" mimeType=\"{content}/mp4\" segmentAlignment=\"true\" \
@@ -61,43 +66,86 @@ fn write_adaptation_set(
     if let Some(language) = &track.language {
         let _ = write!(out, " lang=\"{language}\"");
     }
+    out.push_str(">\n");
+}
+
+/// A representation of the pictures.
+struct Pictures {
+    rendition: Rendition,
+    bandwidth: u64,
+    codec: String,
+    size: (u16, u16),
+    rate_milli: Option<u64>,
+}
+
+impl Pictures {
+    fn source(track: &Track, segments: &[Segment]) -> Self {
+        let size = match track.format {
+            Format::Video(format) => format.shown(),
+            Format::Audio(_) => (0, 0),
+        };
+        Self {
+            rendition: Rendition::Source,
+            bandwidth: rate_of(track, segments).peak,
+            codec: track.codec.clone(),
+            size,
+            rate_milli: frame_rate_milli(track),
+        }
+    }
+
+    fn made(rung: &Rung) -> Self {
+        Self {
+            rendition: Rendition::Rung(rung.name),
+            bandwidth: rung.peak(),
+            codec: rung.codec(),
+            size: (rung.width, rung.height),
+            rate_milli: Some(rung.rate_milli),
+        }
+    }
+
+    fn write(&self, out: &mut String, track: &Track, segments: &[Segment]) {
+        let Self { rendition, bandwidth, codec, size: (width, height), rate_milli } = self;
+        let _ = write!(
+            out,
+            "<Representation id=\"{rendition}\" bandwidth=\"{bandwidth}\" codecs=\"{codec}\" width=\"{width}\" \
+             height=\"{height}\""
+        );
+        match rate_milli {
+            Some(milli) if milli % 1000 == 0 => {
+                let _ = write!(out, " frameRate=\"{}\"", milli / 1000);
+            }
+            Some(milli) => {
+                let _ = write!(out, " frameRate=\"{milli}/1000\"");
+            }
+            None => {}
+        }
+        out.push_str(">\n");
+        write_template(out, *rendition, track, segments);
+        out.push_str("</Representation>\n");
+    }
+}
+
+fn write_sound(out: &mut String, rendition: Rendition, track: &Track, segments: &[Segment]) {
+    let Format::Audio(format) = track.format else { return };
     let bandwidth = rate_of(track, segments).peak;
     let _ = write!(
         out,
-        ">\n<Representation id=\"{rendition}\" bandwidth=\"{bandwidth}\" codecs=\"{}\"",
+        "<Representation id=\"{rendition}\" bandwidth=\"{bandwidth}\" codecs=\"{}\"",
         track.codec
     );
-    match track.format {
-        Format::Video(format) => {
-            let (width, height) = format.shown();
-            let _ = write!(out, " width=\"{width}\" height=\"{height}\"");
-            match frame_rate_milli(track) {
-                Some(milli) if milli % 1000 == 0 => {
-                    let _ = write!(out, " frameRate=\"{}\"", milli / 1000);
-                }
-                Some(milli) => {
-                    let _ = write!(out, " frameRate=\"{milli}/1000\"");
-                }
-                None => {}
-            }
-            out.push_str(">\n");
-        }
-        Format::Audio(format) => {
-            if format.sample_rate > 0 {
-                let _ = write!(out, " audioSamplingRate=\"{}\"", format.sample_rate);
-            }
-            out.push_str(">\n");
-            if format.channels > 0 {
-                let _ = writeln!(
-                    out,
-                    "<AudioChannelConfiguration schemeIdUri=\"{CHANNELS}\" value=\"{}\"/>",
-                    format.channels
-                );
-            }
-        }
+    if format.sample_rate > 0 {
+        let _ = write!(out, " audioSamplingRate=\"{}\"", format.sample_rate);
+    }
+    out.push_str(">\n");
+    if format.channels > 0 {
+        let _ = writeln!(
+            out,
+            "<AudioChannelConfiguration schemeIdUri=\"{CHANNELS}\" value=\"{}\"/>",
+            format.channels
+        );
     }
     write_template(out, rendition, track, segments);
-    out.push_str("</Representation>\n</AdaptationSet>\n");
+    out.push_str("</Representation>\n");
 }
 
 fn write_template(out: &mut String, rendition: Rendition, track: &Track, segments: &[Segment]) {

@@ -7,9 +7,11 @@ mod bitrate;
 mod boxes;
 mod codec;
 mod edits;
+mod excerpt;
 pub mod faststart;
 mod fmp4;
 mod init;
+mod ladder;
 mod manifest;
 mod movie;
 mod package;
@@ -21,20 +23,21 @@ mod segments;
 mod splice;
 mod tables;
 mod track;
+mod transcode;
 
 #[cfg(test)]
 mod tests;
 
 pub use asset::{Asset, Rendition};
-pub use manifest::manifest;
+pub use ladder::{Ladder, Rung, Step};
 pub use movie::{Movie, SkippedTrack};
 pub use package::Package;
-pub use playlist::{master_playlist, media_playlist};
 pub use poster::{PosterError, RawImage, poster};
 pub use samples::{Sample, SampleTable};
 pub use segments::{Segment, Segmentation};
 pub use splice::{Piece, Splice};
 pub use track::{AudioFormat, Format, Track, VideoFormat};
+pub use transcode::{Choice, Encoder, TranscodeError, Transcoder};
 
 use crate::media::ReadError;
 

@@ -5,12 +5,16 @@ use std::fmt::Write as _;
 use super::Error;
 use super::asset::{Asset, Rendition};
 use super::bitrate::{self, Bitrate};
+use super::ladder::Rung;
 use super::movie::Movie;
+use super::package::Package;
 use super::segments::{Segment, Segmentation};
 use super::track::{Format, Track, VideoFormat};
 
-/// `master.m3u8`. Sound tracks form one group for each codec, since a variant names the codecs of all it may play.
-pub fn master_playlist(movie: &Movie, segmentation: &Segmentation) -> String {
+/// `master.m3u8`. Sound tracks form one group for each codec, since a variant names the codecs of all it may play. The source
+/// comes first: it costs nothing to make, and players begin with what comes first.
+pub(super) fn master_playlist(package: &Package) -> String {
+    let Package { movie, segmentation, rungs } = package;
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     let groups = audio_groups(movie, segmentation);
     // A single sound track without video needs no group: the variant is that track.
@@ -22,13 +26,14 @@ pub fn master_playlist(movie: &Movie, segmentation: &Segmentation) -> String {
     }
     match &movie.video {
         Some(video) => {
-            let rate = rate_of(video, &segmentation.video);
-            let source = VariantVideo { track: video, rate };
-            match groups.is_empty() {
-                true => write_variant(&mut out, Some(&source), None, Rendition::Source, false),
-                false => groups
-                    .iter()
-                    .for_each(|g| write_variant(&mut out, Some(&source), Some(g), Rendition::Source, true)),
+            let listed = rungs.iter().filter(|rung| rung.listed).map(VariantVideo::made);
+            for variant in std::iter::once(VariantVideo::source(video, &segmentation.video)).chain(listed) {
+                match groups.is_empty() {
+                    true => write_variant(&mut out, Some(&variant), None, variant.rendition, false),
+                    false => groups.iter().for_each(|g| {
+                        write_variant(&mut out, Some(&variant), Some(g), variant.rendition, true)
+                    }),
+                }
             }
         }
         None => {
@@ -42,12 +47,8 @@ pub fn master_playlist(movie: &Movie, segmentation: &Segmentation) -> String {
 }
 
 /// `{rendition}/index.m3u8`
-pub fn media_playlist(
-    movie: &Movie,
-    segmentation: &Segmentation,
-    rendition: Rendition,
-) -> Result<String, Error> {
-    let (track, segments) = pick(movie, segmentation, rendition)?;
+pub(super) fn media_playlist(package: &Package, rendition: Rendition) -> Result<String, Error> {
+    let (track, segments) = package.pick(rendition)?;
     let mut out = String::with_capacity(160 + segments.len() * 40);
     out.push_str("#EXTM3U\n#EXT-X-VERSION:7\n");
     let target = target_seconds(track, segments);
@@ -63,22 +64,6 @@ pub fn media_playlist(
     }
     out.push_str("#EXT-X-ENDLIST\n");
     Ok(out)
-}
-
-/// The track and segments of a rendition, if the movie has it.
-pub(super) fn pick<'a>(
-    movie: &'a Movie,
-    segmentation: &'a Segmentation,
-    rendition: Rendition,
-) -> Result<(&'a Track, &'a [Segment]), Error> {
-    let found = match rendition {
-        Rendition::Source => movie.video.as_ref().map(|track| (track, &*segmentation.video)),
-        Rendition::SourceAudio(index) => {
-            let segments = segmentation.audio.get(usize::from(index)).map(|segments| &**segments);
-            movie.audio.get(usize::from(index)).zip(segments)
-        }
-    };
-    found.ok_or(Error::NotFound)
 }
 
 /// Pictures per second on average, in thousandths.
@@ -107,9 +92,39 @@ impl AudioGroup {
     }
 }
 
-struct VariantVideo<'a> {
-    track: &'a Track,
+/// What a variant says of its pictures.
+struct VariantVideo {
+    rendition: Rendition,
     rate: Bitrate,
+    size: Option<(u16, u16)>,
+    rate_milli: Option<u64>,
+    codec: String,
+}
+
+impl VariantVideo {
+    fn source(track: &Track, segments: &[Segment]) -> Self {
+        let size = match track.format {
+            Format::Video(format) => Some(VideoFormat::shown(&format)),
+            Format::Audio(_) => None,
+        };
+        Self {
+            rendition: Rendition::Source,
+            rate: rate_of(track, segments),
+            size,
+            rate_milli: frame_rate_milli(track),
+            codec: track.codec.clone(),
+        }
+    }
+
+    fn made(rung: &Rung) -> Self {
+        Self {
+            rendition: Rendition::Rung(rung.name),
+            rate: Bitrate { peak: rung.peak(), average: rung.average() },
+            size: Some((rung.width, rung.height)),
+            rate_milli: Some(rung.rate_milli),
+            codec: rung.codec(),
+        }
+    }
 }
 
 fn audio_groups(movie: &Movie, segmentation: &Segmentation) -> Vec<AudioGroup> {
@@ -160,7 +175,7 @@ fn write_media(out: &mut String, movie: &Movie, group: &AudioGroup) {
 
 fn write_variant(
     out: &mut String,
-    video: Option<&VariantVideo<'_>>,
+    video: Option<&VariantVideo>,
     audio: Option<&AudioGroup>,
     rendition: Rendition,
     grouped: bool,
@@ -172,16 +187,15 @@ fn write_variant(
         average: sum.average.saturating_add(rate.average),
     });
     let _ = write!(out, "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={}", total.peak, total.average);
-    if let Some(VariantVideo { track, .. }) = video {
-        if let Format::Video(format) = track.format {
-            let (width, height) = VideoFormat::shown(&format);
+    if let Some(video) = video {
+        if let Some((width, height)) = video.size {
             let _ = write!(out, ",RESOLUTION={width}x{height}");
         }
-        if let Some(milli) = frame_rate_milli(track) {
+        if let Some(milli) = video.rate_milli {
             let _ = write!(out, ",FRAME-RATE={}.{:03}", milli / 1000, milli % 1000);
         }
     }
-    let codecs = [video.map(|v| v.track.codec.as_str()), audio.map(|a| a.codec.as_str())];
+    let codecs = [video.map(|v| v.codec.as_str()), audio.map(|a| a.codec.as_str())];
     let codecs: Vec<&str> = codecs.into_iter().flatten().collect();
     let _ = write!(out, ",CODECS=\"{}\"", codecs.join(","));
     if let Some(group) = audio.filter(|_| grouped) {
@@ -191,7 +205,7 @@ fn write_variant(
 }
 
 /// The longest segment in seconds, rounded up.
-fn target_seconds(track: &Track, segments: &[Segment]) -> u64 {
+pub(super) fn target_seconds(track: &Track, segments: &[Segment]) -> u64 {
     let longest = segments.iter().map(Segment::duration).max().unwrap_or(0);
     longest.div_ceil(u64::from(track.timescale)).max(1)
 }

@@ -1,24 +1,19 @@
 //! A still at a time: only the samples from the keyframe to that picture are read and handed to ffmpeg, as a small MP4 on
 //! its stdin. Encoding the still is for the image operations.
 
-use std::ops::Range;
-
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
 
+use super::Error;
+use super::excerpt::Excerpt;
 use super::movie::Movie;
 use super::samples::Sample;
-use super::splice::{Piece, Splice};
 use super::track::{Format, Track};
-use super::{Error, fmp4, init};
+use crate::media::Source;
 use crate::media::ffmpeg::{self, Ffmpeg};
-use crate::media::{ReadError, Source};
 
 /// Compressed bytes read for one still. If the way from the keyframe is longer, the keyframe itself is shown; a
 /// keyframe of this size is refused.
 const MAX_INPUT_BYTES: u64 = 64 * 1024 * 1024;
-/// The source is read and piped on in parts of this size.
-const READ_BYTES: u64 = 256 * 1024;
 /// Widths outside are clamped. At the most, a still takes 4096 × 16384 × 3 bytes.
 const WIDTHS: std::ops::RangeInclusive<u32> = 16..=4096;
 const MAX_HEIGHT: u32 = 16384;
@@ -60,7 +55,7 @@ pub async fn poster(
     let track = movie.video.as_ref().ok_or(Error::NotFound)?;
     let Format::Video(format) = track.format else { return Err(Error::NotFound.into()) };
     let shown = shown_at(track, seconds).ok_or(Error::NotFound)?;
-    let input = input(track, &shown)?;
+    let (excerpt, time) = input(track, &shown)?;
 
     let (width, height) = format.shown();
     let max_width = max_width.clamp(*WIDTHS.start(), *WIDTHS.end()).min(width.into());
@@ -70,7 +65,7 @@ pub async fn poster(
     }
     // Only numbers made here go into the filter. Without `output_corrupt`, the H.264 decoder keeps back pictures after a
     // keyframe that follows on others.
-    let filter = format!("select=gte(pts\\,{}),scale=w={max_width}:h=-1:flags=bicubic", input.time);
+    let filter = format!("select=gte(pts\\,{}),scale=w={max_width}:h=-1:flags=bicubic", time);
     let arguments = [
         &["-hide_banner", "-v", "error", "-nostats", "-protocol_whitelist", "pipe", "-threads", "1"][..],
         &["-flags", "+output_corrupt", "-copyts", "-f", "mp4", "-i", "pipe:0"],
@@ -78,8 +73,7 @@ pub async fn poster(
         &["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1"],
     ];
     let max_output = max_width as usize * max_height as usize * 3 + PPM_HEADER_BYTES;
-    let bytes = stream::iter([Ok(init::segment(track))]).chain(read(source, &input.media));
-    let ppm = ffmpeg.run(arguments.concat(), bytes, max_output).await?;
+    let ppm = ffmpeg.run(arguments.concat(), excerpt.read(source), max_output).await?;
     parse_ppm(ppm).ok_or_else(|| Error::malformed("no picture could be decoded").into())
 }
 
@@ -88,14 +82,6 @@ pub async fn poster(
 struct Shown {
     keyframe: u32,
     target: u32,
-}
-
-/// What ffmpeg is given.
-#[derive(Debug)]
-struct Input {
-    media: Splice,
-    /// Presentation time of the picture as ffmpeg sees it, in ticks.
-    time: i64,
 }
 
 fn shown_at(track: &Track, seconds: f64) -> Option<Shown> {
@@ -123,7 +109,8 @@ fn shown_at(track: &Track, seconds: f64) -> Option<Shown> {
     best.or(earliest).map(|(_, shown)| shown)
 }
 
-fn input(track: &Track, shown: &Shown) -> Result<Input, Error> {
+/// The pictures to decode, and when ffmpeg shows the wanted one.
+fn input(track: &Track, shown: &Shown) -> Result<(Excerpt, i64), Error> {
     let mut range = shown.keyframe..shown.target + 1;
     let mut target = shown.target;
     if track.samples.bytes(range.clone()) > MAX_INPUT_BYTES {
@@ -132,37 +119,10 @@ fn input(track: &Track, shown: &Shown) -> Result<Input, Error> {
             return Err(Error::unsupported("a picture that large"));
         }
     }
-    // ffmpeg moves all times when composition offsets are negative, so they are not.
-    let offsets = track.samples.iter(range.clone()).map(|s| i64::from(s.composition_offset));
-    let (least, most) = offsets.fold((i64::MAX, i64::MIN), |(low, high), o| (low.min(o), high.max(o)));
-    if most - least > i64::from(i32::MAX) {
-        return Err(Error::malformed("composition times far from decode times"));
-    }
     let sample: Sample = track.samples.get(target).ok_or(Error::NotFound)?;
-    let time = sample.composition_time() + track.decode_shift - least;
-    Ok(Input { media: fmp4::samples(track, range, 1, least), time })
-}
-
-/// The bytes of a splice, read part by part as they are wanted.
-fn read<'a>(source: &'a dyn Source, splice: &'a Splice) -> impl Stream<Item = Result<Bytes, ReadError>> + 'a {
-    let parts = splice.pieces(0..splice.len).into_iter().flat_map(|piece| match piece {
-        Piece::Bytes(_) => vec![piece],
-        Piece::Source(range) => in_parts(range).map(Piece::Source).collect(),
-    });
-    stream::iter(parts).then(move |piece| async move {
-        match piece {
-            Piece::Bytes(bytes) => Ok(bytes),
-            Piece::Source(range) => source.read(range).await,
-        }
-    })
-}
-
-fn in_parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let count = (range.end - range.start).div_ceil(READ_BYTES);
-    (0..count).map(move |i| {
-        let start = range.start + i * READ_BYTES;
-        start..(start + READ_BYTES).min(range.end)
-    })
+    let excerpt = Excerpt::new(track, range)?;
+    let time = excerpt.time_of(&sample);
+    Ok((excerpt, time))
 }
 
 /// "P6", width, height, 255, each followed by one white-space character.

@@ -22,6 +22,7 @@ pub(crate) mod images;
 mod interim;
 mod keys;
 mod killed;
+mod ladder;
 mod methods;
 mod model;
 mod origins;

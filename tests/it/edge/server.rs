@@ -52,7 +52,7 @@ impl Edge {
 
     /// With other settings.
     pub(crate) async fn with(origin: &OriginDouble, settings: impl FnOnce(&mut Raw)) -> Self {
-        let edge = Self::start(|raw| {
+        let edge = Self::start_with(|raw| {
             raw.origins = vec![http_origin(&origin.url())];
             settings(raw);
         });
@@ -69,17 +69,17 @@ impl Edge {
     /// In front of the files of a directory.
     pub(crate) async fn over_directory(directory: &Path) -> Self {
         let url = directory.to_str().unwrap().to_owned();
-        Self::start(|raw| raw.origins = vec![raw::Origin { url, ..Default::default() }]).await
+        Self::start_with(|raw| raw.origins = vec![raw::Origin { url, ..Default::default() }]).await
     }
 
     /// In front of other origins than the programmable one.
     pub(crate) async fn before(origins: Vec<raw::Origin>) -> Self {
-        Self::start(|raw| raw.origins = origins).await
+        Self::start_with(|raw| raw.origins = origins).await
     }
 
     /// In front of nothing: all it has is what is put there.
     pub(crate) async fn alone(settings: impl FnOnce(&mut Raw)) -> Self {
-        Self::start(settings).await
+        Self::start_with(settings).await
     }
 
     /// A server that has this one for its origin, and the same clock.
@@ -88,7 +88,7 @@ impl Edge {
         Self::start_at(self.clock.clone(), |raw| raw.origins = vec![http_origin(&url)]).await
     }
 
-    async fn start(settings: impl FnOnce(&mut Raw)) -> Self {
+    pub(crate) async fn start_with(settings: impl FnOnce(&mut Raw)) -> Self {
         // A whole second, as dates have no finer unit.
         let now = to_unix_millis(SystemTime::now()) / 1000 * 1000;
         Self::start_at(Clock::manual(now), settings).await
@@ -106,6 +106,8 @@ impl Edge {
         raw.cache.data_dir = dir.path().to_str().unwrap().to_owned();
         raw.cache.block_size = "64KiB".to_owned();
         raw.media.threads = 1;
+        // Without trying out hardware first.
+        raw.media.encoder = "libx264".to_owned();
         // Tests make origins fail one after the other, and count on being retried.
         raw.retry.budget_floor_per_sec = 1000;
         settings(&mut raw);

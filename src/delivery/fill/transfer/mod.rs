@@ -76,6 +76,8 @@ pub struct Subject {
     pub upstream: Arc<dyn Upstream>,
     /// The upstream brings parts when asked for them, as far as is known.
     pub in_parts: bool,
+    /// The upstream is left as soon as nobody wants its bytes any more.
+    pub costly: bool,
     /// Fields of the request that the upstream is asked with.
     pub headers: HeaderMap,
 }

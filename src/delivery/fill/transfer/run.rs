@@ -1,6 +1,6 @@
 //! The writing side of a transfer: asks the upstream, again where it broke, and turns what comes into blocks.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -13,7 +13,11 @@ use super::{
     Context, Limits, Opened, Pace, State, Transfer,
     resume::Resuming,
 };
-use crate::{cache::Store, delivery::range::Spec, origin::Resume};
+use crate::{
+    cache::Store,
+    delivery::range::Spec,
+    origin::{self, Resume},
+};
 
 /// A stretch of stored blocks at least this long is skipped rather than transferred again.
 const SKIP_BLOCKS: u64 = 4;
@@ -21,6 +25,12 @@ const SKIP_BLOCKS: u64 = 4;
 /// How far a transfer of an object that the tiers cannot keep runs ahead of its foremost reader; two blocks if they are
 /// larger. Each such transfer holds as much.
 const LEAD: u64 = 1 << 20;
+
+/// How long what is costly goes on without a reader: players that come back at once find it.
+const DESERTED: Duration = Duration::from_secs(1);
+
+/// What is costly does not announce its length; it is at most this, and kept as if it had said so.
+const COSTLY_BYTES: u64 = 16 << 20;
 
 /// How far ahead stored blocks are looked for before an upstream is asked.
 const LOOK_BLOCKS: u64 = 256;
@@ -58,7 +68,8 @@ impl Transfer {
         if let Some(source) = &opened {
             resuming.begin(&source.origin, self.start);
         }
-        let bytes_get_lost = !context.store.keeps(self.subject.length);
+        let length = self.subject.length.or(self.subject.costly.then_some(COSTLY_BYTES));
+        let bytes_get_lost = !context.store.keeps(length);
         let mut lead = match (self.pace, bytes_get_lost) {
             (_, true) => Some(LEAD.max(2 * block_size)),
             (Pace::Demand, false) => Some(context.limits.read_ahead.max(1)),
@@ -97,20 +108,23 @@ impl Transfer {
                 }
             };
             let broken = match source {
-                Ok(mut source) => match source.piece(position, block_size, end, &context.received).await {
-                    Some(Ok(piece)) => {
-                        self.accept(&context.store, piece, keep).await;
-                        opened = Some(source);
-                        continue;
+                Ok(mut source) => {
+                    match self.piece_of(&mut source, position, block_size, end, context).await {
+                        None => return Ok(()),
+                        Some(Some(Ok(piece))) => {
+                            self.accept(&context.store, piece, keep).await;
+                            opened = Some(source);
+                            continue;
+                        }
+                        Some(None) if source.ends_well(position, block_size) => continue,
+                        Some(None) if end.is_none() => {
+                            self.finish_at(&context.store, position).await;
+                            return Ok(());
+                        }
+                        Some(None) => Error::Truncated,
+                        Some(Some(Err(error))) => Error::Origin(error),
                     }
-                    None if source.ends_well(position, block_size) => continue,
-                    None if end.is_none() => {
-                        self.finish_at(&context.store, position).await;
-                        return Ok(());
-                    }
-                    None => Error::Truncated,
-                    Some(Err(error)) => Error::Origin(error),
-                },
+                }
                 Err(error) => error,
             };
             let resumable = self.subject.validator.is_some() && end.is_some();
@@ -121,6 +135,38 @@ impl Transfer {
             context.resumes.inc();
             if let Some(pause) = resuming.pause() {
                 tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    /// What comes next. The outer None: it is not worth waiting for, since nobody does.
+    async fn piece_of(
+        &self,
+        source: &mut Opened,
+        position: u64,
+        block_size: u64,
+        end: Option<u64>,
+        context: &Context,
+    ) -> Option<Option<Result<Bytes, origin::Error>>> {
+        let piece = source.piece(position, block_size, end, &context.received);
+        if !self.subject.costly {
+            return Some(piece.await);
+        }
+        tokio::select! {
+            biased;
+            piece = piece => Some(piece),
+            () = self.deserted() => None,
+        }
+    }
+
+    /// Waits until nobody has wanted anything for a while.
+    async fn deserted(&self) {
+        loop {
+            let changed = self.demand.notified();
+            if self.readers.load(Ordering::Relaxed) > 0 {
+                changed.await;
+            } else if tokio::time::timeout(DESERTED, changed).await.is_err() {
+                return;
             }
         }
     }
@@ -336,6 +382,7 @@ mod tests {
             validator: Some(http::HeaderValue::from_static("\"1\"")),
             upstream: Arc::new(Silent),
             in_parts: true,
+            costly: false,
             headers: HeaderMap::new(),
         };
         let transfer = Transfer::new(subject, 0, Some(1 << 20), Pace::Whole);

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use crate::media::video::{Asset, Movie, Package, Piece, Rendition};
+use crate::media::video::{Asset, Ladder, Movie, Package, Piece, Rendition};
 use crate::media::{ReadError, Source};
 
 /// A file in memory.
@@ -131,7 +131,7 @@ pub(super) fn bytes_of(package: &Package, source: &Bytes, asset: Asset) -> Vec<u
 
 pub(super) async fn open(bytes: &Bytes) -> Package {
     let movie = Movie::open(&Memory::new(bytes.clone())).await.unwrap();
-    Package::new(movie, std::time::Duration::from_secs(2)).unwrap()
+    Package::new(movie, std::time::Duration::from_secs(2), &Ladder::default()).unwrap()
 }
 
 /// What ffprobe says of one packet.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::fixture::{Memory, bytes_of, open, ordinary};
 use crate::media::video::boxes::Writer;
-use crate::media::video::{Asset, Error, Movie, Package, Rendition};
+use crate::media::video::{Asset, Error, Ladder, Movie, Package, Rendition};
 
 /// Far more than any of these takes on a busy machine, and far less than a loop without a bound.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -16,7 +16,7 @@ async fn exercise(bytes: Bytes) -> Result<(), Error> {
     let begun = Instant::now();
     let source = Memory::new(bytes.clone());
     let result = match Movie::open(&source).await {
-        Ok(movie) => Package::new(movie, Duration::from_secs(2)).map(|package| {
+        Ok(movie) => Package::new(movie, Duration::from_secs(2), &Ladder::default()).map(|package| {
             for rendition in [Rendition::Source, Rendition::SourceAudio(0)] {
                 let _ = package.asset(&Asset::MediaPlaylist(rendition));
                 let _ = package.asset(&Asset::Init(rendition));
@@ -304,7 +304,7 @@ fn the_largest_tables_cost_bounded_time() {
     let built = begun.elapsed();
     let movie = Movie::parse(&moov, 1 << 30).unwrap();
     let weight = movie.weight();
-    let package = Package::new(movie, Duration::from_secs(2)).unwrap();
+    let package = Package::new(movie, Duration::from_secs(2), &Ladder::default()).unwrap();
     assert_eq!(package.segmentation.video.len(), 52_429);
     for asset in
         [Asset::Master, Asset::MediaPlaylist(Rendition::Source), Asset::Segment(Rendition::Source, 52_429)]
@@ -315,5 +315,8 @@ fn the_largest_tables_cost_bounded_time() {
     assert!(weight < 64 << 20, "{weight} bytes");
     // Longer pictures would make more segments than are allowed.
     let movie = Movie::parse(&largest_tables(samples, 640_000), 1 << 30).unwrap();
-    assert!(matches!(Package::new(movie, Duration::from_secs(2)), Err(Error::Unsupported { .. })));
+    assert!(matches!(
+        Package::new(movie, Duration::from_secs(2), &Ladder::default()),
+        Err(Error::Unsupported { .. })
+    ));
 }

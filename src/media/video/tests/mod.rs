@@ -6,3 +6,4 @@ mod packaging;
 mod playlists;
 mod posters;
 mod progressive;
+mod rungs;

@@ -1,0 +1,248 @@
+//! Who may encode: a fixed number at a time, the rest in a bounded queue, the most urgent first. Full means refused at once.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::OccupiedEntry;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// What waits, the most urgent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Urgency {
+    /// Somebody looks at a still picture: a beginning, or the place after a jump.
+    First,
+    /// Somebody plays, and has a little in store.
+    Next,
+    /// Nobody has asked yet.
+    Ahead,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Encodes that run at once; at least one.
+    pub running: usize,
+    /// Encodes that may wait besides.
+    pub queue: usize,
+}
+
+/// No place in the queue, or none any more: something more urgent has taken it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many encodes are waiting")]
+pub struct Full;
+
+#[derive(Debug)]
+pub struct Encodes {
+    config: Config,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    /// By urgency, then in the order in which they came.
+    waiting: BTreeMap<(Urgency, u64), Waiting>,
+    tickets: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// What is wanted, so that it can be hurried.
+    what: u128,
+    go: oneshot::Sender<Permit>,
+}
+
+impl Encodes {
+    pub fn new(config: Config) -> Arc<Self> {
+        let config = Config { running: config.running.max(1), ..config };
+        Arc::new(Self { config, state: Mutex::default() })
+    }
+
+    /// Takes a place. What is more urgent takes that of what is not wanted yet. Beyond half of the queue, nothing is made
+    /// ahead of time.
+    pub fn enter(self: &Arc<Self>, what: u128, urgency: Urgency) -> Result<Ticket, Full> {
+        let (go, permit) = oneshot::channel();
+        // Dropped when the lock is released: its owner is told by that.
+        let mut _displaced = None;
+        let mut state = self.state.lock();
+        let at_once = state.running < self.places(urgency);
+        let room = match urgency {
+            Urgency::Ahead => self.config.queue / 2,
+            Urgency::First | Urgency::Next => self.config.queue,
+        };
+        if !at_once && state.waiting.len() >= room {
+            let last = state.waiting.keys().next_back().copied();
+            let last = last.filter(|(last, _)| *last == Urgency::Ahead && urgency < *last).ok_or(Full)?;
+            _displaced = state.waiting.remove(&last);
+        }
+        let number = state.tickets;
+        state.tickets += 1;
+        state.waiting.insert((urgency, number), Waiting { what, go });
+        drop(state);
+        self.begin();
+        Ok(Ticket { encodes: self.clone(), number, permit })
+    }
+
+    /// How many may run when one like this begins. One place is kept free of what nobody has asked for yet.
+    fn places(&self, urgency: Urgency) -> usize {
+        match urgency {
+            Urgency::Ahead => self.config.running.saturating_sub(1).max(1),
+            Urgency::First | Urgency::Next => self.config.running,
+        }
+    }
+
+    /// Moves what waits for this up the queue, when somebody has come who wants it sooner.
+    pub fn hurry(&self, what: u128, urgency: Urgency) {
+        let mut state = self.state.lock();
+        let place = state.waiting.iter().find(|((now, _), one)| *now > urgency && one.what == what);
+        if let Some(place) = place.map(|(place, _)| *place)
+            && let Some(one) = state.waiting.remove(&place)
+        {
+            state.waiting.insert((urgency, place.1), one);
+        }
+    }
+
+    pub fn depth(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
+    pub fn running(&self) -> usize {
+        self.state.lock().running
+    }
+
+    /// The most urgent begin, as many as may.
+    fn begin(self: &Arc<Self>) {
+        loop {
+            let first = {
+                let mut state = self.state.lock();
+                let may = |entry: &OccupiedEntry<'_, (Urgency, u64), Waiting>, running| {
+                    running < self.places(entry.key().0)
+                };
+                let running = state.running;
+                let Some(first) = state.waiting.first_entry().filter(|entry| may(entry, running)) else {
+                    return;
+                };
+                let first = first.remove();
+                state.running += 1;
+                first
+            };
+            if let Err(mut permit) = first.go.send(Permit { encodes: Some(self.clone()) }) {
+                // Nobody there any more.
+                permit.encodes = None;
+                self.state.lock().running -= 1;
+            }
+        }
+    }
+}
+
+/// A place in the queue, given up when dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    encodes: Arc<Encodes>,
+    number: u64,
+    permit: oneshot::Receiver<Permit>,
+}
+
+impl Ticket {
+    pub async fn permit(mut self) -> Result<Permit, Full> {
+        (&mut self.permit).await.map_err(|_| Full)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.encodes.state.lock().waiting.retain(|(_, other), _| *other != self.number);
+    }
+}
+
+/// One encode may run as long as this lives.
+#[derive(Debug)]
+pub struct Permit {
+    encodes: Option<Arc<Encodes>>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(encodes) = self.encodes.take() {
+            encodes.state.lock().running -= 1;
+            encodes.begin();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn encodes(running: usize, queue: usize) -> Arc<Encodes> {
+        Encodes::new(Config { running, queue })
+    }
+
+    fn permit(ticket: Ticket) -> Option<Permit> {
+        ticket.permit().now_or_never().and_then(Result::ok)
+    }
+
+    #[tokio::test]
+    async fn the_most_urgent_begins_first() {
+        let encodes = encodes(1, 16);
+        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let mut waiting: Vec<_> =
+            [Urgency::Ahead, Urgency::Next, Urgency::First, Urgency::Next, Urgency::Ahead]
+                .iter()
+                .enumerate()
+                .map(|(what, urgency)| {
+                    Some(Box::pin(encodes.enter(what as u128, *urgency).unwrap().permit()))
+                })
+                .collect();
+        encodes.hurry(4, Urgency::Next);
+        encodes.hurry(2, Urgency::Next);
+        assert_eq!(encodes.depth(), 5);
+        drop(running);
+        let mut order = Vec::new();
+        while order.len() < 5 {
+            for (what, one) in waiting.iter_mut().enumerate() {
+                if let Some(Ok(permit)) = one.as_mut().and_then(|one| one.now_or_never()) {
+                    order.push(what);
+                    *one = None;
+                    drop(permit);
+                    break;
+                }
+            }
+        }
+        assert_eq!(order, [2, 1, 3, 4, 0]);
+        assert_eq!((encodes.depth(), encodes.running()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_bounded_and_what_is_early_gives_way() {
+        let encodes = encodes(1, 2);
+        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let early = encodes.enter(1, Urgency::Ahead).unwrap();
+        assert_eq!(encodes.enter(2, Urgency::Ahead).unwrap_err(), Full, "half of the queue");
+        let wanted = encodes.enter(3, Urgency::Next).unwrap();
+        let urgent = encodes.enter(4, Urgency::First).unwrap();
+        assert_eq!(early.permit().await.unwrap_err(), Full);
+        assert_eq!(encodes.enter(5, Urgency::First).unwrap_err(), Full);
+        drop(urgent);
+        assert_eq!(encodes.depth(), 1);
+        drop(running);
+        let permit = wanted.permit().await.unwrap();
+        drop(permit);
+        assert_eq!((encodes.depth(), encodes.running()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_permit_that_nobody_took_is_not_lost() {
+        let encodes = encodes(1, 2);
+        drop(encodes.enter(0, Urgency::Next).unwrap());
+        assert_eq!(encodes.running(), 0);
+        let running = permit(encodes.enter(0, Urgency::Next).unwrap()).unwrap();
+        let waiting = encodes.enter(1, Urgency::Next).unwrap();
+        drop(running);
+        assert_eq!(encodes.running(), 1, "it has been let go, and not looked");
+        drop(waiting);
+        assert_eq!(encodes.running(), 0);
+    }
+}

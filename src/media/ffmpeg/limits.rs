@@ -1,0 +1,47 @@
+//! What one run of ffmpeg may take: time, processor, memory, output. A hostile source makes it fail, and nothing else.
+
+use std::time::Duration;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From start to end, waiting for input and readers included.
+    pub time: Duration,
+    /// Of all its threads together.
+    pub processor: Duration,
+    /// Address space, of which a good part is only reserved.
+    pub memory_bytes: u64,
+    /// On stdout.
+    pub output_bytes: usize,
+}
+
+/// ffmpeg with all its libraries and an encoder for 4K pictures needs a quarter of it.
+const MEMORY_BYTES: u64 = 4 << 30;
+/// Libraries, three pipes, and a device for encoders in hardware.
+const OPEN_FILES: u64 = 64;
+
+impl Limits {
+    /// Two cores' worth of the time.
+    pub fn within(time: Duration) -> Self {
+        Self { time, processor: time * 2, memory_bytes: MEMORY_BYTES, output_bytes: usize::MAX }
+    }
+
+    /// Imposes them on a process that has just been started. It has been given nothing to work on yet, so it does not matter
+    /// that it runs a moment without.
+    pub(super) fn impose(&self, process: Pid) {
+        let seconds = self.processor.as_secs().max(1);
+        for (resource, limit) in [
+            (Resource::Cpu, seconds),
+            (Resource::As, self.memory_bytes),
+            // It writes to pipes alone.
+            (Resource::Fsize, 0),
+            (Resource::Core, 0),
+            (Resource::Nofile, OPEN_FILES),
+        ] {
+            let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+            // Gone already: whoever reads its output will notice.
+            let _ = prlimit(Some(process), resource, limit);
+        }
+    }
+}
