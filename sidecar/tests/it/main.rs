@@ -4,8 +4,12 @@
 
 mod alerts;
 mod api;
+mod api_more;
 mod binary;
+mod collectors;
 mod differential;
+mod discovery;
+mod email;
 mod exposition;
 mod harness;
 mod http_double;
