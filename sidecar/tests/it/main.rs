@@ -11,6 +11,7 @@ mod differential;
 mod discovery;
 mod email;
 mod exposition;
+mod faults;
 mod harness;
 mod http_double;
 mod promtool;
