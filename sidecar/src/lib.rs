@@ -1,8 +1,9 @@
 //! The observability sidecar of Millrace: scrapes metrics, keeps a day of them, evaluates Prometheus rules, notifies,
 //! and shows it all. Modules know only those below them:
-//! `app › unit_test › config › http › notify › rules › promql › series › scrape › discovery › relabel › durable › model`.
+//! `app › unit_test › config › http › notify › rules › promql › series › collect › scrape › discovery › relabel › durable › secret › model`.
 
 pub mod app;
+pub mod collect;
 pub mod config;
 pub mod discovery;
 pub mod durable;
@@ -13,5 +14,6 @@ pub mod promql;
 pub mod relabel;
 pub mod rules;
 pub mod scrape;
+pub mod secret;
 pub mod series;
 pub mod unit_test;

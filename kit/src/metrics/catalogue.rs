@@ -48,6 +48,9 @@ catalogue! {
         ["origin", "http_request_method", "http_response_status_code"],
         "Time from asking an origin to the head of its answer.";
 
+    TLS_CERTIFICATE_EXPIRY = "millrace_tls_certificate_expiry_timestamp_seconds" Kind::Gauge, ["name"],
+        "When the certificate in use for a name ends, Unix time.";
+
     // Cache.
     CACHE_REQUESTS = "millrace_cache_requests_total" Kind::Counter, ["route", "outcome", "reason"],
         "Requests by what the cache made of them, and why.";
@@ -112,6 +115,10 @@ catalogue! {
         "Requests to store or remove an asset, by how they ended.";
     UPLOADS_ACTIVE = "millrace_uploads_active" Kind::Gauge, [],
         "Uploads whose bytes are being received.";
+
+    // Scaling.
+    SCALING_INSTANCES = "millrace_scaling_instances" Kind::Gauge, ["pool", "state"],
+        "Instances of a pool: desired, as decided; ready, as they answer.";
 
     // Sidecar.
     SIDECAR_HTTP_DURATION = "millrace_sidecar_http_request_duration_seconds" Kind::Histogram(REQUEST_SECONDS),

@@ -14,6 +14,8 @@ use millrace_kit::{
     telemetry,
 };
 
+mod silence;
+
 use super::Sidecar;
 use crate::{
     config::{Raw, Settings, check_files, quick_start, resolve},
@@ -46,6 +48,8 @@ enum Command {
         #[arg(required = true, value_name = "UNIT")]
         files: Vec<PathBuf>,
     },
+    /// Set, list and end silences of a running sidecar.
+    Silence(silence::Silence),
     /// Print the configuration reference.
     Docs,
 }
@@ -76,6 +80,16 @@ pub fn main() -> ExitCode {
         Command::Serve(serve) => self::serve(&serve),
         Command::Check { files } => check(&files),
         Command::Test { files } => test(&files),
+        Command::Silence(silence) => match silence.run() {
+            Ok(text) => {
+                say(&text);
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                complain(&error);
+                ExitCode::FAILURE
+            }
+        },
         Command::Docs => {
             say(&config::reference::<Raw>("Sidecar configuration reference"));
             ExitCode::SUCCESS

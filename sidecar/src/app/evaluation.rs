@@ -25,8 +25,8 @@ pub struct Evaluation {
     notification: Arc<Notification>,
     clock: Clock,
     instruments: Arc<Instruments>,
-    /// Ends the loops of the rules before a reload.
-    generation: Mutex<CancellationToken>,
+    /// Ends the loops of the rules before a reload. None before they run.
+    generation: Mutex<Option<CancellationToken>>,
 }
 
 impl Evaluation {
@@ -38,7 +38,7 @@ impl Evaluation {
         clock: Clock,
         instruments: Arc<Instruments>,
     ) -> Self {
-        let generation = Mutex::new(CancellationToken::new());
+        let generation = Mutex::new(None);
         Self { engine, store, source, notification, clock, instruments, generation }
     }
 
@@ -49,7 +49,9 @@ impl Evaluation {
 
     pub(super) fn spawn(self: &Arc<Self>, tasks: &Tasks) {
         let generation = CancellationToken::new();
-        std::mem::replace(&mut *self.generation.lock(), generation.clone()).cancel();
+        if let Some(before) = self.generation.lock().replace(generation.clone()) {
+            before.cancel();
+        }
         for handle in self.engine.groups() {
             let (evaluation, generation) = (self.clone(), generation.clone());
             tasks.spawn_until_stop("rules", async move {
@@ -59,10 +61,12 @@ impl Evaluation {
     }
 
     /// Reads the rule files anew; bad ones change nothing.
-    pub fn reload(self: &Arc<Self>, tasks: &Tasks) {
-        if self.read_rules() {
+    pub fn reload(self: &Arc<Self>, tasks: &Tasks) -> bool {
+        let good = self.read_rules();
+        if good && self.generation.lock().is_some() {
             self.spawn(tasks);
         }
+        good
     }
 
     /// False when the files are bad and the old rules stay.
@@ -130,5 +134,6 @@ impl Evaluation {
         }
         self.instruments.evaluated(&handle.group.name, &evaluation);
         self.notification.update(&evaluation.alerts);
+        self.notification.compare(|| self.engine.views());
     }
 }

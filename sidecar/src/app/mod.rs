@@ -21,11 +21,13 @@ mod instruments;
 mod notification;
 mod scraping;
 mod snapshots;
+mod summary;
 
 pub use evaluation::Evaluation;
 use instruments::Instruments;
 pub use notification::Notification;
 pub use scraping::Scraping;
+use scraping::Subjects;
 pub use snapshots::Snapshots;
 
 use crate::{
@@ -80,6 +82,8 @@ impl Sidecar {
     /// Restores what the last run left and binds the port.
     pub fn start(settings: Settings, clock: Clock) -> Result<Self, Error> {
         let lock = lock(&settings.data_dir)?;
+        let settings_yaml = summary::yaml(&settings);
+        let alertmanagers = summary::alertmanagers(&settings.receivers);
         let registry = Registry::new();
         let tasks = Tasks::new();
         let listener = TcpListener::bind(settings.listen)
@@ -133,8 +137,7 @@ impl Sidecar {
         }
         let roster = Arc::new(Roster::default());
         let scraping = Arc::new(Scraping::new(
-            targets,
-            settings.sources,
+            Subjects { targets, collectors: settings.collectors, sources: settings.sources },
             settings.scrape,
             store.clone(),
             roster.clone(),
@@ -160,6 +163,13 @@ impl Sidecar {
             clock,
             bounds: settings.query,
             subquery_step: settings.rules.interval,
+            token: settings.token,
+            alertmanagers,
+            settings_yaml,
+            reload: {
+                let (evaluation, tasks) = (evaluation.clone(), tasks.clone());
+                Box::new(move || evaluation.reload(&tasks))
+            },
             instruments: http::Instruments::new(&registry)?,
             exposition: exposition(registry, instruments, store.clone(), engine, notification.clone()),
             receivers: {

@@ -1,6 +1,14 @@
 //! Carries alerts from evaluations to receivers: one loop per receiver, woken by news.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use millrace_kit::{clock::Clock, tasks::Tasks};
 use parking_lot::Mutex;
@@ -11,8 +19,8 @@ use crate::{
     config::Receiver,
     http::ReceiverStatus,
     model::Labels,
-    notify::{Journal, Mutes, Outbox, Settings, Webhook},
-    rules::AlertView,
+    notify::{Carrier, Journal, Mutes, Outbox, Settings},
+    rules::{AlertState, AlertView, GroupView},
 };
 
 /// Without news a receiver is looked after this often: for retries and repeats.
@@ -22,6 +30,8 @@ pub struct Notification {
     posts: Vec<Arc<Post>>,
     clock: Clock,
     instruments: Arc<Instruments>,
+    /// What the last run has told was compared with what the rules say now.
+    compared: AtomicBool,
 }
 
 /// What all receivers have in common.
@@ -34,7 +44,7 @@ pub(super) struct Common {
 
 struct Post {
     outbox: Mutex<Outbox>,
-    webhook: Webhook,
+    carrier: Carrier,
     news: Notify,
     last_error: Mutex<Option<String>>,
 }
@@ -54,20 +64,21 @@ impl Notification {
                 external_url: common.external_url.clone(),
                 external_labels: common.external_labels.clone(),
                 send_resolved: receiver.send_resolved,
-                repeat_interval: receiver.repeat_interval,
-                kind: receiver.kind.clone(),
+                kind: receiver.kind,
+                group_by: receiver.group_by.clone(),
+                timing: receiver.timing,
                 valid_for: common.valid_for,
                 mutes: common.mutes.clone(),
             };
             let journal = Journal::new(Some(data_dir.join(format!("told-{}.json", receiver.name))));
             posts.push(Arc::new(Post {
                 outbox: Mutex::new(Outbox::new(settings, journal)),
-                webhook: Webhook::new(receiver.url.clone(), receiver.timeout)?,
+                carrier: Carrier::new(&receiver.transport)?,
                 news: Notify::new(),
                 last_error: Mutex::new(None),
             }));
         }
-        Ok(Self { posts, clock, instruments })
+        Ok(Self { posts, clock, instruments, compared: AtomicBool::new(false) })
     }
 
     pub(super) fn update(&self, alerts: &[AlertView]) {
@@ -76,6 +87,26 @@ impl Notification {
         }
         for post in &self.posts {
             post.outbox.lock().update(alerts);
+            post.news.notify_one();
+        }
+    }
+
+    /// Once after a start, when every rule has been evaluated: ends what the last run has told of and no rule knows.
+    pub(super) fn compare(&self, views: impl FnOnce() -> Vec<GroupView>) {
+        if self.compared.load(Ordering::Acquire) {
+            return;
+        }
+        let views = views();
+        let mut rules = views.iter().flat_map(|group| &group.rules);
+        if !rules.all(|rule| rule.last_evaluation.is_some()) {
+            return;
+        }
+        self.compared.store(true, Ordering::Release);
+        let alerts = views.iter().flat_map(GroupView::alerts);
+        let known = alerts.filter(|view| view.alert.state != AlertState::Pending);
+        let known: HashSet<Labels> = known.map(|view| view.alert.labels).collect();
+        for post in &self.posts {
+            post.outbox.lock().end_unknown(&known, self.clock.unix_millis());
             post.news.notify_one();
         }
     }
@@ -113,13 +144,20 @@ impl Notification {
 
     async fn deliver(&self, post: &Post) {
         loop {
-            let due = post.outbox.lock().due(self.clock.unix_millis());
-            let Some(delivery) = due else { return };
-            let posted = post.webhook.post(&delivery.body).await;
+            let now = self.clock.unix_millis();
+            let delivery = {
+                let mut outbox = post.outbox.lock();
+                let Some(delivery) = outbox.due(now) else { return };
+                if let Err(error) = outbox.begin(&delivery, now) {
+                    tracing::error!(receiver = outbox.receiver(), "notification journal: {error}");
+                }
+                delivery
+            };
+            let brought = post.carrier.bring(&delivery.message).await;
             let now = self.clock.unix_millis();
             let mut outbox = post.outbox.lock();
-            self.instruments.notified(outbox.receiver(), posted.is_ok());
-            match posted {
+            self.instruments.notified(outbox.receiver(), brought.is_ok());
+            match brought {
                 Ok(()) => {
                     if let Err(error) = outbox.delivered(&delivery, now) {
                         tracing::error!(receiver = outbox.receiver(), "notification journal: {error}");
@@ -127,7 +165,7 @@ impl Notification {
                     *post.last_error.lock() = None;
                 }
                 Err(error) => {
-                    let again = outbox.failed(now);
+                    let again = outbox.failed(error.loss(), now);
                     let wait = again.saturating_sub(now) / 1000;
                     tracing::warn!(
                         receiver = outbox.receiver(),

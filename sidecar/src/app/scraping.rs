@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, Instruments};
 use crate::{
-    discovery::{Source, Target, source},
+    collect::Collector,
+    discovery::{Source, Target},
     model::Labels,
-    scrape::{self, Client, Roster, Schedule, Session, Settings},
+    scrape::{self, Client, Fetched, Roster, Schedule, Session, Settings},
     series::Store,
 };
 
@@ -23,7 +24,6 @@ pub struct Scraping {
     /// Static and found ones.
     jobs: Mutex<Vec<Job>>,
     sources: Vec<Source>,
-    http: reqwest::Client,
     store: Arc<Store>,
     pub roster: Arc<Roster>,
     clock: Clock,
@@ -35,15 +35,23 @@ pub struct Scraping {
 struct Job {
     target: Arc<Target>,
     session: Arc<Mutex<Session>>,
+    /// Asks for the metrics; none: they come over HTTP.
+    collector: Option<Arc<Collector>>,
     /// Which source named it; none for static ones.
     source: Option<usize>,
     stop: CancellationToken,
 }
 
+/// What is scraped.
+pub(super) struct Subjects {
+    pub(super) targets: Vec<Target>,
+    pub(super) collectors: Vec<(Arc<Collector>, Target)>,
+    pub(super) sources: Vec<Source>,
+}
+
 impl Scraping {
     pub(super) fn new(
-        targets: Vec<Target>,
-        sources: Vec<Source>,
+        subjects: Subjects,
         settings: Settings,
         store: Arc<Store>,
         roster: Arc<Roster>,
@@ -51,33 +59,30 @@ impl Scraping {
         instruments: Arc<Instruments>,
     ) -> Result<Self, Error> {
         let client = Client::new(&settings)?;
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|reason| scrape::Error::Connection(reason.to_string()))?;
         let scraping = Self {
             settings,
             client,
             jobs: Mutex::new(Vec::new()),
-            sources,
-            http,
+            sources: subjects.sources,
             store,
             roster,
             clock,
             instruments,
         };
-        for target in targets {
-            scraping.add(target, None);
+        for target in subjects.targets {
+            scraping.add(target, None, None);
+        }
+        for (collector, target) in subjects.collectors {
+            scraping.add(target, Some(collector), None);
         }
         Ok(scraping)
     }
 
-    fn add(&self, target: Target, source: Option<usize>) -> Job {
+    fn add(&self, target: Target, collector: Option<Arc<Collector>>, source: Option<usize>) -> Job {
         let target = Arc::new(target);
         self.roster.add(target.clone());
         let session = Arc::new(Mutex::new(Session::new(target.clone(), self.settings)));
-        let job = Job { target, session, source, stop: CancellationToken::new() };
+        let job = Job { target, session, collector, source, stop: CancellationToken::new() };
         self.jobs.lock().push(job.clone());
         job
     }
@@ -103,7 +108,7 @@ impl Scraping {
     fn spawn_job(self: &Arc<Self>, tasks: &Tasks, job: Job) {
         let scraping = self.clone();
         tasks.spawn_until_stop("scrape", async move {
-            job.stop.run_until_cancelled(scraping.keep(&job.target, &job.session)).await;
+            job.stop.run_until_cancelled(scraping.keep(&job)).await;
         });
     }
 
@@ -118,7 +123,7 @@ impl Scraping {
     /// nothing.
     async fn discover(&self, index: usize) -> Vec<Job> {
         let source = &self.sources[index];
-        let found = match source::look(&source.config, &self.http).await {
+        let found = match source.finder.look().await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(job = source.config.job, "discovery failed: {error}; the targets stay");
@@ -150,7 +155,7 @@ impl Scraping {
             self.roster.remove(&job.target);
             job.session.lock().end(&*self.store, at);
         }
-        wanted.into_values().map(|target| self.add(target, Some(index))).collect()
+        wanted.into_values().map(|target| self.add(target, None, Some(index))).collect()
     }
 
     /// Every target once, all with the time of now.
@@ -158,28 +163,32 @@ impl Scraping {
         let at = self.clock.unix_millis();
         let jobs = self.jobs.lock().clone();
         for job in jobs {
-            self.scrape(&job.target, &job.session, at).await;
+            self.scrape(&job, at).await;
         }
     }
 
-    async fn keep(&self, target: &Target, session: &Arc<Mutex<Session>>) {
+    async fn keep(&self, job: &Job) {
         // The first at once, so that a start is seen soon; from then on in the target's own rhythm.
-        let schedule = Schedule::new(self.settings.interval, target.url.as_str());
-        self.scrape(target, session, self.clock.unix_millis()).await;
+        let schedule = Schedule::new(self.settings.interval, job.target.url.as_str());
+        self.scrape(job, self.clock.unix_millis()).await;
         loop {
             let now = self.clock.unix_millis();
             let due = schedule.next(now);
             let wait = u64::try_from(due.saturating_sub(now)).unwrap_or(0);
             tokio::time::sleep(Duration::from_millis(wait)).await;
-            self.scrape(target, session, due).await;
+            self.scrape(job, due).await;
         }
     }
 
-    async fn scrape(&self, target: &Target, session: &Arc<Mutex<Session>>, at: UnixMillis) {
+    async fn scrape(&self, job: &Job, at: UnixMillis) {
+        let target = &*job.target;
         let started = std::time::Instant::now();
-        let fetched = self.client.get(&target.url).await;
+        let fetched = match &job.collector {
+            None => self.client.get(&target.url).await,
+            Some(collector) => self.collect(collector).await,
+        };
         let duration = started.elapsed();
-        let (session, store) = (session.clone(), self.store.clone());
+        let (session, store) = (job.session.clone(), self.store.clone());
         // Parsing megabytes is no work for the threads that answer requests.
         let recorded =
             tokio::task::spawn_blocking(move || session.lock().record(&*store, at, fetched, duration));
@@ -196,5 +205,12 @@ impl Scraping {
         }
         self.instruments.scraped(target.job(), &report);
         self.roster.record(target, report);
+    }
+
+    async fn collect(&self, collector: &Collector) -> Result<Fetched, scrape::Error> {
+        let timeout = self.settings.timeout;
+        let collected = tokio::time::timeout(timeout, collector.collect()).await;
+        let collected = collected.map_err(|_| scrape::Error::Timeout(timeout))?;
+        collected.map(Fetched::text).map_err(|error| scrape::Error::Collector(error.to_string()))
     }
 }

@@ -1,7 +1,7 @@
 //! Settings: what a user writes ([`Raw`]) and what the parts are built from ([`Settings`]). All faults are reported at
 //! once, before a port is bound.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use millrace_kit::{
     config::{Faults, Layer},
@@ -11,12 +11,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    collect::{self, Collector},
     discovery::{self, Source, Target},
     http, notify,
     rules::{self, Fault, Group},
-    scrape, series,
+    scrape,
+    secret::Secret,
+    series,
 };
 
+mod receivers;
 mod resolve;
 mod rule_files;
 
@@ -35,13 +39,16 @@ pub struct Raw {
     pub targets: Vec<discovery::Config>,
     /// What else is scraped, looked up while the sidecar runs.
     pub discover: Vec<discovery::SourceConfig>,
+    /// What has no exporter of its own and is asked in its own way.
+    pub collect: Vec<collect::Config>,
     pub series: Series,
     pub rules: rules::Config,
     /// Who is told about alerts.
-    pub webhooks: Vec<notify::Config>,
+    pub webhooks: Vec<notify::WebhookConfig>,
+    pub emails: Vec<notify::EmailConfig>,
     /// Real Alertmanagers, which get every alert.
     pub alertmanagers: Vec<notify::AlertmanagerConfig>,
-    /// Alerts that hold back others, for webhooks.
+    /// Alerts that hold back others, for webhooks and e-mails.
     pub inhibitions: Vec<notify::InhibitionConfig>,
     /// Added to the labels of alerts that receivers are told of; `$externalLabels` in templates.
     pub external_labels: BTreeMap<String, String>,
@@ -76,9 +83,11 @@ impl Default for Raw {
             scrape: Scrape { targets: scrape::Config::default(), itself: true },
             targets: vec![discovery::Config::default()],
             discover: Vec::new(),
+            collect: Vec::new(),
             series: Series { bounds: series::Config::default(), snapshot_interval_secs: 300 },
             rules: rules::Config::default(),
             webhooks: Vec::new(),
+            emails: Vec::new(),
             alertmanagers: Vec::new(),
             inhibitions: Vec::new(),
             external_labels: BTreeMap::new(),
@@ -105,12 +114,14 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
     pub external_url: String,
+    pub token: Secret,
     pub query: http::QueryBounds,
     pub drain_timeout: Duration,
     pub scrape: scrape::Settings,
     pub scrape_itself: bool,
     pub targets: Vec<Target>,
     pub sources: Vec<Source>,
+    pub collectors: Vec<(Arc<Collector>, Target)>,
     pub series: series::Bounds,
     pub snapshot_interval: Option<Duration>,
     pub rules: RuleSource,
@@ -124,12 +135,12 @@ pub struct Settings {
 
 #[derive(Debug, Clone)]
 pub struct Receiver {
-    pub url: url::Url,
-    pub timeout: Duration,
-    pub send_resolved: bool,
-    pub repeat_interval: Duration,
     pub name: String,
+    pub transport: notify::Transport,
     pub kind: notify::Kind,
+    pub send_resolved: bool,
+    pub group_by: Vec<String>,
+    pub timing: notify::Timing,
 }
 
 /// What `serve` uses when no file is given: quick enough to watch.

@@ -1,12 +1,13 @@
 //! From what was written to what is meant; every fault, not only the first.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytesize::ByteSize;
 use millrace_kit::config::Faults;
 
-use super::{Raw, Receiver, RuleSource, Settings, rule_faults};
+use super::{Raw, RuleSource, Settings, receivers, rule_faults};
 use crate::{
+    collect::Collector,
     discovery::{Source, Target},
     http,
     model::{Labels, is_label_name},
@@ -25,7 +26,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let series = series_bounds(&raw.series.bounds, &mut faults);
     let targets = targets(raw, &mut faults);
     let sources = sources(raw, &mut faults);
-    let receivers = receivers(raw, &mut faults);
+    let collectors = collectors(raw, &mut faults);
+    let receivers = receivers::resolve(raw, &mut faults);
     let inhibitions = inhibitions(&raw.inhibitions, &mut faults);
     let interval =
         positive(raw.rules.evaluation_interval_secs, "rules.evaluation_interval_secs", &mut faults);
@@ -54,15 +56,18 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         data_dir: data_dir(&raw.data_dir),
         listen,
         external_url,
+        token: raw.http.token.clone(),
         query: http::QueryBounds {
             timeout: Duration::from_secs(raw.http.query_timeout_secs.max(1)),
             max_samples: raw.http.max_query_samples,
+            max_series: raw.http.max_query_series,
         },
         drain_timeout: Duration::from_secs(raw.http.drain_timeout_secs),
         scrape,
         scrape_itself: raw.scrape.itself,
         targets,
         sources,
+        collectors,
         series,
         snapshot_interval: match raw.series.snapshot_interval_secs {
             0 => None,
@@ -84,7 +89,7 @@ fn address(text: &str, faults: &mut Faults) -> SocketAddr {
     })
 }
 
-fn positive(seconds: u64, key: &str, faults: &mut Faults) -> Duration {
+pub(super) fn positive(seconds: u64, key: &str, faults: &mut Faults) -> Duration {
     if seconds == 0 {
         faults.push(key, "must be at least 1");
     }
@@ -146,8 +151,10 @@ fn sources(raw: &Raw, faults: &mut Faults) -> Vec<Source> {
     let mut sources = Vec::new();
     for (index, config) in raw.discover.iter().enumerate() {
         let key = format!("discover[{index}]");
-        if config.files.is_empty() && config.http.is_empty() && config.dns.is_empty() {
-            faults.push(&key, "names no files, http or dns");
+        let names = [&config.http, &config.docker.engine, &config.kubernetes.api];
+        let lists = [&config.files, &config.dns, &config.dns_srv];
+        if names.iter().all(|name| name.is_empty()) && lists.iter().all(|list| list.is_empty()) {
+            faults.push(&key, "names no files, http, dns, dns_srv, docker or kubernetes");
         }
         if !config.http.is_empty() && url::Url::parse(&config.http).is_err() {
             faults.push(format!("{key}.http"), format!("{:?} is not a URL", config.http));
@@ -164,59 +171,27 @@ fn sources(raw: &Raw, faults: &mut Faults) -> Vec<Source> {
     sources
 }
 
-fn receivers(raw: &Raw, faults: &mut Faults) -> Vec<Receiver> {
-    let mut names = HashSet::new();
-    let mut receivers = Vec::new();
-    for (index, config) in raw.webhooks.iter().enumerate() {
-        let key = format!("webhooks[{index}]");
-        receiver_name(&config.name, &key, &mut names, faults);
-        let timeout = positive(config.timeout_secs, &format!("{key}.timeout_secs"), faults);
-        let Some(url) = receiver_url(&config.url, &key, faults) else { continue };
-        receivers.push(Receiver {
-            url,
-            timeout,
-            send_resolved: config.send_resolved,
-            repeat_interval: Duration::from_secs(config.repeat_interval_secs.max(60)),
-            name: config.name.clone(),
-            kind: notify::Kind::Webhook { format: config.format, group_by: config.group_by.clone() },
-        });
+fn collectors(raw: &Raw, faults: &mut Faults) -> Vec<(Arc<Collector>, Target)> {
+    let mut seen = HashSet::new();
+    let mut collectors = Vec::new();
+    for (index, config) in raw.collect.iter().enumerate() {
+        let key = format!("collect[{index}]");
+        let collector = match Collector::new(config) {
+            Ok(collector) => collector,
+            Err(error) => {
+                faults.push(key, error.to_string());
+                continue;
+            }
+        };
+        match Target::collected(&collector.url, &collector.job, &collector.instance, &config.labels) {
+            Ok(_) if !seen.insert(collector.url.clone()) => {
+                faults.push(key, format!("{} is there twice", collector.url));
+            }
+            Ok(target) => collectors.push((Arc::new(collector), target)),
+            Err(error) => faults.push(key, error.to_string()),
+        }
     }
-    for (index, config) in raw.alertmanagers.iter().enumerate() {
-        let key = format!("alertmanagers[{index}]");
-        receiver_name(&config.name, &key, &mut names, faults);
-        let timeout = positive(config.timeout_secs, &format!("{key}.timeout_secs"), faults);
-        let Some(mut url) = receiver_url(&config.url, &key, faults) else { continue };
-        url.set_path(&format!("{}/api/v2/alerts", url.path().trim_end_matches('/')));
-        receivers.push(Receiver {
-            url,
-            timeout,
-            send_resolved: true,
-            repeat_interval: notify::RESEND,
-            name: config.name.clone(),
-            kind: notify::Kind::Alertmanager,
-        });
-    }
-    receivers
-}
-
-/// It becomes part of a file name.
-fn receiver_name<'a>(name: &'a str, key: &str, names: &mut HashSet<&'a str>, faults: &mut Faults) {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    if name.is_empty() || !name.bytes().all(plain) {
-        faults.push(format!("{key}.name"), "must consist of letters, digits, - and _");
-    }
-    if !names.insert(name) {
-        faults.push(format!("{key}.name"), format!("{name:?} is there twice"));
-    }
-}
-
-fn receiver_url(text: &str, key: &str, faults: &mut Faults) -> Option<url::Url> {
-    let url = url::Url::parse(text).ok();
-    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if url.is_none() {
-        faults.push(format!("{key}.url"), "must be an http:// or https:// URL");
-    }
-    url
+    collectors
 }
 
 fn inhibitions(raw: &[notify::InhibitionConfig], faults: &mut Faults) -> Vec<notify::Inhibition> {

@@ -1,4 +1,4 @@
-//! Which targets there are: static ones from the configuration, and those that a [`source`] names. Knows nothing of how
+//! Which targets there are: static ones from the configuration, and those that a [`Source`] names. Knows nothing of how
 //! they are scraped.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,7 +13,9 @@ use crate::{
     relabel,
 };
 
-pub mod source;
+mod finder;
+
+pub use finder::{DockerConfig, Finder, KubernetesConfig};
 
 /// Where metrics are when a target names only a host.
 const DEFAULT_PATH: &str = "/metrics";
@@ -43,6 +45,15 @@ pub struct SourceConfig {
     pub http: String,
     /// Names whose addresses are targets, at `port`.
     pub dns: Vec<String>,
+    /// Names of services (SRV records), which bring their ports.
+    pub dns_srv: Vec<String>,
+    /// Name servers to ask for services, such as `10.0.0.2:53`; none: those of the system.
+    pub dns_servers: Vec<String>,
+    /// Containers of an engine.
+    pub docker: DockerConfig,
+    /// Endpoints of a cluster.
+    pub kubernetes: KubernetesConfig,
+    /// Of addresses that come without one.
     pub port: u16,
     pub scheme: String,
     pub path: String,
@@ -59,6 +70,7 @@ pub struct SourceConfig {
 #[derive(Debug, Clone)]
 pub struct Source {
     pub config: SourceConfig,
+    pub finder: Finder,
     pub relabel: Vec<relabel::Rule>,
     pub metric_relabel: Arc<[relabel::Rule]>,
 }
@@ -70,6 +82,10 @@ impl Default for SourceConfig {
             files: Vec::new(),
             http: String::new(),
             dns: Vec::new(),
+            dns_srv: Vec::new(),
+            dns_servers: Vec::new(),
+            docker: DockerConfig::default(),
+            kubernetes: KubernetesConfig::default(),
             port: 8081,
             scheme: "http".to_owned(),
             path: DEFAULT_PATH.to_owned(),
@@ -86,7 +102,8 @@ impl Source {
         let relabel = config.relabel.iter().map(relabel::Rule::new).collect::<Result<_, _>>()?;
         let metric_relabel = config.metric_relabel.iter().map(relabel::Rule::new);
         let metric_relabel = metric_relabel.collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { config: config.clone(), relabel, metric_relabel: metric_relabel.into() })
+        let finder = Finder::new(config)?;
+        Ok(Self { config: config.clone(), finder, relabel, metric_relabel: metric_relabel.into() })
     }
 
     /// None when a rule drops it.
@@ -151,6 +168,10 @@ pub enum Error {
     Scheme(String),
     #[error("{0:?} is not a label name, or is reserved")]
     Label(String),
+    #[error("docker.engine {0:?} must begin with unix://, http:// or https://")]
+    Engine(String),
+    #[error("{0}")]
+    Client(String),
     #[error("relabelling: {0}")]
     Relabel(#[from] relabel::Error),
 }
@@ -161,17 +182,21 @@ impl Target {
         if url.path() == "/" && url.query().is_none() {
             url.set_path(DEFAULT_PATH);
         }
-        let mut labels = Builder::default();
-        labels.set(JOB, &config.job).set(INSTANCE, &host_and_port(&url));
-        for (name, value) in &config.labels {
-            if !is_label_name(name) || name.starts_with("__") {
-                return Err(Error::Label(name.clone()));
-            }
-            labels.set(name, value);
-        }
+        let labels = named(&config.job, &host_and_port(&url), &config.labels)?;
         let rules = config.metric_relabel.iter().map(relabel::Rule::new);
         let metric_relabel: Vec<_> = rules.collect::<Result<_, _>>()?;
-        Ok(Self { url, labels: labels.build(), metric_relabel: metric_relabel.into() })
+        Ok(Self { url, labels, metric_relabel: metric_relabel.into() })
+    }
+
+    /// Of something that is not asked over HTTP for an exposition; `url` says what.
+    pub fn collected(
+        url: &Url,
+        job: &str,
+        instance: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Self, Error> {
+        let labels = named(job, instance, labels)?;
+        Ok(Self { url: url.clone(), labels, metric_relabel: Arc::from([]) })
     }
 
     pub fn job(&self) -> &str {
@@ -181,6 +206,18 @@ impl Target {
     pub fn instance(&self) -> &str {
         self.labels.get(INSTANCE)
     }
+}
+
+fn named(job: &str, instance: &str, further: &BTreeMap<String, String>) -> Result<Labels, Error> {
+    let mut labels = Builder::default();
+    labels.set(JOB, job).set(INSTANCE, instance);
+    for (name, value) in further {
+        if !is_label_name(name) || name.starts_with("__") {
+            return Err(Error::Label(name.clone()));
+        }
+        labels.set(name, value);
+    }
+    Ok(labels.build())
 }
 
 /// `127.0.0.1:8081` is taken for `http://127.0.0.1:8081`.

@@ -1,5 +1,5 @@
 //! The HTTP face: dashboard, Prometheus API, health, metrics. The only module that knows actix. Reads what the modules
-//! below hold; silences are all it changes.
+//! below hold; changes silences, and asks for a reload.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -20,10 +20,12 @@ use crate::{
     notify::Silences,
     rules::Engine,
     scrape::{self, Roster},
+    secret::Secret,
     series::Store,
 };
 
 mod api;
+mod authority;
 mod health;
 mod instruments;
 mod status;
@@ -49,6 +51,12 @@ pub struct Config {
     pub query_timeout_secs: u64,
     /// Samples a query may load and produce.
     pub max_query_samples: usize,
+    /// Series that a selector of a query may find.
+    pub max_query_series: usize,
+    /// Secret that changes (silences, reloading) want as `Authorization: Bearer`, when they come from another machine.
+    /// Empty: only this machine may.
+    #[schemars(with = "String")]
+    pub token: Secret,
     /// Requests in flight get this long to finish when the sidecar stops.
     pub drain_timeout_secs: u64,
 }
@@ -60,6 +68,8 @@ impl Default for Config {
             external_url: String::new(),
             query_timeout_secs: 30,
             max_query_samples: 20_000_000,
+            max_query_series: 100_000,
+            token: Secret::default(),
             drain_timeout_secs: 10,
         }
     }
@@ -70,6 +80,7 @@ impl Default for Config {
 pub struct QueryBounds {
     pub timeout: Duration,
     pub max_samples: usize,
+    pub max_series: usize,
 }
 
 /// Where the process is in its life.
@@ -98,6 +109,13 @@ pub struct State {
     pub clock: Clock,
     pub bounds: QueryBounds,
     pub subquery_step: Duration,
+    pub token: Secret,
+    /// Base URLs.
+    pub alertmanagers: Vec<String>,
+    /// The settings, in Prometheus' form.
+    pub settings_yaml: String,
+    /// Reads the rule files anew; false when they are bad.
+    pub reload: Box<dyn Fn() -> bool + Send + Sync>,
     pub instruments: Instruments,
     /// The exposition of the process.
     pub exposition: Box<dyn Fn() -> String + Send + Sync>,
@@ -118,6 +136,13 @@ pub struct Parts {
     pub clock: Clock,
     pub bounds: QueryBounds,
     pub subquery_step: Duration,
+    pub token: Secret,
+    /// Base URLs.
+    pub alertmanagers: Vec<String>,
+    /// The settings, in Prometheus' form.
+    pub settings_yaml: String,
+    /// Reads the rule files anew; false when they are bad.
+    pub reload: Box<dyn Fn() -> bool + Send + Sync>,
     pub instruments: Instruments,
     pub exposition: Box<dyn Fn() -> String + Send + Sync>,
     pub receivers: Box<dyn Fn() -> Vec<ReceiverStatus> + Send + Sync>,
@@ -135,6 +160,10 @@ impl State {
             clock: parts.clock,
             bounds: parts.bounds,
             subquery_step: parts.subquery_step,
+            token: parts.token,
+            alertmanagers: parts.alertmanagers,
+            settings_yaml: parts.settings_yaml,
+            reload: parts.reload,
             instruments: parts.instruments,
             exposition: parts.exposition,
             receivers: parts.receivers,

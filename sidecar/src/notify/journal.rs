@@ -12,13 +12,21 @@ use crate::durable;
 #[derive(Debug, Clone)]
 pub struct Journal(Option<PathBuf>);
 
-/// What was delivered about one alert.
+/// What was delivered about one alert. Written before the attempt too, then not certain: a sidecar that is killed in between
+/// must tell of the end of what it may have told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Told {
     pub(super) labels: BTreeMap<String, String>,
     pub(super) firing: bool,
     pub(super) starts_at: UnixMillis,
     pub(super) at: UnixMillis,
+    /// False while it is not known whether the receiver took it.
+    #[serde(default = "yes")]
+    pub(super) certain: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Journal {

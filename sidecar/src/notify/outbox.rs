@@ -1,7 +1,8 @@
 //! What one receiver still has to be told. Holds the newest state of every alert, not a queue of messages: a receiver
-//! that was away for an hour gets one message per alert, the right one.
+//! that was away for an hour gets one message per group, the right one.
 //!
-//! Rules: "resolved" is sent exactly when "firing" was delivered; nothing is sent twice before the repeat interval.
+//! Rules: "resolved" is sent whenever "firing" was delivered, or may have been; nothing is sent twice before the repeat
+//! interval; groups keep their [`Rhythm`].
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -12,13 +13,14 @@ use std::{
 use millrace_kit::clock::UnixMillis;
 
 use super::{
-    Format, Kind, Mutes, Payload, alertmanager,
+    Format, Loss, Mail, Message, Mutes, Payload, Timing, alertmanager,
     journal::{Journal, Told},
+    rhythm::{Group, Rhythm},
     slack,
 };
 use crate::{
     model::Labels,
-    rules::{AlertState, AlertView},
+    rules::{Alert, AlertState, AlertView},
 };
 
 /// Alerts known at once; more are refused and counted.
@@ -28,6 +30,18 @@ pub const MAX_ALERTS: usize = 10_000;
 const BACK_OFF_FIRST_MS: i64 = 1_000;
 const BACK_OFF_LAST_MS: i64 = 300_000;
 
+/// Why an alert is resolved that no rule knows any more, as annotation `resolve_reason`.
+const LOST: (&str, &str) = ("resolve_reason", "sidecar_restarted");
+
+/// Whom a receiver is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Webhook(Format),
+    Email,
+    /// A real Alertmanager, which groups and silences by itself.
+    Alertmanager,
+}
+
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub receiver: String,
@@ -36,8 +50,10 @@ pub struct Settings {
     /// Added to the labels of every alert.
     pub external_labels: Labels,
     pub send_resolved: bool,
-    pub repeat_interval: Duration,
     pub kind: Kind,
+    /// Labels whose values make a group.
+    pub group_by: Vec<String>,
+    pub timing: Timing,
     /// How long an Alertmanager takes a firing alert for firing without hearing of it again.
     pub valid_for: Duration,
     pub mutes: Arc<Mutes>,
@@ -49,15 +65,19 @@ pub struct Outbox {
     /// Firing, and resolved ones that must still be told.
     alerts: HashMap<Labels, AlertView>,
     told: HashMap<Labels, Told>,
+    /// What the attempt under way tells for the first time.
+    attempted: Vec<Labels>,
+    rhythm: Rhythm,
     failures: u32,
     not_before: UnixMillis,
     refused: u64,
 }
 
-/// One POST, and what it will have told.
+/// One message, and what it will have told.
 #[derive(Debug)]
 pub struct Delivery {
-    pub body: serde_json::Value,
+    pub message: Message,
+    group: Group,
     tells: Vec<(Labels, bool, UnixMillis)>,
 }
 
@@ -67,12 +87,18 @@ impl Outbox {
             let pairs = told.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             (Labels::from_pairs(pairs), told)
         });
-        let told = told.collect();
+        let told: HashMap<Labels, Told> = told.collect();
+        let mut rhythm = Rhythm::new(settings.timing);
+        for (labels, told) in told.iter().filter(|(_, told)| told.certain) {
+            rhythm.told(settings.group(labels), told.at);
+        }
         Self {
             settings,
             journal,
             alerts: HashMap::new(),
             told,
+            attempted: Vec::new(),
+            rhythm,
             failures: 0,
             not_before: UnixMillis::MIN,
             refused: 0,
@@ -109,6 +135,15 @@ impl Outbox {
         }
     }
 
+    /// After a start, when every rule has been evaluated: what the receiver takes for firing and no rule does has ended.
+    pub fn end_unknown(&mut self, known: &HashSet<Labels>, now: UnixMillis) {
+        let lost = self.told.iter().filter(|(labels, told)| {
+            told.firing && !known.contains(*labels) && !self.alerts.contains_key(*labels)
+        });
+        let ended: Vec<AlertView> = lost.map(|(labels, told)| ended(labels, told, now)).collect();
+        self.update(&ended);
+    }
+
     /// Alerts that the receiver does not know about yet.
     pub fn pending(&self, now: UnixMillis) -> usize {
         let muted = self.muted(now);
@@ -126,34 +161,39 @@ impl Outbox {
             return None;
         }
         let due = |view: &&AlertView| self.is_news(view) || self.is_repeat(view, now);
-        let (body, alerts) = match &self.settings.kind {
+        let (group, alerts) = match self.settings.kind {
             Kind::Alertmanager => {
-                let due: Vec<&AlertView> =
-                    self.alerts.values().filter(due).take(alertmanager::BATCH).collect();
-                (alertmanager::body(&self.settings, &due, now), due)
+                let due = self.alerts.values().filter(due).take(alertmanager::BATCH);
+                (Group::new(), due.collect::<Vec<_>>())
             }
-            Kind::Webhook { format, group_by } => {
+            Kind::Webhook(_) | Kind::Email => {
                 let muted = self.muted(now);
                 let told = self.alerts.values().filter(|view| !muted.contains(&view.alert.labels));
-                let mut groups: BTreeMap<Vec<(String, String)>, Vec<&AlertView>> = BTreeMap::new();
+                let mut groups: BTreeMap<Group, Vec<&AlertView>> = BTreeMap::new();
                 for view in told {
-                    let group =
-                        group_by.iter().map(|name| (name.clone(), view.alert.labels.get(name).to_owned()));
-                    groups.entry(group.collect()).or_default().push(view);
+                    groups.entry(self.settings.group(&view.alert.labels)).or_default().push(view);
                 }
-                let (group, alerts) = groups.into_iter().find(|(_, alerts)| alerts.iter().any(due))?;
-                let payload = Payload::new(&self.settings, &group, &alerts);
-                let body = match format {
-                    Format::Slack => slack::body(&payload),
-                    Format::Alertmanager => serde_json::to_value(&payload).ok()?,
+                let open = |group: &Group, alerts: &[&AlertView]| {
+                    let begun = alerts.iter().map(|view| starts_at(view)).min().unwrap_or(now);
+                    self.rhythm.opens(group, begun) <= now
                 };
-                (body, alerts)
+                groups.into_iter().find(|(group, alerts)| alerts.iter().any(due) && open(group, alerts))?
             }
+        };
+        if alerts.is_empty() {
+            return None;
+        }
+        let payload = || Payload::new(&self.settings, &group, &alerts);
+        let message = match self.settings.kind {
+            Kind::Alertmanager => Message::json(&alertmanager::body(&self.settings, &alerts, now)),
+            Kind::Webhook(Format::Slack) => Message::json(&slack::body(&payload())),
+            Kind::Webhook(Format::Alertmanager) => Message::json(&payload()),
+            Kind::Email => Message::Mail(Mail::new(&payload())),
         };
         let tells = alerts
             .iter()
             .map(|view| (view.alert.labels.clone(), view.alert.state == AlertState::Firing, starts_at(view)));
-        (!alerts.is_empty()).then(|| Delivery { body, tells: tells.collect() })
+        Some(Delivery { message, tells: tells.collect(), group })
     }
 
     /// Firing alerts that are held back. A "resolved" never is: whoever was told of the fire is told of its end. An
@@ -168,14 +208,24 @@ impl Outbox {
         firing.filter(|labels| in_force.mute(labels)).collect()
     }
 
+    /// To be called before the attempt.
+    pub fn begin(&mut self, delivery: &Delivery, now: UnixMillis) -> std::io::Result<()> {
+        self.attempted.clear();
+        for (labels, firing, starts_at) in &delivery.tells {
+            if *firing && !self.told.get(labels).is_some_and(|told| told.firing) {
+                self.told.insert(labels.clone(), told(labels, *starts_at, now, false));
+                self.attempted.push(labels.clone());
+            }
+        }
+        if self.attempted.is_empty() { Ok(()) } else { self.save() }
+    }
+
     pub fn delivered(&mut self, delivery: &Delivery, now: UnixMillis) -> std::io::Result<()> {
         self.failures = 0;
         self.not_before = UnixMillis::MIN;
         for (labels, firing, starts_at) in &delivery.tells {
-            let map = labels.iter().map(|label| (label.name.to_string(), label.value.to_string()));
-            let told = Told { labels: map.collect(), firing: *firing, starts_at: *starts_at, at: now };
             if *firing {
-                self.told.insert(labels.clone(), told);
+                self.told.insert(labels.clone(), told(labels, *starts_at, now, true));
                 continue;
             }
             self.told.remove(labels);
@@ -184,21 +234,37 @@ impl Outbox {
                 self.alerts.remove(labels);
             }
         }
-        let told: Vec<Told> = self.told.values().cloned().collect();
-        self.journal.save(&told)
+        if self.settings.kind != Kind::Alertmanager {
+            self.rhythm.told(delivery.group.clone(), now);
+            let alive = self.alerts.keys().map(|labels| self.settings.group(labels)).collect();
+            self.rhythm.forget(&alive, now);
+        }
+        self.save()
     }
 
     /// Tries again after a while. Returns when.
-    pub fn failed(&mut self, now: UnixMillis) -> UnixMillis {
+    pub fn failed(&mut self, loss: Loss, now: UnixMillis) -> UnixMillis {
+        for labels in std::mem::take(&mut self.attempted) {
+            if loss == Loss::Refused {
+                self.told.remove(&labels);
+            }
+        }
         let wait = BACK_OFF_FIRST_MS.saturating_mul(1 << self.failures.min(20)).min(BACK_OFF_LAST_MS);
         self.failures = self.failures.saturating_add(1);
         self.not_before = now.saturating_add(wait);
         self.not_before
     }
 
+    fn save(&self) -> std::io::Result<()> {
+        let told: Vec<Told> = self.told.values().cloned().collect();
+        self.journal.save(&told)
+    }
+
     fn is_news(&self, view: &AlertView) -> bool {
         match (self.told.get(&view.alert.labels), view.alert.state) {
-            (Some(told), AlertState::Firing) => !told.firing || told.starts_at != starts_at(view),
+            (Some(told), AlertState::Firing) => {
+                !told.firing || !told.certain || told.starts_at != starts_at(view)
+            }
             (None, AlertState::Firing) => true,
             (told, AlertState::Resolved) => told.is_some_and(|told| told.firing),
             (_, AlertState::Pending) => false,
@@ -206,14 +272,42 @@ impl Outbox {
     }
 
     fn is_repeat(&self, view: &AlertView, now: UnixMillis) -> bool {
-        let repeat = i64::try_from(self.settings.repeat_interval.as_millis()).unwrap_or(i64::MAX);
         view.alert.state == AlertState::Firing
-            && self.told.get(&view.alert.labels).is_some_and(|told| now.saturating_sub(told.at) >= repeat)
+            && self.told.get(&view.alert.labels).is_some_and(|told| self.rhythm.is_repeat(told.at, now))
+    }
+}
+
+impl Settings {
+    fn group(&self, alert: &Labels) -> Group {
+        self.group_by.iter().map(|name| (name.clone(), alert.get(name).to_owned())).collect()
     }
 }
 
 fn starts_at(view: &AlertView) -> UnixMillis {
     view.alert.fired_at.unwrap_or(view.alert.active_at)
+}
+
+fn told(labels: &Labels, starts_at: UnixMillis, at: UnixMillis, certain: bool) -> Told {
+    let map = labels.iter().map(|label| (label.name.to_string(), label.value.to_string()));
+    Told { labels: map.collect(), firing: true, starts_at, at, certain }
+}
+
+fn ended(labels: &Labels, told: &Told, now: UnixMillis) -> AlertView {
+    AlertView {
+        group: String::new(),
+        query: String::new(),
+        alert: Alert {
+            labels: labels.clone(),
+            annotations: Labels::from_pairs([LOST]),
+            state: AlertState::Resolved,
+            value: f64::NAN,
+            active_at: told.starts_at,
+            fired_at: Some(told.starts_at),
+            resolved_at: Some(now),
+            absent_since: None,
+            restored: false,
+        },
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Settings, mute::shown};
 use crate::{
@@ -14,20 +13,21 @@ use crate::{
 /// What Go prints for a time that is not set; receivers look for it.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
+/// Fields in Alertmanager's order.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Payload {
-    version: &'static str,
-    group_key: String,
-    truncated_alerts: u64,
-    status: &'static str,
     receiver: String,
+    status: &'static str,
+    pub(super) alerts: Vec<Item>,
     pub(super) group_labels: Map,
-    common_labels: Map,
+    pub(super) common_labels: Map,
     common_annotations: Map,
     #[serde(rename = "externalURL")]
     pub(super) external_url: String,
-    pub(super) alerts: Vec<Item>,
+    version: &'static str,
+    group_key: String,
+    truncated_alerts: u64,
 }
 
 type Map = BTreeMap<String, String>;
@@ -39,13 +39,17 @@ pub(super) struct Item {
     pub(super) labels: Map,
     pub(super) annotations: Map,
     pub(super) starts_at: String,
-    ends_at: String,
+    pub(super) ends_at: String,
     #[serde(rename = "generatorURL")]
     pub(super) generator_url: String,
     fingerprint: String,
 }
 
 impl Payload {
+    pub(super) fn group_key(&self) -> &str {
+        &self.group_key
+    }
+
     /// Of the alerts of one group, in a stable order.
     pub(super) fn new(settings: &Settings, group: &[(String, String)], alerts: &[&AlertView]) -> Self {
         let mut items: Vec<Item> = alerts.iter().map(|view| Item::new(settings, view)).collect();
@@ -78,6 +82,7 @@ impl Item {
         let mut labels = map(&settings.external_labels);
         labels.extend(map(&alert.labels));
         let resolved = alert.state == AlertState::Resolved;
+        let fingerprint = fingerprint(&labels);
         Self {
             status: if resolved { "resolved" } else { "firing" },
             labels,
@@ -85,9 +90,20 @@ impl Item {
             starts_at: rfc3339(alert.fired_at.unwrap_or(alert.active_at)),
             ends_at: alert.resolved_at.filter(|_| resolved).map_or_else(|| NO_TIME.to_owned(), rfc3339),
             generator_url: format!("{}/#query={}", settings.external_url, encoded(&view.query)),
-            fingerprint: format!("{:016x}", xxh3_64(alert.labels.to_string().as_bytes())),
+            fingerprint,
         }
     }
+}
+
+/// That of Alertmanager, so that its users find the same alert under the same name: FNV-1a of names and values, each
+/// followed by 0xff.
+fn fingerprint(labels: &Map) -> String {
+    let texts = labels.iter().flat_map(|(name, value)| [name, value]);
+    let bytes = texts.flat_map(|text| text.bytes().chain([0xff]));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 fn map(labels: &Labels) -> Map {

@@ -1,7 +1,7 @@
 //! Silences, as Alertmanager's API has them: for a while, alerts that match are not told. Kept on disk.
 
 use std::{
-    io,
+    fmt, io,
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::{
     durable,
     model::{
-        Labels,
+        Labels, is_label_name,
         time::{parse_rfc3339, rfc3339},
     },
     series::Matcher,
@@ -123,6 +123,27 @@ impl Silence {
 }
 
 impl Condition {
+    /// `name=value`, `name!=value`, `name=~pattern` or `name!~pattern`; the value may stand in quotes.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let invalid =
+            || Error::Invalid(format!("{text:?} is not a matcher, such as alertname=\"TargetDown\""));
+        let at = text.find(['=', '!']).ok_or_else(invalid)?;
+        let (name, rest) = text.split_at(at);
+        let ops = [("=~", true, true), ("!~", true, false), ("!=", false, false), ("=", false, true)];
+        let found = ops
+            .into_iter()
+            .find_map(|(op, is_regex, is_equal)| Some((rest.strip_prefix(op)?.trim(), is_regex, is_equal)));
+        let (value, is_regex, is_equal) = found.ok_or_else(invalid)?;
+        let value = match value.starts_with('"') {
+            true => serde_json::from_str(value).map_err(|_| invalid())?,
+            false => value.to_owned(),
+        };
+        if !is_label_name(name.trim()) {
+            return Err(invalid());
+        }
+        Ok(Self { name: name.trim().to_owned(), value, is_regex, is_equal })
+    }
+
     fn matcher(&self) -> Result<Matcher, Error> {
         let regex = match (self.is_regex, self.is_equal) {
             (false, true) => return Ok(Matcher::equal(&self.name, &self.value)),
@@ -131,6 +152,18 @@ impl Condition {
             (true, false) => Matcher::not_regex(&self.name, &self.value),
         };
         regex.map_err(|error| Error::Invalid(error.to_string()))
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let op = match (self.is_regex, self.is_equal) {
+            (false, true) => "=",
+            (false, false) => "!=",
+            (true, true) => "=~",
+            (true, false) => "!~",
+        };
+        write!(f, "{}{op}{:?}", self.name, self.value)
     }
 }
 
@@ -263,6 +296,21 @@ mod tests {
         silences.expire(&id, 12_000).unwrap();
         assert!(!silences.covers(&alert, 13_000));
         assert!(matches!(silences.expire("none", 0), Err(Error::Unknown(_))));
+    }
+
+    #[test]
+    fn matchers_as_people_write_them() {
+        for (text, shown) in [
+            ("alertname=Down", "alertname=\"Down\""),
+            ("job != \"a b\"", "job!=\"a b\""),
+            ("i=~edge-.*", "i=~\"edge-.*\""),
+            ("i!~\"a|b\"", "i!~\"a|b\""),
+        ] {
+            assert_eq!(Condition::parse(text).unwrap().to_string(), shown);
+        }
+        for text in ["Down", "=x", "a b=c", "a!x", "a=\"x"] {
+            assert!(Condition::parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

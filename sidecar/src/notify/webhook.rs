@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use thiserror::Error;
 use url::Url;
 
+use super::carrier::Error;
 use crate::scrape::innermost;
 
 #[derive(Debug, Clone)]
@@ -13,16 +13,8 @@ pub struct Webhook {
     url: Url,
 }
 
-#[derive(Debug, Error)]
-pub enum Error {
-    #[error("{0}")]
-    Connection(String),
-    #[error("answered {0}")]
-    Status(u16),
-}
-
 impl Webhook {
-    pub fn new(url: Url, timeout: Duration) -> Result<Self, Error> {
+    pub(super) fn new(url: Url, timeout: Duration) -> Result<Self, Error> {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -33,11 +25,12 @@ impl Webhook {
         Ok(Self { http, url })
     }
 
-    pub async fn post(&self, body: &serde_json::Value) -> Result<(), Error> {
-        let body = serde_json::to_vec(body).map_err(|reason| Error::Connection(reason.to_string()))?;
+    pub(super) async fn post(&self, body: String) -> Result<(), Error> {
         let request = self.http.post(self.url.clone()).header("content-type", "application/json");
-        let answer = request.body(body).send().await;
-        let answer = answer.map_err(|reason| Error::Connection(innermost(&reason)))?;
+        let answer = request.body(body).send().await.map_err(|reason| {
+            let text = innermost(&reason);
+            if reason.is_connect() { Error::Connection(text) } else { Error::Unknown(text) }
+        })?;
         match answer.status().is_success() {
             true => Ok(()),
             false => Err(Error::Status(answer.status().as_u16())),

@@ -15,9 +15,11 @@ pub enum Error {
     /// The data do not allow it: duplicate series, ambiguous matching.
     #[error("{0}")]
     Execution(String),
-    #[error("query would load or produce more than {limit} samples")]
+    #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples { limit: usize },
-    #[error("query took too long")]
+    #[error("a selector of the query finds {found} series, more than the {limit} allowed")]
+    TooManySeries { found: usize, limit: usize },
+    #[error("query timed out in expression evaluation")]
     Expired,
 }
 

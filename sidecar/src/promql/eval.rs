@@ -1,6 +1,6 @@
 //! Walks the expression and dispatches to what evaluates each kind of node. Counts samples against the query's bound.
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::atomic::Ordering};
 
 use millrace_kit::clock::UnixMillis;
 use promql_parser::parser::{Expr, UnaryExpr};
@@ -92,6 +92,9 @@ impl<'a> Evaluator<'a> {
     pub(super) fn charge(&self, samples: usize) -> Result<(), Error> {
         let left = self.samples_left.get().checked_sub(samples);
         self.samples_left.set(left.ok_or(Error::TooManySamples { limit: self.options.max_samples })?);
+        if let Some(spent) = self.options.spent {
+            spent.fetch_add(samples, Ordering::Relaxed);
+        }
         Ok(())
     }
 

@@ -5,6 +5,8 @@
 //! An expression is evaluated for all steps of a range at once: a [`value::Column`] per series, one value per step. An
 //! instant query is a range of one step.
 
+use std::sync::atomic::AtomicUsize;
+
 use millrace_kit::clock::UnixMillis;
 
 use crate::series::{self, Matcher, Selected, Store};
@@ -58,6 +60,10 @@ pub struct Options<'a> {
     pub subquery_step_ms: i64,
     /// Samples that a query may load and produce.
     pub max_samples: usize,
+    /// Series that a selector may find.
+    pub max_series: usize,
+    /// Told how many samples a query has loaded and produced.
+    pub spent: Option<&'a AtomicUsize>,
     /// Asked now and then; true ends the query.
     pub expired: &'a (dyn Fn() -> bool + Sync),
 }
@@ -68,6 +74,8 @@ impl Default for Options<'_> {
             lookback_ms: 5 * 60 * 1000,
             subquery_step_ms: 15 * 1000,
             max_samples: 20_000_000,
+            max_series: usize::MAX,
+            spent: None,
             expired: &|| false,
         }
     }

@@ -58,6 +58,11 @@ impl Query {
         self.expr.to_string()
     }
 
+    /// Over several lines when it is long.
+    pub fn formatted(&self) -> String {
+        self.expr.prettify()
+    }
+
     pub fn instant(
         &self,
         source: &dyn Source,

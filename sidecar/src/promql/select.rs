@@ -94,6 +94,10 @@ pub(super) fn load(
         Error::TooManySamples { .. } => Error::TooManySamples { limit: evaluator.options.max_samples },
         other => other,
     })?;
+    let (found, limit) = (selected.len(), evaluator.options.max_series);
+    if found > limit {
+        return Err(Error::TooManySeries { found, limit });
+    }
     evaluator.charge(selected.iter().map(|series| series.samples.len()).sum())?;
     Ok(selected)
 }

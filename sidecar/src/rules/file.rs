@@ -58,47 +58,41 @@ impl RawRule {
     }
 }
 
-/// A scalar of any kind, as text: `expr: 1` and `severity: true` are as good as quoted ones.
+/// A scalar of any kind, as it is written: `expr: 1` and `severity: true` are as good as quoted ones, and `0x8` is the
+/// notation of a series, not 8.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text(pub String);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
+        deserializer.deserialize_option(TextVisitor)
     }
 }
 
 struct TextVisitor;
 
-impl Visitor<'_> for TextVisitor {
+impl<'de> Visitor<'de> for TextVisitor {
     type Value = Text;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a text")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
-        Ok(Text(text.to_owned()))
+    fn visit_none<E: de::Error>(self) -> Result<Text, E> {
+        Ok(Text::default())
     }
 
     fn visit_unit<E: de::Error>(self) -> Result<Text, E> {
         Ok(Text::default())
     }
 
-    fn visit_bool<E: de::Error>(self, flag: bool) -> Result<Text, E> {
-        Ok(Text(flag.to_string()))
+    /// Asked for a text, the reader gives a scalar unresolved.
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Text, D::Error> {
+        deserializer.deserialize_str(self)
     }
 
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text, E> {
-        Ok(Text(number.to_string()))
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Text, E> {
-        Ok(Text(number.to_string()))
-    }
-
-    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Text, E> {
-        Ok(Text(number.to_string()))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(text.to_owned()))
     }
 }
 
@@ -134,6 +128,23 @@ pub fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scalars_are_read_as_they_are_written() {
+        for (yaml, text) in [
+            ("0x80", "0x80"),
+            ("1.0", "1.0"),
+            ("true", "true"),
+            ("~", ""),
+            ("'~'", "~"),
+            ("\"a\\tb\"", "a\tb"),
+            ("1e3", "1e3"),
+            ("[]", "not a text"),
+        ] {
+            let read = serde_yaml_ng::from_str::<Text>(yaml);
+            assert_eq!(read.map_or("not a text".to_owned(), |read| read.0), text, "{yaml}");
+        }
+    }
 
     #[test]
     fn durations() {

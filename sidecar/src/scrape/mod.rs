@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod fetch;
+mod metadata;
 pub mod parse;
 mod roster;
 mod schedule;
@@ -15,6 +16,7 @@ mod session;
 mod sink;
 
 pub use fetch::{Client, Fetched, innermost};
+pub use metadata::{Described, Metadata};
 pub use roster::{Roster, TargetStatus};
 pub use schedule::Schedule;
 pub use session::{Report, Session};
@@ -60,6 +62,8 @@ pub enum Error {
     BodyTooLarge(usize),
     #[error("exposes more than {0} samples")]
     TooManySamples(usize),
+    #[error("{0}")]
+    Collector(String),
     #[error("exposition, {0}")]
     Malformed(#[from] parse::Error),
 }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
-    Appended, Error, Fetched, SeriesId, Settings, Sink,
+    Appended, Described, Error, Fetched, SeriesId, Settings, Sink, metadata,
     parse::{Format, Parser},
 };
 use crate::{
@@ -30,6 +30,8 @@ pub struct Report {
     pub samples_kept: usize,
     pub series_added: usize,
     pub appended: Appended,
+    /// Of the target's metrics.
+    pub described: Arc<Described>,
 }
 
 pub struct Session {
@@ -39,6 +41,7 @@ pub struct Session {
     known: HashMap<Box<str>, Known>,
     /// Counts scrapes, so that series of the last one can be told apart.
     round: u64,
+    described: Arc<Described>,
 }
 
 struct Known {
@@ -66,7 +69,7 @@ struct Scraped {
 
 impl Session {
     pub fn new(target: Arc<Target>, limits: Settings) -> Self {
-        Self { target, limits, known: HashMap::new(), round: 0 }
+        Self { target, limits, known: HashMap::new(), round: 0, described: Arc::default() }
     }
 
     pub fn target(&self) -> &Arc<Target> {
@@ -91,12 +94,14 @@ impl Session {
             samples_kept: 0,
             series_added: 0,
             appended: Appended::default(),
+            described: self.described.clone(),
         };
         let mut batch = match scraped {
             Ok(scraped) => {
                 report.samples = scraped.samples;
                 report.samples_kept = scraped.kept;
                 report.series_added = scraped.added;
+                report.described = self.described.clone();
                 report.appended.duplicate = scraped.duplicates;
                 report.appended.refused = scraped.refused;
                 scraped.batch
@@ -171,6 +176,9 @@ impl Session {
                 }
                 None => scraped.refused += 1,
             }
+        }
+        if scraped.added > 0 {
+            self.described = Arc::new(metadata::read(&fetched.body, fetched.format));
         }
         Ok(scraped)
     }

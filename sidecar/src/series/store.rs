@@ -36,8 +36,10 @@ pub struct Stats {
     pub bytes: usize,
     pub refused_series: u64,
     pub refused_samples: u64,
+    pub chunks: usize,
     /// Start of the oldest chunk.
     pub oldest: Option<UnixMillis>,
+    pub newest: Option<UnixMillis>,
 }
 
 /// One series with its samples in a range, ascending.
@@ -70,7 +72,9 @@ impl Store {
             bytes: table.bytes,
             refused_series: table.refused_series,
             refused_samples: table.refused_samples,
+            chunks: table.series().map(|series| series.chunks.len()).sum(),
             oldest,
+            newest: table.series().filter_map(|series| series.chunks.back()).map(Chunk::last_at).max(),
         }
     }
 

@@ -28,7 +28,7 @@ pub fn toml(folder: &Path, target: &Double, receiver: &Double) -> String {
         std::fs::write(&rules, RULES).unwrap();
     }
     format!(
-        "[[targets]]\nurl = '{}'\n[rules]\nfiles = ['{}']\n[scrape]\nitself = false\n[[webhooks]]\nname = 'ops'\nurl = '{}/hook'\n",
+        "[[targets]]\nurl = '{}'\n[rules]\nfiles = ['{}']\n[scrape]\nitself = false\n[[webhooks]]\nname = 'ops'\nurl = '{}/hook'\ngroup_wait_secs = 0\ngroup_interval_secs = 0\n",
         target.url(),
         rules.display(),
         receiver.url(),

@@ -29,9 +29,10 @@ pub struct Rig {
 }
 
 pub fn settings(data_dir: &Path, toml: &str) -> Settings {
-    let text =
-        format!("data_dir = {:?}\n{toml}\n[http]\nlisten = '127.0.0.1:0'\n", data_dir.display().to_string());
-    let raw: Raw = config::load(&[Layer::file("test.toml", text)]).unwrap();
+    let text = format!("data_dir = {:?}\n{toml}\n", data_dir.display().to_string());
+    let flag = |name: &str| name.to_owned();
+    let any_port = Layer::flags(vec![(flag("--listen"), flag("http.listen"), flag("127.0.0.1:0"))]);
+    let raw: Raw = config::load(&[Layer::file("test.toml", text), any_port]).unwrap();
     resolve(&raw).unwrap()
 }
 
@@ -59,6 +60,11 @@ impl Rig {
         self.scraping.scrape_all().await;
         self.evaluation.evaluate_all().await;
         self.notification.deliver_all().await;
+    }
+
+    /// Only asks where targets are.
+    pub async fn discover(&self) {
+        self.scraping.discover_all().await;
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {

@@ -19,14 +19,24 @@ pub struct Double {
 struct Script {
     status: u16,
     body: String,
+    /// Part of the request's target → body.
+    special: Vec<(String, String)>,
     posted: Vec<String>,
+    heads: Vec<String>,
 }
 
 impl Double {
     pub async fn start(body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let script = Arc::new(Mutex::new(Script { status: 200, body: body.to_owned(), posted: Vec::new() }));
+        let script = Script {
+            status: 200,
+            body: body.to_owned(),
+            special: Vec::new(),
+            posted: Vec::new(),
+            heads: Vec::new(),
+        };
+        let script = Arc::new(Mutex::new(script));
         let tasks = Tasks::new();
         let (shared, spawner) = (script.clone(), tasks.clone());
         tasks.spawn_until_stop("double", async move {
@@ -55,6 +65,16 @@ impl Double {
         self.script.lock().status = status;
     }
 
+    /// Answers requests whose target contains `part` with something else.
+    pub fn expose_at(&self, part: &str, body: &str) {
+        self.script.lock().special.push((part.to_owned(), body.to_owned()));
+    }
+
+    /// Heads of requests since the last call.
+    pub fn heads(&self) -> Vec<String> {
+        std::mem::take(&mut self.script.lock().heads)
+    }
+
     /// Bodies of POSTs since the last call.
     pub fn posted(&self) -> Vec<serde_json::Value> {
         let posted = std::mem::take(&mut self.script.lock().posted);
@@ -66,6 +86,7 @@ async fn answer(connection: TcpStream, script: &Mutex<Script>) -> std::io::Resul
     let mut connection = BufReader::new(connection);
     let mut length = 0;
     let mut post = false;
+    let mut head = String::new();
     loop {
         let mut line = String::new();
         connection.read_line(&mut line).await?;
@@ -73,6 +94,7 @@ async fn answer(connection: TcpStream, script: &Mutex<Script>) -> std::io::Resul
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
+        head += &line;
         if line.trim().is_empty() {
             break;
         }
@@ -84,11 +106,15 @@ async fn answer(connection: TcpStream, script: &Mutex<Script>) -> std::io::Resul
         if post && script.status == 200 {
             script.posted.push(String::from_utf8(body).unwrap());
         }
+        let target = head.split(' ').nth(1).unwrap_or_default();
+        let special = script.special.iter().find(|(part, _)| target.contains(part.as_str()));
+        let body = special.map_or(&script.body, |(_, body)| body).clone();
+        script.heads.push(head);
         format!(
             "HTTP/1.1 {} Scripted\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
             script.status,
-            script.body.len(),
-            script.body
+            body.len(),
+            body
         )
     };
     connection.get_mut().write_all(head_and_body.as_bytes()).await?;

@@ -4,9 +4,14 @@
 
 mod alerts;
 mod api;
+mod api_more;
 mod binary;
+mod collectors;
 mod differential;
+mod discovery;
+mod email;
 mod exposition;
+mod faults;
 mod harness;
 mod http_double;
 mod promtool;

@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Execution,
     Timeout,
     Unavailable,
+    Forbidden,
 }
 
 impl Kind {
@@ -30,6 +31,7 @@ impl Kind {
             Self::Execution => "execution",
             Self::Timeout => "timeout",
             Self::Unavailable => "unavailable",
+            Self::Forbidden => "forbidden",
         }
     }
 }
@@ -44,7 +46,9 @@ impl From<promql::Error> for Error {
     fn from(error: promql::Error) -> Self {
         let kind = match error {
             promql::Error::Parse(_) | promql::Error::Unsupported(_) => Kind::BadData,
-            promql::Error::Execution(_) | promql::Error::TooManySamples { .. } => Kind::Execution,
+            promql::Error::Execution(_)
+            | promql::Error::TooManySamples { .. }
+            | promql::Error::TooManySeries { .. } => Kind::Execution,
             promql::Error::Expired => Kind::Timeout,
         };
         Self { kind, message: error.to_string() }
@@ -57,6 +61,7 @@ impl ResponseError for Error {
             Kind::BadData => StatusCode::BAD_REQUEST,
             Kind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::Timeout | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
         }
     }
 
@@ -68,6 +73,25 @@ impl ResponseError for Error {
 
 pub(super) fn success(data: impl Serialize) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "success", "data": data }))
+}
+
+/// The first `limit` (0: all) of `items`, and a warning when there were more.
+pub(super) fn limited(mut items: Vec<Value>, limit: usize) -> HttpResponse {
+    let cut = limit > 0 && items.len() > limit;
+    if cut {
+        items.truncate(limit);
+    }
+    with_warnings(Value::from(items), if cut { &[TRUNCATED] } else { &[] })
+}
+
+pub(super) const TRUNCATED: &str = "results truncated due to limit";
+
+pub(super) fn with_warnings(data: Value, warnings: &[&str]) -> HttpResponse {
+    let mut body = json!({ "status": "success", "data": data });
+    if !warnings.is_empty() {
+        body["warnings"] = json!(warnings);
+    }
+    HttpResponse::Ok().json(body)
 }
 
 pub(super) fn object(labels: &Labels) -> Value {

@@ -4,8 +4,12 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use millrace_kit::clock::UnixMillis;
+use serde_json::Value;
 
-use super::{Error, Params, answer::object, success};
+use super::{
+    Error, Params,
+    answer::{limited, object},
+};
 use crate::{http::State, model::Labels, series::Matcher};
 
 /// Series in one answer.
@@ -28,7 +32,9 @@ pub(super) async fn series(
             Ok(all)
         },
     )?;
-    Ok(success(found.iter().take(MAX_SERIES).map(object).collect::<Vec<_>>()))
+    let limit = params.limit("limit")?;
+    let limit = if limit == 0 { MAX_SERIES } else { limit.min(MAX_SERIES) };
+    Ok(limited(found.iter().take(limit + 1).map(object).collect(), limit))
 }
 
 pub(super) async fn names(
@@ -42,7 +48,7 @@ pub(super) async fn names(
     for matchers in sets_or_all(&params)? {
         names.extend(state.store.label_names(&matchers, from, to));
     }
-    Ok(success(names.iter().map(|name| &**name).collect::<Vec<_>>()))
+    Ok(limited(names.iter().map(|name| Value::from(&**name)).collect(), params.limit("limit")?))
 }
 
 pub(super) async fn values(
@@ -56,7 +62,7 @@ pub(super) async fn values(
     for matchers in sets_or_all(&params)? {
         values.extend(state.store.label_values(&name, &matchers, from, to));
     }
-    Ok(success(values.iter().map(|value| &**value).collect::<Vec<_>>()))
+    Ok(limited(values.iter().map(|value| Value::from(&**value)).collect(), params.limit("limit")?))
 }
 
 fn find(state: &State, params: &Params, matchers: &[Matcher]) -> Result<Vec<Labels>, Error> {

@@ -32,6 +32,19 @@ impl Params {
         self.get(name).ok_or_else(|| Error::bad(name, "is missing"))
     }
 
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        let found = self.0.iter().filter(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// 0: no limit.
+    pub(super) fn limit(&self, name: &str) -> Result<usize, Error> {
+        let Some(text) = self.get(name).filter(|text| !text.is_empty()) else { return Ok(0) };
+        let parsed: Result<i64, _> = text.parse();
+        let limit = parsed.map_err(|_| Error::bad(name, format!("{text:?} is not a whole number")))?;
+        usize::try_from(limit).map_err(|_| Error::bad(name, "limit must be non-negative"))
+    }
+
     /// Unix seconds or RFC 3339.
     pub(super) fn time(&self, name: &str) -> Result<Option<UnixMillis>, Error> {
         let Some(text) = self.get(name) else { return Ok(None) };

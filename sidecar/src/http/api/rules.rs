@@ -17,12 +17,18 @@ const NO_TIME: &str = "0001-01-01T00:00:00Z";
 pub(super) async fn rules(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
     let params = Params::new(&request, &[]);
     let wanted = params.get("type");
-    let groups = state.engine.views().into_iter().map(|group| {
+    let [names, group_names, files] = ["rule_name[]", "rule_group[]", "file[]"].map(|name| params.all(name));
+    let among = |wanted: &[&str], name: &str| wanted.is_empty() || wanted.contains(&name);
+    let quiet = params.get("exclude_alerts") == Some("true");
+    let views = state.engine.views().into_iter();
+    let views = views.filter(|group| among(&group_names, &group.name) && among(&files, &group.file));
+    let groups = views.map(|group| {
         let rules = group.rules.iter().filter(|rule| match wanted {
             Some("alert") => rule.alerting.is_some(),
             Some("record") => rule.alerting.is_none(),
             _ => true,
         });
+        let rules = rules.filter(|rule| among(&names, &rule.name));
         let last = group.rules.iter().filter_map(|rule| rule.last_evaluation).max();
         let spent: f64 = group.rules.iter().map(|rule| rule.evaluation_time.as_secs_f64()).sum();
         json!({
@@ -30,7 +36,7 @@ pub(super) async fn rules(state: web::Data<State>, request: HttpRequest) -> Http
             "file": group.file,
             "interval": group.interval.as_secs_f64(),
             "limit": group.limit,
-            "rules": rules.map(rule).collect::<Vec<_>>(),
+            "rules": rules.map(|view| rule(view, quiet)).collect::<Vec<_>>(),
             "evaluationTime": spent,
             "lastEvaluation": time(last),
         })
@@ -45,7 +51,7 @@ pub(super) async fn alerts(state: web::Data<State>) -> HttpResponse {
     success(json!({ "alerts": active.map(|found| alert(&found)).collect::<Vec<_>>() }))
 }
 
-fn rule(rule: &RuleView) -> Value {
+fn rule(rule: &RuleView, quiet: bool) -> Value {
     let (health, error) = match &rule.health {
         Health::Unknown => ("unknown", None),
         Health::Ok => ("ok", None),
@@ -70,7 +76,9 @@ fn rule(rule: &RuleView) -> Value {
         fields["duration"] = Value::from(alerting.hold.as_secs_f64());
         fields["keepFiringFor"] = Value::from(alerting.keep_firing.as_secs_f64());
         fields["annotations"] = map(&alerting.annotations);
-        fields["alerts"] = active.map(alert).collect();
+        if !quiet {
+            fields["alerts"] = active.map(alert).collect();
+        }
     }
     fields
 }

@@ -1,12 +1,12 @@
 //! Silences as Alertmanager's API has them, so that `amtool --alertmanager.url=` works on the sidecar. Changes are taken
-//! from this machine only, and as JSON only: no page of another site can send that without asking first.
+//! from this machine or with the token, and as JSON only: no page of another site can send that without asking first.
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use serde_json::{Value, json};
 
 use super::Params;
 use crate::{
-    http::State,
+    http::{State, authority},
     notify::{Silence, SilenceError},
 };
 
@@ -45,7 +45,7 @@ async fn one(state: web::Data<State>, id: web::Path<String>) -> HttpResponse {
 }
 
 async fn set(state: web::Data<State>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-    if let Some(refusal) = not_from_here(&request) {
+    if let Some(refusal) = not_allowed(&state, &request) {
         return refusal;
     }
     let kind = request.headers().get("content-type").and_then(|value| value.to_str().ok());
@@ -67,7 +67,7 @@ async fn set(state: web::Data<State>, request: HttpRequest, body: web::Bytes) ->
 }
 
 async fn expire(state: web::Data<State>, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
-    if let Some(refusal) = not_from_here(&request) {
+    if let Some(refusal) = not_allowed(&state, &request) {
         return refusal;
     }
     match state.silences.expire(&id, state.clock.unix_millis()) {
@@ -76,9 +76,9 @@ async fn expire(state: web::Data<State>, request: HttpRequest, id: web::Path<Str
     }
 }
 
-fn not_from_here(request: &HttpRequest) -> Option<HttpResponse> {
-    let here = request.peer_addr().is_some_and(|peer| peer.ip().is_loopback());
-    (!here).then(|| refused(StatusCode::FORBIDDEN, "silences are set from this machine only"))
+fn not_allowed(state: &State, request: &HttpRequest) -> Option<HttpResponse> {
+    let refusal = authority::may_change(state, request).err()?;
+    Some(refused(StatusCode::FORBIDDEN, refusal))
 }
 
 fn shown(state: &State, silence: &Silence) -> Value {

@@ -1,26 +1,28 @@
-//! `/targets`, and what Grafana asks to know whom it talks to.
+//! `/targets` and `/scrape_pools`.
 
-use actix_web::{HttpResponse, web};
+use std::collections::BTreeSet;
+
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
-use super::{answer::object, success};
+use super::{Params, answer::object, success};
 use crate::{http::State, model::time::rfc3339, scrape::TargetStatus};
 
-pub(super) async fn targets(state: web::Data<State>) -> HttpResponse {
+pub(super) async fn targets(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let params = Params::new(&request, &[]);
+    let pool = params.get("scrapePool").filter(|pool| !pool.is_empty());
     let all = state.roster.all();
-    let active: Vec<Value> = all.iter().map(|status| target(&state, status)).collect();
+    let active = all.iter().filter(|status| {
+        params.get("state") != Some("dropped") && pool.is_none_or(|pool| status.target.job() == pool)
+    });
+    let active: Vec<Value> = active.map(|status| target(&state, status)).collect();
     success(json!({ "activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {} }))
 }
 
-pub(super) async fn build_info() -> HttpResponse {
-    success(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "revision": "",
-        "branch": "",
-        "buildUser": "",
-        "buildDate": "",
-        "goVersion": "",
-    }))
+pub(super) async fn pools(state: web::Data<State>) -> HttpResponse {
+    let pools: BTreeSet<String> =
+        state.roster.all().iter().map(|status| status.target.job().to_owned()).collect();
+    success(json!({ "scrapePools": pools }))
 }
 
 fn target(state: &State, status: &TargetStatus) -> Value {

@@ -8,17 +8,28 @@ use crate::{
 
 fn outbox(journal: Journal) -> Outbox {
     let group_by = vec!["alertname".to_owned()];
-    of_kind(journal, Kind::Webhook { format: Format::Alertmanager, group_by }, vec![])
+    of_kind(journal, Kind::Webhook(Format::Alertmanager), group_by, vec![])
 }
 
-fn of_kind(journal: Journal, kind: Kind, inhibitions: Vec<Inhibition>) -> Outbox {
+fn of_kind(journal: Journal, kind: Kind, group_by: Vec<String>, inhibitions: Vec<Inhibition>) -> Outbox {
+    timed(journal, kind, group_by, inhibitions, Timing::at_once(Duration::from_secs(3600)))
+}
+
+fn timed(
+    journal: Journal,
+    kind: Kind,
+    group_by: Vec<String>,
+    inhibitions: Vec<Inhibition>,
+    timing: Timing,
+) -> Outbox {
     let settings = Settings {
         receiver: "ops".to_owned(),
         external_url: "http://sidecar:8090".to_owned(),
         external_labels: Labels::from_pairs([("dc", "eu"), ("severity", "none")]),
         send_resolved: true,
-        repeat_interval: Duration::from_secs(3600),
         kind,
+        group_by,
+        timing,
         valid_for: Duration::from_secs(240),
         mutes: Arc::new(Mutes { silences: Arc::new(Silences::new(None)), inhibitions }),
     };
@@ -44,14 +55,20 @@ fn alert(instance: &str, state: AlertState, fired_at: i64) -> AlertView {
     }
 }
 
+fn json(delivery: &Delivery) -> serde_json::Value {
+    let Message::Json(text) = &delivery.message else { panic!("not JSON") };
+    serde_json::from_str(text).unwrap()
+}
+
 fn sent(outbox: &Outbox, now: i64) -> Option<serde_json::Value> {
-    outbox.due(now).map(|delivery| delivery.body)
+    outbox.due(now).map(|delivery| json(&delivery))
 }
 
 fn deliver(outbox: &mut Outbox, now: i64) -> Option<String> {
     let delivery = outbox.due(now)?;
+    outbox.begin(&delivery, now).unwrap();
     outbox.delivered(&delivery, now).unwrap();
-    Some(delivery.body["status"].as_str().unwrap().to_owned())
+    Some(json(&delivery)["status"].as_str().unwrap().to_owned())
 }
 
 #[test]
@@ -59,8 +76,6 @@ fn payload_is_that_of_alertmanager() {
     let mut outbox = outbox(Journal::new(None));
     outbox.update(&[alert("b", AlertState::Firing, 60_000), alert("a", AlertState::Firing, 60_000)]);
     let mut payload = sent(&outbox, 0).unwrap();
-    let fingerprint = payload["alerts"][0]["fingerprint"].take();
-    assert_eq!(fingerprint.as_str().map(str::len), Some(16));
     payload["alerts"].as_array_mut().unwrap().truncate(1);
     assert_eq!(
         payload,
@@ -81,7 +96,7 @@ fn payload_is_that_of_alertmanager() {
                 "startsAt": "1970-01-01T00:01:00Z",
                 "endsAt": "0001-01-01T00:00:00Z",
                 "generatorURL": "http://sidecar:8090/#query=up+%3D%3D+0",
-                "fingerprint": null,
+                "fingerprint": "5c26771adcea1603",
             }],
         })
     );
@@ -99,10 +114,106 @@ fn resolved_follows_a_delivered_firing_and_only_that() {
     assert_eq!(deliver(&mut outbox, 3_000), None);
     // Never delivered as firing: the receiver hears nothing.
     outbox.update(&[alert("b", AlertState::Firing, 1)]);
-    outbox.failed(4_000);
+    fail(&mut outbox, Loss::Refused, 4_000);
     outbox.update(&[alert("b", AlertState::Resolved, 1)]);
     assert_eq!(deliver(&mut outbox, 100_000), None);
     assert!(outbox.alerts.is_empty() && outbox.told.is_empty(), "nothing is kept for it");
+}
+
+fn fail(outbox: &mut Outbox, loss: Loss, now: i64) -> i64 {
+    let delivery = outbox.due(now).unwrap();
+    outbox.begin(&delivery, now).unwrap();
+    outbox.failed(loss, now)
+}
+
+#[test]
+fn what_may_have_arrived_is_told_again_and_ended() {
+    let mut outbox = outbox(Journal::new(None));
+    outbox.update(&[alert("a", AlertState::Firing, 1)]);
+    let next = fail(&mut outbox, Loss::Unknown, 0);
+    assert!(outbox.due(next).is_some(), "told again");
+    outbox.update(&[alert("a", AlertState::Resolved, 1)]);
+    assert_eq!(deliver(&mut outbox, next).as_deref(), Some("resolved"));
+}
+
+#[test]
+fn a_kill_between_post_and_journal_does_not_swallow_the_resolved() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = || Journal::new(Some(folder.path().join("told.json")));
+    let mut before = outbox(journal());
+    before.update(&[alert("a", AlertState::Firing, 1), alert("b", AlertState::Firing, 1)]);
+    let delivery = before.due(0).unwrap();
+    before.begin(&delivery, 0).unwrap();
+    // Here the message goes out, and the process dies.
+    let mut after = outbox(journal());
+    after.update(&[alert("a", AlertState::Resolved, 1), alert("b", AlertState::Firing, 1)]);
+    let next = after.due(1_000).unwrap();
+    let statuses: Vec<_> =
+        json(&next)["alerts"].as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
+    assert_eq!(statuses, ["resolved", "firing"]);
+}
+
+#[test]
+fn what_no_rule_knows_after_a_start_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = || Journal::new(Some(folder.path().join("told.json")));
+    let mut before = outbox(journal());
+    before.update(&[alert("a", AlertState::Firing, 1), alert("b", AlertState::Firing, 1)]);
+    deliver(&mut before, 0);
+    let mut after = outbox(journal());
+    let still = alert("b", AlertState::Firing, 1);
+    after.update(std::slice::from_ref(&still));
+    after.end_unknown(&HashSet::from([still.alert.labels]), 50_000);
+    let body = json(&after.due(60_000).unwrap());
+    assert_eq!(
+        (&body["alerts"][0]["status"], &body["alerts"][1]["status"]),
+        (&"resolved".into(), &"firing".into())
+    );
+    assert_eq!(body["alerts"][0]["endsAt"], "1970-01-01T00:00:50Z");
+    assert_eq!(body["alerts"][0]["annotations"]["resolve_reason"], "sidecar_restarted");
+}
+
+#[test]
+fn a_group_waits_for_company_and_then_keeps_its_interval() {
+    let seconds = Duration::from_secs;
+    let timing = Timing { wait: seconds(30), interval: seconds(300), repeat: seconds(3600) };
+    let by = vec!["alertname".to_owned()];
+    let mut outbox = timed(Journal::new(None), Kind::Webhook(Format::Alertmanager), by, vec![], timing);
+    outbox.update(&[alert("a", AlertState::Firing, 1_000)]);
+    assert_eq!(deliver(&mut outbox, 30_999), None);
+    outbox.update(&[alert("b", AlertState::Firing, 20_000)]);
+    assert_eq!(sent(&outbox, 31_000).unwrap()["alerts"].as_array().unwrap().len(), 2);
+    assert_eq!(deliver(&mut outbox, 31_000).as_deref(), Some("firing"));
+    // News of the group, and its end, wait for the interval.
+    outbox.update(&[alert("c", AlertState::Firing, 40_000)]);
+    assert_eq!(deliver(&mut outbox, 330_999), None);
+    assert_eq!(deliver(&mut outbox, 331_000).as_deref(), Some("firing"));
+    outbox.update(&["a", "b", "c"].map(|name| alert(name, AlertState::Resolved, 1_000)));
+    assert_eq!(deliver(&mut outbox, 630_999), None);
+    assert_eq!(deliver(&mut outbox, 631_000).as_deref(), Some("resolved"));
+    // Within the interval it is still the old group, after it a new one.
+    outbox.update(&[alert("a", AlertState::Firing, 640_000)]);
+    assert_eq!(deliver(&mut outbox, 670_000), None);
+    assert_eq!(deliver(&mut outbox, 931_000).as_deref(), Some("firing"));
+}
+
+#[test]
+fn a_restart_keeps_the_rhythm() {
+    let folder = tempfile::tempdir().unwrap();
+    let seconds = Duration::from_secs;
+    let timing = Timing { wait: seconds(30), interval: seconds(300), repeat: seconds(3600) };
+    let open = || {
+        let journal = Journal::new(Some(folder.path().join("told.json")));
+        let by = vec!["alertname".to_owned()];
+        timed(journal, Kind::Webhook(Format::Alertmanager), by, vec![], timing)
+    };
+    let mut before = open();
+    before.update(&[alert("a", AlertState::Firing, 0)]);
+    assert_eq!(deliver(&mut before, 30_000).as_deref(), Some("firing"));
+    let mut after = open();
+    after.update(&[alert("a", AlertState::Firing, 0), alert("b", AlertState::Firing, 31_000)]);
+    assert_eq!(deliver(&mut after, 329_999), None);
+    assert_eq!(deliver(&mut after, 330_000).as_deref(), Some("firing"));
 }
 
 #[test]
@@ -112,8 +223,7 @@ fn failures_back_off_and_the_newest_state_arrives() {
     let mut now = 0;
     let mut waits = Vec::new();
     for _ in 0..11 {
-        assert!(outbox.due(now).is_some());
-        let next = outbox.failed(now);
+        let next = fail(&mut outbox, Loss::Refused, now);
         assert!(outbox.due(next - 1).is_none());
         waits.push((next - now) / 1000);
         now = next;
@@ -158,12 +268,12 @@ fn the_number_of_alerts_is_bounded() {
 
 #[test]
 fn an_alertmanager_hears_again_each_minute_and_how_long_it_holds() {
-    let mut outbox = of_kind(Journal::new(None), Kind::Alertmanager, vec![]);
-    outbox.settings.repeat_interval = alertmanager::RESEND;
+    let mut outbox =
+        timed(Journal::new(None), Kind::Alertmanager, vec![], vec![], Timing::at_once(alertmanager::RESEND));
     outbox.update(&[alert("a", AlertState::Firing, 60_000)]);
     let first = outbox.due(100_000).unwrap();
     assert_eq!(
-        first.body,
+        json(&first),
         serde_json::json!([{
             "labels": {"alertname": "Down", "dc": "eu", "instance": "a", "severity": "page"},
             "annotations": {"summary": "gone"},
@@ -176,7 +286,7 @@ fn an_alertmanager_hears_again_each_minute_and_how_long_it_holds() {
     assert!(outbox.due(159_999).is_none());
     assert!(outbox.due(160_000).is_some());
     outbox.update(&[alert("a", AlertState::Resolved, 60_000)]);
-    assert_eq!(outbox.due(110_000).unwrap().body[0]["endsAt"], "1970-01-01T00:01:30Z");
+    assert_eq!(sent(&outbox, 110_000).unwrap()[0]["endsAt"], "1970-01-01T00:01:30Z");
 }
 
 #[test]
@@ -212,16 +322,38 @@ fn a_worse_alert_inhibits_the_lesser() {
         target: text(&["severity=\"page\""]),
         equal: text(&["instance"]),
     });
-    let kind = Kind::Webhook { format: Format::Slack, group_by: vec![] };
-    let mut outbox = of_kind(Journal::new(None), kind, vec![inhibition.unwrap()]);
+    let kind = Kind::Webhook(Format::Slack);
+    let mut outbox = of_kind(Journal::new(None), kind, vec![], vec![inhibition.unwrap()]);
     let mut source = alert("a", AlertState::Firing, 1);
     source.alert.labels = Labels::from_pairs([("alertname", "TargetDown"), ("instance", "a")]);
     outbox.update(&[alert("a", AlertState::Firing, 1), alert("b", AlertState::Firing, 1), source.clone()]);
     let delivery = outbox.due(0).unwrap();
     assert_eq!(delivery.tells.len(), 2);
-    assert!(delivery.body["text"].as_str().unwrap().starts_with("[FIRING:2]"), "{}", delivery.body);
+    assert!(json(&delivery)["text"].as_str().unwrap().starts_with("[FIRING:2]"));
     outbox.delivered(&delivery, 0).unwrap();
     source.alert.state = AlertState::Resolved;
     outbox.update(&[source]);
     assert_eq!(outbox.due(1).unwrap().tells.len(), 3);
+}
+
+#[test]
+fn an_email_says_what_fires_and_what_does_not_any_more() {
+    let mut outbox = of_kind(Journal::new(None), Kind::Email, vec!["alertname".to_owned()], vec![]);
+    let mut first = alert("a\nBcc: x", AlertState::Firing, 60_000);
+    outbox.update(std::slice::from_ref(&first));
+    let delivery = outbox.due(0).unwrap();
+    let Message::Mail(mail) = &delivery.message else { panic!("no mail") };
+    assert_eq!(mail.subject, "[FIRING:1] Down (eu a Bcc: x page)");
+    for part in
+        ["Firing (1)", "* Down", "summary: gone", "instance=\"a\\nBcc: x\"", "since: 1970-01-01T00:01:00Z"]
+    {
+        assert!(mail.text.contains(part), "{part}: {}", mail.text);
+    }
+    outbox.delivered(&delivery, 0).unwrap();
+    first.alert.state = AlertState::Resolved;
+    first.alert.resolved_at = Some(90_000);
+    outbox.update(&[first]);
+    let Message::Mail(end) = outbox.due(1).unwrap().message else { panic!("no mail") };
+    assert!(end.subject.starts_with("[RESOLVED] Down"), "{}", end.subject);
+    assert!(end.text.contains("until: 1970-01-01T00:01:30Z"), "{}", end.text);
 }
