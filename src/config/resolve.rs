@@ -77,7 +77,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let named = raw.origins.iter().map(|origin| origin.name.as_str().into());
     let names: Vec<_> = origins.iter().map(|origin| origin.name().clone()).chain(named).collect();
     let storing = Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime, ..Rules::default() };
-    let routes = routes::routes(&raw.routes, &names, storing, &mut faults);
+    let routes = routes::routes(&raw.routes, &names, (storing, &raw.retry), &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {

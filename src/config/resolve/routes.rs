@@ -6,13 +6,13 @@ use bytesize::ByteSize;
 use http::HeaderName;
 use millrace_kit::config::Faults;
 
-use super::super::raw;
+use super::super::{raw, retry};
 use crate::{
     cache::{Lifetimes, storable::Rules},
     delivery::{
         Target,
         policy::{
-            BadField, Config, FieldRule, HostPattern, MAX_KEYED, Parameter, PolicyRules, QueryRule,
+            Asking, BadField, Config, FieldRule, HostPattern, MAX_KEYED, Parameter, PolicyRules, QueryRule,
             is_dangerous,
         },
     },
@@ -26,7 +26,7 @@ const MAX_ROUTES: usize = 256;
 pub(super) fn routes(
     raw: &[raw::Route],
     origins: &[Arc<str>],
-    storing: Rules,
+    (storing, retrying): (Rules, &retry::Retry),
     faults: &mut Faults,
 ) -> Vec<Config> {
     if raw.len() > MAX_ROUTES {
@@ -46,7 +46,13 @@ pub(super) fn routes(
         if route.origins.iter().collect::<BTreeSet<_>>().len() < route.origins.len() {
             faults.push("origins", "an origin stands there twice");
         }
-        let rules = rules(route, storing, &mut faults);
+        let mut rules = rules(route, storing, &mut faults);
+        rules.asking = Asking {
+            retry: retry::of_route(&route.retry, retrying, |key, what| {
+                faults.push(&format!("retry.{key}"), what);
+            }),
+            own_breakers: route.own_breakers,
+        };
         let (Some(host), Some(path)) = (host, path) else { continue };
         if !places.insert((host.to_string(), path.path().trim_end_matches('/').to_owned())) {
             faults.push("path", "another route has the same host and path");
@@ -77,6 +83,7 @@ fn rules(route: &raw::Route, storing: Rules, faults: &mut Here<'_>) -> PolicyRul
         storing: storing_of(route, storing, faults),
         lifetimes: lifetimes(route, faults),
         fallback: fallback::fallback(&route.fallback, faults).map(Arc::new),
+        asking: Asking::default(),
     }
 }
 
@@ -204,7 +211,8 @@ mod tests {
 
     fn faults(routes: Vec<raw::Route>) -> Vec<(String, String)> {
         let mut faults = Faults::default();
-        super::routes(&routes, &["a".into(), "b".into()], Rules::default(), &mut faults);
+        let general = (Rules::default(), &retry::Retry::default());
+        super::routes(&routes, &["a".into(), "b".into()], general, &mut faults);
         faults.0.into_iter().map(|fault| (fault.key, fault.message)).collect()
     }
 
@@ -250,6 +258,7 @@ mod tests {
                 max_object_size: "many".into(),
                 min_ttl_secs: 2,
                 max_ttl_secs: 1,
+                retry: raw::RouteRetry { attempts: Some(0), ..Default::default() },
                 fallback: raw::Fallback {
                     file: "missing/slate.jpg".into(),
                     status: 204,
@@ -286,6 +295,7 @@ mod tests {
                 "routes[3].fallback.status",
                 "routes[3].fallback.cache_control",
                 "routes[3].fallback.file",
+                "routes[3].retry.attempts",
                 "routes[3].path",
                 "routes[3].name",
                 "routes[4].name",

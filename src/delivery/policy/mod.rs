@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 use super::request::Target;
 use crate::{
     cache::{Lifetimes, storable::Rules},
-    origin::Chain,
+    origin::{Chain, RetryPolicy},
 };
 
 mod fallback;
@@ -43,6 +43,15 @@ pub struct PolicyRules {
     pub storing: Rules,
     pub lifetimes: Lifetimes,
     pub fallback: Option<Arc<Fallback>>,
+    pub asking: Asking,
+}
+
+/// How origins are asked otherwise than for the rest.
+#[derive(Debug, Clone, Default)]
+pub struct Asking {
+    pub retry: Option<RetryPolicy>,
+    /// Whether what fails here says nothing about the other routes.
+    pub own_breakers: bool,
 }
 
 /// A part of the addresses.
@@ -140,7 +149,6 @@ pub fn host_of(fields: &HeaderMap) -> &str {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::origin::RetryPolicy;
 
     fn chain() -> Arc<Chain> {
         Arc::new(Chain::new(Vec::new(), RetryPolicy::default()))
