@@ -4,10 +4,11 @@
 //
 //   scripts/fault-origin.mjs [path of the millrace binary] [scenario…]
 //
-// Scenarios: cut (each of 100 downloads of 20 MB cut once), second (the rest comes from another origin), changed (another
-// version after the cut), down (the first origin refuses, or never accepts), stall (it hangs before the first byte), outage
-// (30 s without origin at 200 requests/s).
-// Environment: COUNT (100 downloads), BYTES (20000000 each), OUTAGE_SECS (30), RATE (200). Same random offsets each time.
+// Scenarios: cut (each of 100 downloads of 20 MB cut once), second (the rest comes from another origin), s3 (it comes from S3),
+// changed (another version after the cut), down (the first origin refuses, or never accepts), stall (it hangs before the
+// first byte), outage (30 s without origin at 200 requests/s, and a few cold objects while it comes back).
+// Environment: COUNT (100 downloads), BYTES (20000000 each), OUTAGE_SECS (30), RATE (200), PLOT (file to draw the outage's
+// requests to, such as docs/plots/outage.svg). Same random offsets each time.
 
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -18,6 +19,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+
+import { plotLines } from './plot-lines.mjs';
+import { startS3 } from './s3-server.mjs';
 
 const args = process.argv.slice(2);
 const binary = args[0]?.includes('/') ? args.shift() : join(process.env.CARGO_TARGET_DIR ?? 'target', 'release/millrace');
@@ -48,6 +52,8 @@ function content(seed, length) {
   return Buffer.from(words.buffer, 0, length);
 }
 const versions = { '"1"': content(1, bytes), '"2"': content(2, bytes) };
+const md5 = `"${createHash('md5').update(versions['"1"']).digest('hex')}"`;
+versions[md5] = versions['"1"'];
 const sums = Object.fromEntries(Object.entries(versions).map(([tag, body]) => [tag, createHash('sha256').update(body).digest('hex')]));
 
 // ---- origin
@@ -205,6 +211,22 @@ const scenarios = {
     await Promise.all([first.stop(), second.stop()]);
   },
 
+  async s3() {
+    const first = await new Origin().start();
+    const s3 = await startS3(versions['"1"'], count);
+    first.script = (path, nth) => (nth === 0 ? { tag: md5, cut: offsets[number(path)] } : { refuse: true });
+    const server = await serveWith(`[[origins]]\nname = "first"\nurl = "${first.url}"\n${s3.settings}`,
+      '--set', 'breaker.least_answers=100000', '--set', 'breaker.unreachable=100000');
+    let same = 0;
+    for (let i = 0; i < count; i++) same += (await get(server.port, `/${i}`)).hash === sums['"1"'];
+    claim(same === count, `${same} of ${count} downloads, begun at an HTTP origin and ended at S3 (s3s-fs), have the right SHA-256`);
+    const received = await metric(server.admin, 'millrace_origin_response_bytes_total');
+    const share = received / (count * bytes);
+    claim(share <= 1.05, `both served ${share.toFixed(4)} times the bytes (goal 1.05), S3 ${((received - first.sent) / (count * bytes)).toFixed(2)}`);
+    await server.stop();
+    await Promise.all([first.stop(), s3.stop()]);
+  },
+
   async changed() {
     const origin = await new Origin().start();
     origin.script = (path, nth) => (nth === 0 ? { cut: offsets[number(path)] } : { tag: '"2"' });
@@ -280,9 +302,7 @@ const scenarios = {
     for (let i = 0; i < objects; i++) await get(server.port, `/${i}`);
     const before = 5;
     const after = 15;
-    const rows = [];
-    let bad = 0;
-    const pending = new Set();
+    const [rows, pending, cold, coldRate] = [[], new Set(), [], 20];
     const baseline = { retries: await metric(server.admin, 'millrace_origin_retries_total{'), attempts: 0 };
     let down = false;
     for (let second = 0; second < before + outageSecs + after; second++) {
@@ -297,6 +317,10 @@ const scenarios = {
         down = false;
       }
       const row = { second, down, hit: 0, stale: 0, other: 0, errors: 0, asked: origin.requests };
+      // While it comes back, some ask for what is not here.
+      if (second >= before + outageSecs) {
+        for (let i = 0; i < coldRate; i++) cold.push(sleep((1000 * i) / coldRate).then(() => get(server.port, `/cold/${second}/${i}`)));
+      }
       rows.push(row);
       const began = performance.now();
       for (let i = 0; i < rate; i++) {
@@ -314,7 +338,9 @@ const scenarios = {
       row.asked = origin.requests - row.asked;
     }
     await Promise.all(pending);
-    bad = rows.reduce((sum, row) => sum + row.errors, 0);
+    const coldReplies = await Promise.all(cold);
+    const refused = coldReplies.filter(({ status }) => status !== 200).length;
+    const bad = rows.reduce((sum, row) => sum + row.errors, 0);
     const retries = (await metric(server.admin, 'millrace_origin_retries_total{')) - baseline.retries;
     console.log('\n| second | origin | hit | stale | fetched | errors | requests at the origin |\n|--:|---|--:|--:|--:|--:|--:|');
     for (const row of rows) {
@@ -325,23 +351,43 @@ const scenarios = {
     claim(bad === 0, `${bad} of ${rows.length * rate} answers were errors`);
     const budget = Math.ceil(0.1 * (origin.requests + baseline.attempts) + 2 * rows.length + 20);
     claim(retries <= budget, `${retries} retries (budget ${budget}: 10 % of requests, 2 a second, 20 saved up); ${baseline.attempts} connections tried in ${outageSecs} s of outage`);
+    // Before the first probe has found out that it is back, nobody could answer them.
+    claim(refused <= 5 * coldRate, `${refused} of ${cold.length} requests for cold objects, ${coldRate} a second from its return on, were answered 503, all but the first after at most ${Math.max(...coldReplies.map(({ took }) => took)).toFixed(0)} ms`);
     const normal = Math.max(...rows.slice(1, before).map((row) => row.asked));
     const recovering = rows.slice(before + outageSecs).map((row) => row.asked);
     claim(Math.max(...recovering) <= 2 * normal, `requests at the origin: at most ${normal} a second before, ${Math.max(...recovering)} a second while recovering`);
     const recovered = recovering.findIndex((asked) => asked >= normal / 2);
     claim(recovered >= 0, `back at half of the usual load ${recovered} s after the outage`);
+    if (process.env.PLOT) {
+      const of = (field) => rows.map((row) => row[field]);
+      writeFileSync(process.env.PLOT, plotLines({
+        title: `${outageSecs} s without origin at ${rate} requests a second: what clients get, what the origin bears`,
+        axis: 'seconds',
+        spans: [{ from: before, to: before + outageSecs, name: 'no origin' }],
+        series: [
+          { name: 'fresh from the cache', colour: '#2a7', values: of('hit') },
+          { name: 'stale', colour: '#c80', values: of('stale') },
+          { name: 'errors', colour: '#c22', values: of('errors') },
+          { name: 'requests at origin', colour: '#26c', values: of('asked') },
+        ],
+      }));
+    }
     await server.stop();
     await origin.stop();
   },
 };
 
 /** With short time-outs, which flags cannot set for an origin. */
-async function serveWithTimeouts(origins, connect, bytes) {
+function serveWithTimeouts(origins, connect, bytes) {
+  const tables = origins.map((origin, at) => `[[origins]]\nname = "o${at}"\nurl = "${origin.url ?? origin}"\nconnect_timeout_ms = ${connect}\nfirst_byte_timeout_ms = ${bytes}\nidle_timeout_ms = ${bytes}\n`);
+  return serveWith(tables.join('\n'));
+}
+
+async function serveWith(settings, ...flags) {
   const dir = mkdtempSync(join(tmpdir(), 'millrace-fault-'));
   const file = join(dir, 'millrace.toml');
-  const tables = origins.map((origin, at) => `[[origins]]\nname = "o${at}"\nurl = "${origin.url ?? origin}"\nconnect_timeout_ms = ${connect}\nfirst_byte_timeout_ms = ${bytes}\nidle_timeout_ms = ${bytes}\n`);
-  writeFileSync(file, tables.join('\n'));
-  const server = await serve([], '--config', file);
+  writeFileSync(file, settings);
+  const server = await serve([], '--config', file, ...flags);
   return { ...server, stop: () => server.stop().then(() => rmSync(dir, { recursive: true, force: true })) };
 }
 

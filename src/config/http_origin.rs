@@ -29,6 +29,9 @@ pub fn resolve(
     if !(raw.strip_prefix.is_empty() || raw.strip_prefix.starts_with('/')) {
         faults.push(key("strip_prefix"), "must begin with a slash");
     }
+    if raw.client_host && !raw.host_header.is_empty() {
+        faults.push(key("client_host"), "does not go with `host_header`");
+    }
     for host in &raw.follow_redirects_to {
         let is_host = host.parse::<Authority>().is_ok_and(|_| !host.contains('@'));
         if !is_host {
@@ -45,6 +48,7 @@ pub fn resolve(
         max_requests: raw.max_requests as usize,
         max_waiting: raw.max_waiting as usize,
         host_header: some(&raw.host_header),
+        client_host: raw.client_host,
         http2: raw.http2,
         tls: tls(&raw.tls, &url, key, faults),
         fields: fields(raw, key, faults),
@@ -168,6 +172,7 @@ mod tests {
         for (raw, fault) in [
             (raw::Origin { max_requests: 0, ..good.clone() }, "max_requests"),
             (raw::Origin { strip_prefix: text("a"), ..good.clone() }, "strip_prefix"),
+            (raw::Origin { host_header: text("h"), client_host: true, ..good.clone() }, "client_host"),
             (
                 raw::Origin { follow_redirects_to: vec![text("http://x")], ..good.clone() },
                 "follow_redirects_to",

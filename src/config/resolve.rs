@@ -96,7 +96,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let names: Vec<_> = origins.iter().map(|origin| origin.name().clone()).chain(named).chain(ours).collect();
     let storing = Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime, ..Rules::default() };
     let guards = images::Guards::of(&raw.media, &mut faults);
-    let routes = routes::routes(&raw.routes, &names, storing, &guards, &mut faults);
+    let general = routes::General { storing, retry: &raw.retry, images: &guards };
+    let routes = routes::routes(&raw.routes, &names, &general, &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
@@ -134,7 +135,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         members,
         delivery: delivery::Config {
             fill,
-            general: routes::general(storing, &guards),
+            general: routes::general(&general),
             routes,
             show_keys: raw.cache.show_keys,
             retry,

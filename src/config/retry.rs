@@ -17,7 +17,7 @@ pub struct Retry {
     /// Attempts at one origin for one request. The other origins are asked before the same one again; time-outs are
     /// not repeated.
     pub attempts: u32,
-    /// Ask an origin again that answered 408, 429, 500, 502, 503 or 504. Failed connections and broken answers are retried
+    /// Ask an origin again that answered 408, 421, 425, 429, 500, 502, 503 or 504. Failed connections and broken answers are retried
     /// in any case, and the next origin is asked in any case.
     pub statuses: bool,
     /// The pause before the second attempt is random up to this; twice as long before each further one.
@@ -26,6 +26,8 @@ pub struct Retry {
     pub backoff_max_ms: u32,
     /// Ask a second time, if the budget allows, when an answer takes longer than 95 % of the recent ones did.
     pub hedge: bool,
+    /// So long after the first attempt for a request no other one begins, at whichever origin; 0: no bound.
+    pub give_up_ms: u32,
     /// Of the requests to an origin, so many percent may come again as retries, hedges, or resumes that brought nothing.
     pub budget_percent: u32,
     /// And so many a second in any case; ten seconds' worth can be saved up.
@@ -49,6 +51,9 @@ pub struct Breaker {
     pub open_max_ms: u32,
     /// An answer whose head takes longer than this counts as a failure; 0: none does.
     pub slow_ms: u32,
+    /// While an origin recovers, it gets a few requests and then more and more. A request that has no other origin to go to
+    /// waits for its turn for so long, before it is answered 503.
+    pub wait_ms: u32,
 }
 
 impl Default for Retry {
@@ -59,6 +64,7 @@ impl Default for Retry {
             backoff_ms: 50,
             backoff_max_ms: 1_000,
             hedge: false,
+            give_up_ms: 60_000,
             budget_percent: 10,
             budget_floor_per_sec: 2,
         }
@@ -74,6 +80,7 @@ impl Default for Breaker {
             open_ms: 1_000,
             open_max_ms: 5_000,
             slow_ms: 0,
+            wait_ms: 5_000,
         }
     }
 }
@@ -83,13 +90,40 @@ fn millis(millis: u32) -> Duration {
 }
 
 pub(super) fn policy(raw: &Retry, faults: &mut Faults) -> RetryPolicy {
-    for (key, value) in [("retry.attempts", raw.attempts), ("retry.backoff_max_ms", raw.backoff_max_ms)] {
-        if value == 0 {
-            faults.push(key, "must be at least 1");
-        }
-    }
     if raw.budget_percent > 100 {
         faults.push("retry.budget_percent", "must be at most 100");
+    }
+    checked(raw, |key, what| faults.push(format!("retry.{key}"), what))
+}
+
+/// None: as everywhere.
+pub(super) fn of_route(
+    raw: &raw::RouteRetry,
+    general: &Retry,
+    push: impl FnMut(&str, &str),
+) -> Option<RetryPolicy> {
+    let raw::RouteRetry { attempts, statuses, backoff_ms, backoff_max_ms, hedge, give_up_ms } = raw;
+    let numbers = [attempts, backoff_ms, backoff_max_ms, give_up_ms];
+    if numbers.iter().all(|number| number.is_none()) && statuses.is_none() && hedge.is_none() {
+        return None;
+    }
+    let own = Retry {
+        attempts: attempts.unwrap_or(general.attempts),
+        statuses: statuses.unwrap_or(general.statuses),
+        backoff_ms: backoff_ms.unwrap_or(general.backoff_ms),
+        backoff_max_ms: backoff_max_ms.unwrap_or(general.backoff_max_ms),
+        hedge: hedge.unwrap_or(general.hedge),
+        give_up_ms: give_up_ms.unwrap_or(general.give_up_ms),
+        ..general.clone()
+    };
+    Some(checked(&own, push))
+}
+
+fn checked(raw: &Retry, mut push: impl FnMut(&str, &str)) -> RetryPolicy {
+    for (key, value) in [("attempts", raw.attempts), ("backoff_max_ms", raw.backoff_max_ms)] {
+        if value == 0 {
+            push(key, "must be at least 1");
+        }
     }
     RetryPolicy {
         attempts_per_origin: raw.attempts,
@@ -97,6 +131,7 @@ pub(super) fn policy(raw: &Retry, faults: &mut Faults) -> RetryPolicy {
         backoff_base: millis(raw.backoff_ms),
         backoff_max: millis(raw.backoff_max_ms),
         hedge: raw.hedge,
+        give_up: (raw.give_up_ms > 0).then(|| millis(raw.give_up_ms)),
     }
 }
 
@@ -136,6 +171,7 @@ pub(super) fn members(raw: &raw::Raw, faults: &mut Faults) -> Vec<member::Config
         least_rate: least_rate(index, origin, faults),
         slow: (raw.breaker.slow_ms > 0).then(|| millis(raw.breaker.slow_ms)),
         health: health(index, origin, faults),
+        patience: millis(raw.breaker.wait_ms),
     };
     raw.origins.iter().enumerate().map(member).collect()
 }
@@ -208,8 +244,8 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "retry.attempts",
                 "retry.budget_percent",
+                "retry.attempts",
                 "breaker.failure_percent",
                 "breaker.open_ms",
                 "origins[0].least_rate",
@@ -217,6 +253,23 @@ mod tests {
                 "origins[0].health_fall",
             ]
         );
+    }
+
+    #[test]
+    fn a_route_overrides_what_it_names() {
+        let general = Retry { backoff_ms: 7, ..Retry::default() };
+        let of = |route: &raw::RouteRetry| {
+            let mut faults = Vec::new();
+            let policy = of_route(route, &general, |key, _| faults.push(key.to_owned()));
+            (policy, faults)
+        };
+        assert!(of(&raw::RouteRetry::default()).0.is_none());
+        let (policy, faults) =
+            of(&raw::RouteRetry { attempts: Some(5), hedge: Some(true), ..Default::default() });
+        let policy = policy.unwrap();
+        assert!(policy.attempts_per_origin == 5 && policy.hedge && faults.is_empty());
+        assert_eq!(policy.backoff_base, Duration::from_millis(7));
+        assert_eq!(of(&raw::RouteRetry { attempts: Some(0), ..Default::default() }).1, ["attempts"]);
     }
 
     #[test]

@@ -49,8 +49,10 @@ pub(super) fn resolve(
     if ways.iter().filter(|way| **way).count() > 1 {
         fault("access_key_id", "give only one of access_key_id, profile and anonymous");
     }
-    if !raw.host_header.is_empty() {
-        faults.push(key("host_header"), "cannot be another one for S3, where it is signed");
+    for (field, given) in [("host_header", !raw.host_header.is_empty()), ("client_host", raw.client_host)] {
+        if given {
+            faults.push(key(field), "cannot be another one for S3, where it is signed");
+        }
     }
     let identity = match (s3.anonymous, id) {
         (true, _) => Identity::Anonymous,
@@ -73,6 +75,7 @@ pub(super) fn resolve(
         identity,
         cache_control: raw.cache_control.clone(),
         metadata: s3.metadata,
+        denied_is_missing: s3.denied_is_missing,
         ..Config::new(http.name.clone(), bucket, http)
     }
 }

@@ -49,6 +49,10 @@ impl Upstream for OriginUpstream {
         }
         .boxed()
     }
+
+    fn wanted(&self, origin: &str) -> BoxFuture<'static, ()> {
+        self.chain.wanted(origin)
+    }
 }
 
 impl OriginUpstream {
@@ -64,6 +68,7 @@ impl OriginUpstream {
         request.headers = asked_fields(&ask.headers);
         ask.add_to(&mut request.headers);
         request.interims = self.interims.clone();
+        request.patient = ask.validate.is_none();
         request
     }
 }

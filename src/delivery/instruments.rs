@@ -123,6 +123,7 @@ pub struct OriginRequests {
     refused_retries: IntCounterVec,
     turned_away: IntCounterVec,
     breakers: IntGaugeVec,
+    queues: IntGaugeVec,
 }
 
 impl OriginRequests {
@@ -135,6 +136,7 @@ impl OriginRequests {
             refused_retries: registry.counter(&catalogue::ORIGIN_RETRIES_REFUSED)?,
             turned_away: registry.counter(&catalogue::ORIGIN_TURNED_AWAY)?,
             breakers: registry.gauge(&catalogue::ORIGIN_BREAKER_STATE)?,
+            queues: registry.shared_gauge(&catalogue::QUEUE_DEPTH)?,
         }))
     }
 }
@@ -164,5 +166,10 @@ impl Observer for OriginRequests {
 
     fn breaker(&self, origin: &Arc<str>, state: State) {
         self.breakers.with_label_values(&[&**origin]).set(state as i64);
+    }
+
+    fn waiting(&self, origin: &Arc<str>, requests: usize) {
+        let queue = format!("origin:{origin}");
+        self.queues.with_label_values(&[queue.as_str()]).set(i64::try_from(requests).unwrap_or(i64::MAX));
     }
 }

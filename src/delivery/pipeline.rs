@@ -84,20 +84,28 @@ impl Delivery {
             let member = Member::new(origin, config).observed_by(observer.clone()).with_tasks(tasks.clone());
             Arc::new(member)
         };
-        let origins: Vec<_> = origins.into_iter().map(member).collect();
+        let mut origins: Vec<_> = origins.into_iter().map(member).collect();
         origins.iter().for_each(Member::watch);
-        let chain = |names: &[Arc<str>]| {
+        let mut apart = Vec::new();
+        let general =
+            Policy::general(config.general, Arc::new(Chain::new(origins.clone(), config.retry.clone())));
+        let mut with_chain = |route: policy::Config| {
             let one = |name| origins.iter().find(|origin| origin.name() == name).cloned();
-            let chosen =
-                if names.is_empty() { origins.clone() } else { names.iter().filter_map(one).collect() };
-            Arc::new(Chain::new(chosen, config.retry.clone()))
-        };
-        let general = Policy::general(config.general, chain(&[]));
-        let with_chain = |route: policy::Config| {
-            let chain = chain(&route.origins);
+            let mut chosen: Vec<_> = match route.origins.is_empty() {
+                true => origins.clone(),
+                false => route.origins.iter().filter_map(one).collect(),
+            };
+            if route.rules.asking.own_breakers {
+                chosen = chosen.iter().map(|origin| Arc::new(origin.apart(&route.name))).collect();
+                apart.extend(chosen.iter().cloned());
+            }
+            let retry = route.rules.asking.retry.as_ref().unwrap_or(&config.retry);
+            let chain = Arc::new(Chain::new(chosen, retry.clone()));
             Policy::new(route, chain)
         };
-        let policies = Policies::new(config.routes.into_iter().map(with_chain).collect(), general);
+        let routes = config.routes.into_iter().map(&mut with_chain).collect();
+        let policies = Policies::new(routes, general);
+        origins.extend(apart);
         let ahead = Arc::new(Ahead::new(tasks.clone(), config.media.ahead));
         let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
@@ -353,7 +361,7 @@ pub(super) fn failed(error: &origin::Error, served: Served) -> Response {
             (StatusCode::SERVICE_UNAVAILABLE, "the origin is in trouble and left alone")
         }
         ErrorKind::Forbidden => (StatusCode::NOT_FOUND, "there is nothing at this path"),
-        ErrorKind::Connect | ErrorKind::PrivateAddress => {
+        ErrorKind::Connect | ErrorKind::Dns | ErrorKind::Tls | ErrorKind::PrivateAddress => {
             (StatusCode::BAD_GATEWAY, "the origin cannot be reached")
         }
         ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "the origin cannot answer now"),

@@ -43,7 +43,13 @@ impl Delivery {
         onward.body = body;
         onward.interims = request.interims.clone();
         let (sent, before) = (self.core.clock().unix_millis(), self.store().purges().latest());
-        match policies.of(host, request.target.path()).chain.fetch(onward).await {
+        let policy = policies.of(host, request.target.path());
+        if policy.rules.fields.has_host()
+            && let Some(host) = request.headers.get(header::HOST)
+        {
+            onward.headers.insert(header::HOST, host.clone());
+        }
+        match policy.chain.fetch(onward).await {
             Ok(response) => {
                 let times = (sent, self.core.clock().unix_millis());
                 let succeeded = response.status.is_success() || response.status.is_redirection();

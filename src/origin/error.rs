@@ -13,8 +13,12 @@ pub enum Fault {
 /// The word that stands in logs, metric labels and `Cache-Status` details alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// Connection refused, unreachable, DNS or TLS failure.
+    /// Connection refused, unreachable or not made in time.
     Connect,
+    /// Its name leads nowhere.
+    Dns,
+    /// The connection could not be secured: its certificate is not to be trusted, or it does not speak TLS.
+    Tls,
     /// The name leads to an address that is not public.
     PrivateAddress,
     /// So much is being asked of it already that this request found no place.
@@ -84,6 +88,8 @@ impl ErrorKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Dns => "dns",
+            Self::Tls => "tls",
             Self::PrivateAddress => "private_address",
             Self::Saturated => "saturated",
             Self::FirstByteTimeout => "first_byte_timeout",
@@ -122,7 +128,7 @@ impl ErrorKind {
         let waited =
             matches!(self, Self::FirstByteTimeout | Self::IdleTimeout | Self::TotalTimeout | Self::TooSlow);
         let kept_away = matches!(self, Self::BreakerOpen | Self::Saturated);
-        let settled = matches!(self, Self::Refused | Self::PrivateAddress);
+        let settled = matches!(self, Self::Refused | Self::PrivateAddress | Self::Tls);
         self.is_retryable() && !waited && !kept_away && !settled
     }
 }

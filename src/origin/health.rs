@@ -1,9 +1,6 @@
 //! Active health checks: an origin is asked for a path again and again. Its breaker is open while they fail.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use super::Member;
 
@@ -62,8 +59,7 @@ pub(super) async fn check(member: Arc<Member>, config: Config) {
         };
         if verdict != status {
             status = verdict;
-            member.healthy.store(status as u8, Ordering::Relaxed);
-            member.health_changed(status == Status::Healthy);
+            member.health_changed(status);
         }
         tokio::time::sleep(config.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }

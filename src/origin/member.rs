@@ -2,32 +2,29 @@
 
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use http::{Method, StatusCode};
 use millrace_kit::tasks::Tasks;
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    Attempt, Error, ErrorKind, LeastRate, Observer, Origin, Repetition, Request, Response,
+    Attempt, Error, ErrorKind, LeastRate, Load, Observer, Origin, Repetition, Request, Response,
     breaker::{self, Admission, Breaker, Change, Outcome, Ticket},
-    budget::{self, Budget},
+    budget,
     chain::Question,
+    condition::Condition,
     health,
-    latency::Latency,
-    report::{LastError, Report},
-    retry::retry_after,
+    line::Line,
+    report::Report,
     watched::watched,
 };
 
 /// How an origin is watched over.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
     pub breaker: breaker::Config,
     pub budget: budget::Config,
@@ -35,52 +32,79 @@ pub struct Config {
     /// An answer whose head takes longer counts as a failure.
     pub slow: Option<Duration>,
     pub health: Option<health::Config>,
+    /// How long a request without another origin waits for its turn while this one recovers.
+    pub patience: Duration,
 }
 
-/// However long an origin asks to be left alone: its word is taken for so long.
-const MAX_QUIET: Duration = Duration::from_secs(30);
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            breaker: breaker::Config::default(),
+            budget: budget::Config::default(),
+            least_rate: None,
+            slow: None,
+            health: None,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
 
 /// An origin whose bodies break after so many bytes is of use all the same: they are gone on with.
 const USEFUL: u64 = 64 << 10;
 
 pub struct Member {
     origin: Arc<dyn Origin>,
+    /// By which its breaker goes.
+    label: Arc<str>,
+    /// The same origin as others know it, where a route has a breaker of its own.
+    general: Option<(Arc<Member>, Arc<str>)>,
     breaker: Breaker,
-    budget: Budget,
-    latency: Latency,
-    least_rate: Option<LeastRate>,
-    slow: Option<Duration>,
-    pub(super) health: Option<health::Config>,
+    line: Line,
+    condition: Arc<Condition>,
+    config: Config,
     observer: Option<Arc<dyn Observer>>,
     tasks: Option<Tasks>,
-    last_error: Mutex<Option<(Instant, ErrorKind, String)>>,
-    /// It has asked for no repetitions until then.
-    quiet_until: Mutex<Option<Instant>>,
-    /// See [`health::Status`].
-    pub(super) healthy: AtomicU8,
 }
 
 impl Member {
     pub fn new(origin: Arc<dyn Origin>, config: Config) -> Self {
         Self {
+            label: origin.name().clone(),
             origin,
-            breaker: Breaker::new(config.breaker),
-            budget: Budget::new(config.budget),
-            latency: Latency::default(),
-            least_rate: config.least_rate,
-            slow: config.slow,
-            healthy: AtomicU8::new(health::Status::Unknown as u8),
-            health: config.health,
+            general: None,
+            breaker: Breaker::new(config.breaker.clone()),
+            line: Line::new(config.patience),
+            condition: Arc::new(Condition::new(config.budget.clone())),
+            config,
             observer: None,
             tasks: None,
-            last_error: Mutex::default(),
-            quiet_until: Mutex::default(),
+        }
+    }
+
+    /// The same origin with another breaker: what fails under this route does not keep the others from it. Budget,
+    /// latencies and health are those of the origin.
+    #[must_use]
+    pub fn apart(self: &Arc<Self>, route: &Arc<str>) -> Self {
+        let label: Arc<str> = format!("{}@{route}", self.name()).into();
+        if let Some(observer) = &self.observer {
+            observer.breaker(&label, breaker::State::Closed);
+        }
+        Self {
+            origin: self.origin.clone(),
+            label,
+            general: Some((self.clone(), route.clone())),
+            breaker: Breaker::new(self.config.breaker.clone()),
+            line: Line::new(self.config.patience),
+            condition: self.condition.clone(),
+            config: self.config.clone(),
+            observer: self.observer.clone(),
+            tasks: self.tasks.clone(),
         }
     }
 
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
-        observer.breaker(self.origin.name(), breaker::State::Closed);
+        observer.breaker(&self.label, breaker::State::Closed);
         self.observer = Some(observer);
         self
     }
@@ -94,7 +118,7 @@ impl Member {
 
     /// Begins the health checks that are configured.
     pub fn watch(self: &Arc<Self>) {
-        if let (Some(config), Some(tasks)) = (self.health.clone(), &self.tasks) {
+        if let (Some(config), Some(tasks)) = (self.config.health.clone(), &self.tasks) {
             tasks.spawn_until_stop("health", health::check(self.clone(), config));
         }
     }
@@ -108,52 +132,115 @@ impl Member {
         self.origin.serves(target)
     }
 
-    /// Brings the state up to date, which may change with time alone.
+    /// How much is asked of it. None: as much as comes.
+    pub fn load(&self) -> Option<Load> {
+        self.origin.places().map(|places| places.load())
+    }
+
+    /// Brings up to date what may change with time alone.
     pub fn refresh(&self) -> breaker::State {
         let (state, change) = self.breaker.state();
         self.note(change);
+        if let (Some(observer), None) = (&self.observer, &self.general) {
+            if let Some(load) = self.load() {
+                observer.waiting(self.name(), load.waiting);
+            }
+            for _ in 0..self.condition.newly_too_long(self.origin.too_long_answers()) {
+                observer.body_broke(self.name(), ErrorKind::LongBody);
+            }
+        }
         state
     }
 
     pub fn report(&self) -> Report {
         let state = self.refresh();
         let (good, bad) = self.breaker.recent();
-        let last_error = self.last_error.lock().as_ref().map(|(when, kind, detail)| LastError {
-            kind: kind.as_str(),
-            detail: detail.clone(),
-            seconds_ago: when.elapsed().as_secs(),
-        });
-        let ms = |share| self.latency.quantile(share).map(|took| took.as_secs_f64() * 1000.0);
+        let load = self.load();
+        let ms = |share| self.quantile(share).map(|took| took.as_secs_f64() * 1000.0);
         Report {
             name: self.name().to_string(),
-            health: health::Status::from_u8(self.healthy.load(Ordering::Relaxed)).as_str(),
+            route: self.general.as_ref().map(|(_, route)| route.to_string()),
+            health: self.condition.health().as_str(),
             breaker: state.as_str(),
             recent_answers: good + bad,
             recent_failures: bad,
             failure_ratio: if bad == 0 { 0.0 } else { f64::from(bad) / f64::from(good + bad) },
             head_p50_ms: ms(0.5),
             head_p95_ms: ms(0.95),
-            repetitions_left: self.budget.left().floor() as u64,
-            last_error,
+            requests_running: load.map(|load| load.running),
+            requests_waiting: load.map(|load| load.waiting),
+            repetitions_left: self.condition.budget.left().floor() as u64,
+            last_error: self.condition.last_error(),
         }
     }
 
     /// Whether it may be asked; `alternative`: there is another origin to go to.
     pub(super) fn admit(&self, alternative: bool) -> Admission {
-        let (admission, change) = self.breaker.admit(alternative);
-        self.note(change);
-        if matches!(admission, Admission::No { .. })
-            && let Some(observer) = &self.observer
-        {
-            observer.turned_away(self.name());
+        let admission = self.judge(alternative);
+        if matches!(admission, Admission::No { .. } | Admission::Later { .. }) {
+            self.count_turned_away();
         }
         admission
     }
 
+    fn judge(&self, alternative: bool) -> Admission {
+        let unhealthy = self.general.as_ref().is_some_and(|(general, _)| general.breaker.is_held_open());
+        let (admission, change) = match unhealthy {
+            true => (Admission::No { thin: false, retry_after: self.config.breaker.open_max }, None),
+            false => self.breaker.admit(alternative),
+        };
+        self.note(change);
+        admission
+    }
+
+    /// The same for a request that has nowhere else to go: while the origin recovers it waits for its turn.
+    pub(super) async fn admit_in_turn(&self) -> Admission {
+        if self.refresh_breaker() != breaker::State::HalfOpen {
+            return self.admit(false);
+        }
+        let Some(turn) = self.line.join().await else { return self.admit(false) };
+        loop {
+            match self.judge(false) {
+                Admission::Later { retry_after } if Instant::now() + retry_after <= turn.deadline => {
+                    tokio::time::sleep(retry_after).await;
+                }
+                Admission::Go(ticket) => return Admission::Go(ticket),
+                Admission::Probe(ticket) => return Admission::Probe(ticket),
+                refused => {
+                    self.count_turned_away();
+                    return refused;
+                }
+            }
+        }
+    }
+
+    fn refresh_breaker(&self) -> breaker::State {
+        let (state, change) = self.breaker.state();
+        self.note(change);
+        state
+    }
+
+    fn count_turned_away(&self) {
+        if let Some(observer) = &self.observer {
+            observer.turned_away(self.name());
+        }
+    }
+
+    /// Whether it may be asked something a second time, while the first request is under way. Nobody is sent to an origin
+    /// in trouble for that.
+    pub(super) fn admit_hedge(&self) -> Option<Ticket> {
+        if self.refresh_breaker() != breaker::State::Closed || !self.may_repeat(Repetition::Hedge) {
+            return None;
+        }
+        match self.admit(true) {
+            Admission::Go(ticket) => Some(ticket),
+            _ => None,
+        }
+    }
+
     /// Whether it may be asked something again; that is paid for then.
     pub(super) fn may_repeat(&self, why: Repetition) -> bool {
-        let is_quiet = self.quiet_until.lock().is_some_and(|until| Instant::now() < until);
-        let allowed = !is_quiet && self.budget.withdraw();
+        let allowed = self.condition.may_repeat();
         if let Some(observer) = &self.observer {
             observer.repetition(self.name(), why, allowed);
         }
@@ -162,11 +249,27 @@ impl Member {
 
     /// A first request, which earns the right to a share of a repetition.
     pub(super) fn earn(&self) {
-        self.budget.deposit();
+        self.condition.budget.deposit();
     }
 
     pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
-        self.latency.quantile(share)
+        self.condition.latency.quantile(share)
+    }
+
+    /// An answer that nobody waits for any more would have taken longer than that.
+    pub(super) fn took_longer_than(&self, waited: Duration) {
+        self.condition.latency.add(waited);
+    }
+
+    /// Ready when a request to it waits for others to end.
+    pub(super) fn wanted(&self) -> BoxFuture<'static, ()> {
+        let places = self.origin.places().cloned();
+        Box::pin(async move {
+            match places {
+                Some(places) => places.wanted().await,
+                None => std::future::pending().await,
+            }
+        })
     }
 
     /// Asks it, once, and draws conclusions.
@@ -184,17 +287,18 @@ impl Member {
         if let Some(outcome) = self.outcome(attempt, &result, took, target) {
             self.note(self.breaker.record(ticket, outcome));
         }
+        self.condition.heed(&result);
         match &mut result {
             Ok(answer) => {
-                self.latency.add(took);
-                self.heed(answer);
+                self.condition.latency.add(took);
                 let body = std::mem::replace(&mut answer.body, Box::pin(futures_util::stream::empty()));
                 let member = self.clone();
-                answer.body = watched(body, self.name().clone(), self.least_rate, move |error, after| {
-                    member.body_broke(error, after, ticket, target);
-                });
+                answer.body =
+                    watched(body, self.name().clone(), self.config.least_rate, move |error, after| {
+                        member.body_broke(error, after, ticket, target);
+                    });
             }
-            Err(error) => self.remember(error),
+            Err(error) => self.condition.remember(error),
         }
         if let Some(observer) = &self.observer {
             observer.attempt(self.name(), attempt);
@@ -225,7 +329,9 @@ impl Member {
         }
     }
 
-    pub(super) fn health_changed(&self, healthy: bool) {
+    pub(super) fn health_changed(&self, status: health::Status) {
+        self.condition.healthy.store(status as u8, Ordering::Relaxed);
+        let healthy = status == health::Status::Healthy;
         self.note(self.breaker.health(healthy));
     }
 
@@ -238,7 +344,7 @@ impl Member {
         target: u64,
     ) -> Option<Outcome> {
         match attempt {
-            Attempt::Answered | Attempt::Missing if self.slow.is_some_and(|slow| took > slow) => {
+            Attempt::Answered | Attempt::Missing if self.config.slow.is_some_and(|slow| took > slow) => {
                 Some(Outcome::Bad(target))
             }
             Attempt::Answered | Attempt::Missing => Some(Outcome::Good),
@@ -247,7 +353,9 @@ impl Member {
                 let status = result.as_ref().map_or(StatusCode::OK, |answer| answer.status);
                 status.is_server_error().then_some(Outcome::Bad(target))
             }
-            Attempt::Failed(ErrorKind::Connect) => Some(Outcome::Unreachable),
+            Attempt::Failed(ErrorKind::Connect | ErrorKind::Dns | ErrorKind::Tls) => {
+                Some(Outcome::Unreachable)
+            }
             Attempt::Failed(ErrorKind::FirstByteTimeout) => Some(Outcome::Silent(target)),
             // What the client asks for, and how much we ask at a time.
             Attempt::Failed(ErrorKind::Forbidden | ErrorKind::Saturated) => None,
@@ -259,18 +367,8 @@ impl Member {
         }
     }
 
-    /// `Retry-After` of an answer that means "not now".
-    fn heed(&self, answer: &Response) {
-        if !matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            return;
-        }
-        if let Some(pause) = retry_after(&answer.headers) {
-            *self.quiet_until.lock() = Some(Instant::now() + pause.min(MAX_QUIET));
-        }
-    }
-
     fn body_broke(&self, error: &Error, after: u64, ticket: Ticket, target: u64) {
-        self.remember(error);
+        self.condition.remember(error);
         if after < USEFUL {
             self.note(self.breaker.retract(ticket, target));
         }
@@ -279,18 +377,14 @@ impl Member {
         }
     }
 
-    fn remember(&self, error: &Error) {
-        *self.last_error.lock() = Some((Instant::now(), error.kind, error.detail.clone()));
-    }
-
     fn note(&self, change: Option<Change>) {
         let Some(Change { to, why }) = change else { return };
         match to {
-            breaker::State::Open => tracing::warn!(origin = %self.name(), why, "breaker open"),
-            _ => tracing::info!(origin = %self.name(), why, "breaker {}", to.as_str()),
+            breaker::State::Open => tracing::warn!(origin = %self.label, why, "breaker open"),
+            _ => tracing::info!(origin = %self.label, why, "breaker {}", to.as_str()),
         }
         if let Some(observer) = &self.observer {
-            observer.breaker(self.name(), to);
+            observer.breaker(&self.label, to);
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod breaker;
 pub mod budget;
 mod cdn_loop;
 mod chain;
+mod condition;
 mod content_type;
 pub mod directory;
 mod error;
@@ -20,9 +21,11 @@ mod hop_by_hop;
 pub mod http;
 mod interim;
 mod latency;
+mod line;
 pub mod member;
 mod observer;
 mod path;
+mod places;
 mod precondition;
 mod range;
 mod report;
@@ -40,6 +43,7 @@ pub use hop_by_hop::remove_hop_by_hop;
 pub use interim::{Interim, Interims};
 pub use member::Member;
 pub use observer::{Attempt, Observer, Repetition};
+pub use places::{Load, Place, Places};
 pub use report::Report;
 pub use retry::RetryPolicy;
 pub use spec::{Spec, SpecError, parse_spec};
@@ -59,6 +63,8 @@ pub struct Request {
     pub body: Option<Body>,
     /// Takes what comes before the answer.
     pub interims: Option<Interims>,
+    /// Waits for its turn while the only origin recovers; else it is turned away, as something stored may stand in.
+    pub patient: bool,
 }
 
 /// What an origin answered; the body is still on its way.
@@ -85,11 +91,28 @@ pub trait Origin: Send + Sync {
     fn serves(&self, _target: &str) -> bool {
         true
     }
+
+    /// Where requests to it wait for others to end. None: they do not.
+    fn places(&self) -> Option<&Arc<Places>> {
+        None
+    }
+
+    /// How many answers went on beyond their declared end so far. What came before that end is good.
+    fn too_long_answers(&self) -> u64 {
+        0
+    }
 }
 
 impl Request {
     /// A request without fields or body.
     pub fn new(method: Method, target: impl Into<String>) -> Self {
-        Self { method, target: target.into(), headers: HeaderMap::new(), body: None, interims: None }
+        Self {
+            method,
+            target: target.into(),
+            headers: HeaderMap::new(),
+            body: None,
+            interims: None,
+            patient: true,
+        }
     }
 }

@@ -13,7 +13,7 @@ pub enum Attempt {
     Answered,
     /// 404 or 410.
     Missing,
-    /// 408, 429, 500, 502, 503 or 504.
+    /// 408, 421, 425, 429, 500, 502, 503 or 504.
     Transient,
     Failed(ErrorKind),
 }
@@ -46,7 +46,11 @@ pub trait Observer: Send + Sync {
     /// The breaker kept a request away.
     fn turned_away(&self, _origin: &Arc<str>) {}
 
+    /// Of an origin, or of `origin@route` where a route has a breaker of its own.
     fn breaker(&self, _origin: &Arc<str>, _state: State) {}
+
+    /// So many requests wait for others to end.
+    fn waiting(&self, _origin: &Arc<str>, _requests: usize) {}
 }
 
 impl Repetition {

@@ -5,6 +5,9 @@ use serde::Serialize;
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     pub name: String,
+    /// Its breaker is for this route alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
     /// `healthy` or `unhealthy` by the health checks; `unknown` before the first of them, or when there are none.
     pub health: &'static str,
     /// `closed`, `half-open` or `open`.
@@ -16,6 +19,10 @@ pub struct Report {
     /// Of the last 128 answers' heads.
     pub head_p50_ms: Option<f64>,
     pub head_p95_ms: Option<f64>,
+    /// Bodies included; of a directory there is no such number.
+    pub requests_running: Option<usize>,
+    /// Waiting for one of these to end.
+    pub requests_waiting: Option<usize>,
     /// Retries and hedges that the budget would allow now.
     pub repetitions_left: u64,
     pub last_error: Option<LastError>,

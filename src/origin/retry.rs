@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 pub struct RetryPolicy {
     /// Attempts at one origin for one request; 0 counts as 1. The other origins are asked before the same one again.
     pub attempts_per_origin: u32,
-    /// Whether an origin that answered 408, 429, 500, 502, 503 or 504 is asked again, too. An answer is an answer: to ask
+    /// Whether an origin that answered 408, 421, 425, 429, 500, 502, 503 or 504 is asked again, too. An answer is an answer: to ask
     /// again at once mostly adds to the trouble. The next origin is asked in any case.
     pub statuses: bool,
     /// The pause before attempt n+1 is random between zero and `base · 2^(n-1)` ("full jitter"), so that callers who
@@ -21,6 +21,8 @@ pub struct RetryPolicy {
     pub backoff_max: Duration,
     /// Ask a second time when the head of the answer takes longer than 95 % of the recent ones did.
     pub hedge: bool,
+    /// So long after the first attempt no other one begins, at whichever origin.
+    pub give_up: Option<Duration>,
 }
 
 impl Default for RetryPolicy {
@@ -31,6 +33,7 @@ impl Default for RetryPolicy {
             backoff_base: Duration::from_millis(50),
             backoff_max: Duration::from_secs(1),
             hedge: false,
+            give_up: None,
         }
     }
 }
@@ -44,9 +47,9 @@ impl RetryPolicy {
     }
 }
 
-/// Whether the status says "not now" rather than "no".
+/// Whether the status says "not now" or "not here" rather than "no".
 pub(super) fn is_transient(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+    matches!(status.as_u16(), 408 | 421 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
 /// For how long the origin asks to be left alone (RFC 9110 §10.2.3). What cannot be read is taken for long.

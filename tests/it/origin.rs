@@ -7,7 +7,7 @@ mod conformance;
 mod double;
 mod http;
 mod names;
-mod nginx;
+pub(crate) mod nginx;
 mod s3;
 pub(crate) mod s3_server;
 

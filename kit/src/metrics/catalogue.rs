@@ -96,11 +96,11 @@ catalogue! {
     ORIGIN_TURNED_AWAY = "millrace_origin_turned_away_total" Kind::Counter, ["origin"],
         "Requests not sent to an origin because its breaker was not closed.";
     ORIGIN_BREAKER_STATE = "millrace_origin_breaker_state" Kind::Gauge, ["origin"],
-        "Breaker of an origin: 0 closed, 1 half-open, 2 open.";
+        "Breaker of an origin, or of origin@route where a route has its own: 0 closed, 1 half-open, 2 open.";
 
     // Media.
     QUEUE_DEPTH = "millrace_queue_depth" Kind::Gauge, ["queue"],
-        "Jobs waiting for a permit.";
+        "Jobs waiting for a permit; in queue origin:NAME, requests waiting for others to that origin to end.";
     MEDIA_DURATION = "millrace_media_duration_seconds" Kind::Histogram(MEDIA_SECONDS), ["operation"],
         "Run time of image and video operations.";
     MEDIA_ENCODES = "millrace_media_encodes_total" Kind::Counter, ["encoder", "result"],

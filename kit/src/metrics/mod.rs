@@ -1,5 +1,8 @@
 //! Metric instruments, made only from definitions of the [`catalogue`], and their text exposition.
 
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
 use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntGaugeVec, Opts, TextEncoder,
     process_collector::ProcessCollector,
@@ -17,6 +20,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Debug, Clone)]
 pub struct Registry {
     inner: prometheus::Registry,
+    shared: Arc<Mutex<HashMap<&'static str, IntGaugeVec>>>,
 }
 
 /// A definition was registered twice, or is itself malformed: a programming error found at start-up.
@@ -33,7 +37,7 @@ impl Registry {
         let inner = prometheus::Registry::new();
         // A second process collector cannot be registered on a registry made just now.
         let _ = inner.register(Box::new(ProcessCollector::for_self()));
-        Self { inner }
+        Self { inner, shared: Arc::default() }
     }
 
     pub fn counter(&self, def: &'static Def) -> Result<IntCounterVec, Error> {
@@ -42,6 +46,17 @@ impl Registry {
 
     pub fn gauge(&self, def: &'static Def) -> Result<IntGaugeVec, Error> {
         self.register(def, IntGaugeVec::new(opts(def), def.labels))
+    }
+
+    /// A gauge to which several parts of the program contribute, each under labels of its own.
+    pub fn shared_gauge(&self, def: &'static Def) -> Result<IntGaugeVec, Error> {
+        let mut shared = self.shared.lock();
+        if let Some(made) = shared.get(def.name) {
+            return Ok(made.clone());
+        }
+        let made = self.gauge(def)?;
+        shared.insert(def.name, made.clone());
+        Ok(made)
     }
 
     /// A gauge of fractions.

@@ -12,13 +12,18 @@ pub struct Route {
     /// Name in logs; empty: host and path.
     pub name: String,
     /// `media.example.com`, or `*.example.com` for all names below it; empty: any host. What is stored for different hosts
-    /// here is kept apart; other hosts that clients may name make no difference. Origins are not told the client's host.
+    /// here is kept apart; other hosts that clients may name make no difference. Origins are not told the client's host unless `key_headers` has `Host`.
     pub host: String,
     /// Whole segments with which paths begin: `/films` is for `/films` and `/films/1`, not for `/filmstrip`. What is made of
     /// a source follows the source's path.
     pub path: String,
     /// Names of origins, in the order in which they are asked; empty: all.
     pub origins: Vec<String>,
+    /// What of `[retry]` is otherwise here.
+    pub retry: RouteRetry,
+    /// Leave origins alone for what fails here without regard to the other routes, and the other way round. Useful where one
+    /// origin serves things that fail independently.
+    pub own_breakers: bool,
     /// Query parameters that count; a name may end with `*`. The others are in no key, and no origin gets to see them.
     pub query_allow: Vec<String>,
     /// Query parameters that do not count though they are allowed.
@@ -69,6 +74,18 @@ pub enum Images {
     Signed,
 }
 
+/// What a route has otherwise than `[retry]`; the budget is the origin's, whoever asks.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RouteRetry {
+    pub attempts: Option<u32>,
+    pub statuses: Option<bool>,
+    pub backoff_ms: Option<u32>,
+    pub backoff_max_ms: Option<u32>,
+    pub hedge: Option<bool>,
+    pub give_up_ms: Option<u32>,
+}
+
 /// What a route serves to GET and HEAD when its origins have failed (errors of theirs, 5xx included) and nothing stored may
 /// stand in; neither a file nor a path: the error itself.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -93,6 +110,8 @@ impl Default for Route {
             host: String::new(),
             path: "/".to_owned(),
             origins: Vec::new(),
+            retry: RouteRetry::default(),
+            own_breakers: false,
             query_allow: vec!["*".to_owned()],
             query_deny: Vec::new(),
             keep_tracking: false,

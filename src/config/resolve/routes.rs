@@ -6,13 +6,16 @@ use bytesize::ByteSize;
 use http::HeaderName;
 use millrace_kit::config::Faults;
 
-use super::{super::raw, images::Guards};
+use super::{
+    super::{raw, retry},
+    images::Guards,
+};
 use crate::{
     cache::{Lifetimes, storable::Rules},
     delivery::{
         Target,
         policy::{
-            BadField, Config, FieldRule, HostPattern, MAX_KEYED, Parameter, PolicyRules, QueryRule,
+            Asking, BadField, Config, FieldRule, HostPattern, MAX_KEYED, Parameter, PolicyRules, QueryRule,
             is_dangerous,
         },
     },
@@ -23,11 +26,17 @@ mod fallback;
 /// More are refused: each request is compared with them one by one.
 const MAX_ROUTES: usize = 256;
 
+/// What routes have from other parts of the settings.
+pub(super) struct General<'a> {
+    pub storing: Rules,
+    pub retry: &'a retry::Retry,
+    pub images: &'a Guards,
+}
+
 pub(super) fn routes(
     raw: &[raw::Route],
     origins: &[Arc<str>],
-    storing: Rules,
-    guards: &Guards,
+    general: &General<'_>,
     faults: &mut Faults,
 ) -> Vec<Config> {
     if raw.len() > MAX_ROUTES {
@@ -47,7 +56,7 @@ pub(super) fn routes(
         if route.origins.iter().collect::<BTreeSet<_>>().len() < route.origins.len() {
             faults.push("origins", "an origin stands there twice");
         }
-        let rules = rules(route, storing, guards, &mut faults);
+        let rules = rules(route, general, &mut faults);
         let (Some(host), Some(path)) = (host, path) else { continue };
         if !places.insert((host.to_string(), path.path().trim_end_matches('/').to_owned())) {
             faults.push("path", "another route has the same host and path");
@@ -66,19 +75,25 @@ pub(super) fn routes(
 }
 
 /// For what no route is for: the defaults of routes.
-pub(super) fn general(storing: Rules, guards: &Guards) -> PolicyRules {
+pub(super) fn general(general: &General<'_>) -> PolicyRules {
     let mut none = Faults::default();
-    rules(&raw::Route::default(), storing, guards, &mut Here { faults: &mut none, index: 0 })
+    rules(&raw::Route::default(), general, &mut Here { faults: &mut none, index: 0 })
 }
 
-fn rules(route: &raw::Route, storing: Rules, guards: &Guards, faults: &mut Here<'_>) -> PolicyRules {
+fn rules(route: &raw::Route, general: &General<'_>, faults: &mut Here<'_>) -> PolicyRules {
     PolicyRules {
         query: query(route, faults),
         fields: fields(route, faults),
-        storing: storing_of(route, storing, faults),
+        storing: storing_of(route, general.storing, faults),
         lifetimes: lifetimes(route, faults),
         fallback: fallback::fallback(&route.fallback, faults).map(Arc::new),
-        images: guards.rule(route, |field, wrong| faults.push(field, wrong)),
+        images: general.images.rule(route, |field, wrong| faults.push(field, wrong)),
+        asking: Asking {
+            retry: retry::of_route(&route.retry, general.retry, |key, what| {
+                faults.push(&format!("retry.{key}"), what);
+            }),
+            own_breakers: route.own_breakers,
+        },
     }
 }
 
@@ -208,7 +223,9 @@ mod tests {
         let mut faults = Faults::default();
         let presets = [("thumb".to_owned(), "w=1".to_owned())].into();
         let guards = Guards::of(&raw::Media { presets, ..Default::default() }, &mut faults);
-        super::routes(&routes, &["a".into(), "b".into()], Rules::default(), &guards, &mut faults);
+        let retry = retry::Retry::default();
+        let general = General { storing: Rules::default(), retry: &retry, images: &guards };
+        super::routes(&routes, &["a".into(), "b".into()], &general, &mut faults);
         faults.0.into_iter().map(|fault| (fault.key, fault.message)).collect()
     }
 
@@ -254,6 +271,7 @@ mod tests {
                 max_object_size: "many".into(),
                 min_ttl_secs: 2,
                 max_ttl_secs: 1,
+                retry: raw::RouteRetry { attempts: Some(0), ..Default::default() },
                 fallback: raw::Fallback {
                     file: "missing/slate.jpg".into(),
                     status: 204,
@@ -296,6 +314,7 @@ mod tests {
                 "routes[3].fallback.status",
                 "routes[3].fallback.cache_control",
                 "routes[3].fallback.file",
+                "routes[3].retry.attempts",
                 "routes[3].path",
                 "routes[3].name",
                 "routes[4].name",

@@ -107,7 +107,7 @@ pub enum SetupError {
 impl Media {
     pub fn new(config: MediaConfig, registry: &Registry) -> Result<Self, SetupError> {
         let config = MediaConfig { ffmpeg: config.ffmpeg.confined(), ..config };
-        let depth = registry.gauge(&catalogue::QUEUE_DEPTH)?;
+        let depth = registry.shared_gauge(&catalogue::QUEUE_DEPTH)?;
         let instruments = MediaInstruments {
             encodes: registry.counter(&catalogue::MEDIA_ENCODES)?,
             encode_depth: depth.with_label_values(&["encode"]),

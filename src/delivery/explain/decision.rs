@@ -241,6 +241,8 @@ fn unreachable(kind: origin::ErrorKind) -> &'static str {
     use origin::ErrorKind;
     match kind {
         ErrorKind::Connect => "bring it up, or correct its address: no connection comes about",
+        ErrorKind::Dns => "correct its name, or the name servers: it leads nowhere",
+        ErrorKind::Tls => "renew its certificate, or name whom to trust: the connection cannot be secured",
         ErrorKind::FirstByteTimeout => "it takes longer than its first_byte_timeout_ms to answer",
         ErrorKind::IdleTimeout => "it falls silent within the body",
         ErrorKind::BrokenBody => "it breaks off before the end of the body",

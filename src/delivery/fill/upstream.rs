@@ -65,6 +65,12 @@ pub trait Upstream: Send + Sync {
     fn is_costly(&self) -> bool {
         false
     }
+
+    /// Ready when another request waits for what a body of this origin occupies: whoever only waits for readers gives it
+    /// back then, and asks again later.
+    fn wanted(&self, _origin: &str) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 impl Ask {

@@ -120,6 +120,8 @@ impl FieldRule {
         match name {
             header::COOKIE => Err(BadField::Cookies),
             header::CACHE_CONTROL | header::PRAGMA | header::VIA => Err(BadField::NotKeyed),
+            // With it in the key, origins may be told.
+            header::HOST => Ok(name),
             _ if is_judged_here(&name) || WITHHELD.contains(&name) => Err(BadField::NotKeyed),
             _ => Ok(name),
         }
@@ -219,6 +221,13 @@ fn is_too_long(fields: &HeaderMap, name: &HeaderName) -> bool {
 /// What an origin gets to see of a request that is only passed on.
 pub fn passed(fields: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
     fields.iter().filter(|(name, _)| !WITHHELD.contains(name) && !is_dangerous(name.as_str()))
+}
+
+impl FieldRule {
+    /// Whether answers are told apart by the client's host, so that an origin may be told.
+    pub fn has_host(&self) -> bool {
+        self.keyed.contains(&header::HOST)
+    }
 }
 
 #[cfg(test)]

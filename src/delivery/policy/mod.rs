@@ -6,7 +6,7 @@ use std::{cmp::Reverse, sync::Arc};
 use super::request::Target;
 use crate::{
     cache::{FieldLines, Lifetimes, storable::Rules},
-    origin::Chain,
+    origin::{Chain, RetryPolicy},
 };
 
 mod fallback;
@@ -44,6 +44,15 @@ pub struct PolicyRules {
     pub lifetimes: Lifetimes,
     pub fallback: Option<Arc<Fallback>>,
     pub images: ImageRule,
+    pub asking: Asking,
+}
+
+/// How origins are asked otherwise than for the rest.
+#[derive(Debug, Clone, Default)]
+pub struct Asking {
+    pub retry: Option<RetryPolicy>,
+    /// Whether what fails here says nothing about the other routes.
+    pub own_breakers: bool,
 }
 
 /// A part of the addresses.
@@ -142,7 +151,6 @@ pub fn host_of(fields: &impl FieldLines) -> &str {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::origin::RetryPolicy;
 
     fn chain() -> Arc<Chain> {
         Arc::new(Chain::new(Vec::new(), RetryPolicy::default()))

@@ -64,6 +64,10 @@ pub enum Admission {
         thin: bool,
         retry_after: Duration,
     },
+    /// It recovers, and as many have been let through as may for the moment.
+    Later {
+        retry_after: Duration,
+    },
 }
 
 /// Ties an outcome to the state in which its request was let through: what was sent before says nothing about after.
@@ -177,7 +181,7 @@ impl Breaker {
                     Admission::Go(ticket)
                 } else {
                     *refused = true;
-                    Admission::No { thin: false, retry_after: *ends - now }
+                    Admission::Later { retry_after: *ends - now }
                 }
             }
         };
@@ -239,6 +243,11 @@ impl Breaker {
             Phase::Open { .. } => State::Open,
         };
         (state, inner.change.take())
+    }
+
+    /// Whether the health checks keep everybody away.
+    pub fn is_held_open(&self) -> bool {
+        matches!(self.inner.lock().phase, Phase::Open { until: None, .. })
     }
 
     /// Good and bad answers of the last ten seconds.

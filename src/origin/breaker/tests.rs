@@ -19,7 +19,7 @@ fn ask(breaker: &Breaker, outcome: Outcome) {
 }
 
 fn is_let_through(breaker: &Breaker, alternative: bool) -> bool {
-    !matches!(breaker.admit(alternative).0, Admission::No { .. })
+    matches!(breaker.admit(alternative).0, Admission::Go(_) | Admission::Probe(_))
 }
 
 fn state(breaker: &Breaker) -> State {
@@ -129,6 +129,7 @@ async fn probes_go_one_at_a_time_and_wait_longer_each_time() {
                 Admission::Probe(ticket) => break ticket,
                 Admission::Go(_) => panic!("let through while open"),
                 Admission::No { .. } => advance(Duration::from_millis(10)).await,
+                Admission::Later { .. } => panic!("recovering while open"),
             }
         };
         assert!(!is_let_through(&breaker, true) && !is_let_through(&breaker, false), "one at a time");

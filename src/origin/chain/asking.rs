@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{StatusCode, header};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{
@@ -24,6 +25,7 @@ pub(super) struct Asking<'a> {
     best: Option<(u8, Result<Response, Error>)>,
     /// How long the origins that failed asked to be left alone, at least.
     pause: Duration,
+    began: Instant,
 }
 
 struct Candidate<'a> {
@@ -50,7 +52,7 @@ impl<'a> Asking<'a> {
         resume: Option<&'a Resume>,
     ) -> Self {
         let candidates = members.into_iter().map(|member| Candidate { member, done: false }).collect();
-        Self { chain, question, resume, candidates, best: None, pause: Duration::ZERO }
+        Self { chain, question, resume, candidates, best: None, pause: Duration::ZERO, began: Instant::now() }
     }
 
     pub(super) async fn run(mut self) -> Result<Response, Error> {
@@ -89,17 +91,23 @@ impl<'a> Asking<'a> {
 
     async fn visit(&mut self, index: usize, again: bool, alternative: bool) -> Ended {
         let Candidate { member, done } = self.candidates[index];
-        if done {
+        if done || self.is_late() {
             return Ended::Inconclusive;
         }
-        let ticket = match member.admit(alternative) {
+        let admission = match alternative {
+            true => member.admit(true),
+            false if self.question.patient => member.admit_in_turn().await,
+            false => member.admit(false),
+        };
+        let ticket = match admission {
             Admission::Go(ticket) => ticket,
             Admission::Probe(ticket) if alternative && member.probe(&self.question, ticket) => {
                 return Ended::Spared;
             }
             Admission::Probe(ticket) => ticket,
             Admission::No { thin: true, .. } => return Ended::Spared,
-            Admission::No { thin: false, retry_after } => {
+            Admission::Later { .. } if alternative => return Ended::Spared,
+            Admission::No { thin: false, retry_after } | Admission::Later { retry_after } => {
                 self.candidates[index].done = true;
                 let error = turned_away(member, retry_after);
                 self.keep(rank(Attempt::Failed(error.kind)), Err(error));
@@ -118,7 +126,9 @@ impl<'a> Asking<'a> {
 
     async fn ask(&mut self, index: usize, member: &Arc<Member>, ticket: Ticket) -> Ended {
         let next = self.candidates.iter().skip(index + 1).find(|next| !next.done).map(|next| next.member);
-        let (mut attempt, mut result) = self.chain.ask(member, ticket, &self.question, next).await;
+        // Of what another one has, the version would have to be judged first.
+        let spare = next.filter(|_| self.resume.is_none());
+        let (mut attempt, mut result) = self.chain.ask(member, ticket, &self.question, spare).await;
         if attempt == Attempt::Answered
             && next.is_some()
             && let Ok(answer) = result
@@ -131,7 +141,11 @@ impl<'a> Asking<'a> {
         if attempt == Attempt::Answered && (!is_changed || at_home) {
             return Ended::With(result);
         }
-        let wish = result.as_ref().ok().and_then(|answer| retry_after(&answer.headers)).unwrap_or_default();
+        let wish = match &result {
+            Ok(answer) => retry_after(&answer.headers),
+            Err(error) => error.retry_after,
+        };
+        let wish = wish.unwrap_or_default();
         self.candidates[index].done =
             !attempt.may_retry(&self.chain.retry) || wish > self.chain.retry.backoff_max;
         if !self.candidates[index].done {
@@ -143,6 +157,12 @@ impl<'a> Asking<'a> {
         // The answer that no longer counts is dropped here, and its connection with it.
         self.keep(if is_changed { CHANGED } else { rank(attempt) }, result);
         Ended::Inconclusive
+    }
+
+    /// There is something to answer with, and a better answer would come too late.
+    fn is_late(&self) -> bool {
+        let late = self.chain.retry.give_up.is_some_and(|limit| self.began.elapsed() >= limit);
+        late && self.best.is_some()
     }
 
     fn keep(&mut self, rank: u8, result: Result<Response, Error>) {

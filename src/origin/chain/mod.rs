@@ -3,7 +3,7 @@
 //!
 //! A safe request without body is asked in rounds: everybody once, then, after a pause and if the budget allows, again
 //! those whose failure may pass. Which answer counts:
-//! 1. The first answer that is neither transient (408, 429, 500, 502, 503, 504) nor missing (404, 410).
+//! 1. The first answer that is neither transient (408, 421, 425, 429, 500, 502, 503, 504) nor missing (404, 410).
 //! 2. If there is none, a transient answer; failing that, an error. Missing is only believed when *every* origin says
 //!    so: an origin that is down may well have the object, and a 404 would be remembered in its place.
 //! 3. Missing. A path that an origin refuses to look up counts as missing there, below a real 404.
@@ -13,7 +13,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method};
+use tokio::time::Instant;
 
 use super::{
     Error, ErrorKind, Interims, Member, Repetition, Request, Response, RetryPolicy,
@@ -59,12 +61,14 @@ impl Chain {
         if is_repeatable(&request) {
             return Asking::new(self, members, Question::from(request), None).run().await;
         }
-        match first.admit(false) {
+        match first.admit_in_turn().await {
             Admission::Go(ticket) | Admission::Probe(ticket) => {
                 first.earn();
                 first.ask(request, ticket).await.1
             }
-            Admission::No { retry_after, .. } => Err(turned_away(first, retry_after)),
+            Admission::No { retry_after, .. } | Admission::Later { retry_after } => {
+                Err(turned_away(first, retry_after))
+            }
         }
     }
 
@@ -77,11 +81,14 @@ impl Chain {
             .filter(|member| member.serves(&request.target))
             .partition(|member| *member.name() == resume.at);
         if !resume.progressed {
-            if let Some(origin) = members.first()
+            if let Some(origin) = members.first().copied()
                 && !origin.may_repeat(Repetition::Resume)
             {
-                let detail = "nothing came of it, and the retry budget is used up";
-                return Err(Error::new(origin.name(), ErrorKind::BrokenBody, detail));
+                if others.is_empty() {
+                    let detail = "nothing came of it, and the retry budget is used up";
+                    return Err(Error::new(origin.name(), ErrorKind::BrokenBody, detail));
+                }
+                members.clear();
             }
             std::mem::swap(&mut members, &mut others);
         }
@@ -90,6 +97,14 @@ impl Chain {
             return Err(nobody());
         }
         Asking::new(self, members, Question::from(request), Some(resume)).run().await
+    }
+
+    /// Ready when a request waits for what one to this origin occupies. Whoever can do without for a while gives it back then.
+    pub fn wanted(&self, origin: &str) -> BoxFuture<'static, ()> {
+        match self.members.iter().find(|member| **member.name() == *origin) {
+            Some(member) => member.wanted(),
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     /// Asks one origin, and a second time, there or at the `spare`, if that takes unusually long.
@@ -101,16 +116,15 @@ impl Chain {
         spare: Option<&Arc<Member>>,
     ) -> (super::Attempt, Result<Response, Error>) {
         let first = member.ask(question.ask(), ticket);
-        let Some(patience) = member.quantile(0.95).filter(|_| self.retry.hedge) else { return first.await };
+        let patience = if self.retry.hedge { member.quantile(0.95) } else { None };
+        let Some(patience) = patience else { return first.await };
+        let began = Instant::now();
         let mut first = std::pin::pin!(first);
         if let Ok(done) = tokio::time::timeout(patience.max(LEAST_PATIENCE), &mut first).await {
             return done;
         }
         let other = spare.unwrap_or(member);
-        let Admission::Go(ticket) = other.admit(true) else { return first.await };
-        if !other.may_repeat(Repetition::Hedge) {
-            return first.await;
-        }
+        let Some(ticket) = other.admit_hedge() else { return first.await };
         let mut second = std::pin::pin!(other.ask(question.ask(), ticket));
         tokio::select! {
             done = &mut first => match done.0 {
@@ -118,7 +132,11 @@ impl Chain {
                 _ => better(done, second.await),
             },
             done = &mut second => match done.0 {
-                super::Attempt::Answered => done,
+                super::Attempt::Answered => {
+                    // Else only the fast answers would count, and every other one seem slow.
+                    member.took_longer_than(began.elapsed());
+                    done
+                }
                 _ => better(first.await, done),
             },
         }
@@ -159,11 +177,12 @@ pub(super) struct Question {
     target: String,
     headers: HeaderMap,
     interims: Option<Interims>,
+    patient: bool,
 }
 
 impl From<Request> for Question {
-    fn from(Request { method, target, headers, body: _, interims }: Request) -> Self {
-        Self { method, target, headers, interims }
+    fn from(Request { method, target, headers, body: _, interims, patient }: Request) -> Self {
+        Self { method, target, headers, interims, patient }
     }
 }
 
@@ -175,6 +194,7 @@ impl Question {
             headers: self.headers.clone(),
             body: None,
             interims: self.interims.clone(),
+            patient: self.patient,
         }
     }
 }

@@ -9,9 +9,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    super::{Body, Error, ErrorKind},
+    super::{Body, Error, ErrorKind, Place},
     failure,
-    places::Place,
 };
 
 /// How long a body may take.

@@ -17,7 +17,7 @@ use hyper_rustls::{
     DefaultServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream, ResolveServerName,
 };
 use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
+    client::legacy,
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::pki_types::ServerName;
@@ -27,7 +27,9 @@ use tower_service::Service;
 use super::{
     super::{Error, SetupError},
     config::Config,
+    dial::Dialer,
     names::Names,
+    tap::Tap,
     tls,
 };
 
@@ -50,7 +52,7 @@ const MAX_RESPONSE_HEAD: u32 = 64 << 10;
 /// Opens connections to the origin, and to where its redirects lead.
 #[derive(Clone)]
 pub(super) struct Connector {
-    inner: HttpsConnector<HttpConnector<Names>>,
+    inner: HttpsConnector<Dialer>,
     timeout: Duration,
     /// Requests name the origin by the first; it is to be found at the second.
     named: Authority,
@@ -60,9 +62,7 @@ pub(super) struct Connector {
 /// Opens no connection.
 pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result<Client, SetupError> {
     let setup = |detail: &str| SetupError::Client { origin: config.name.clone(), detail: detail.to_owned() };
-    let mut tcp = HttpConnector::new_with_resolver(names.clone());
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
+    let tcp = Dialer::new(names.clone(), config.connect_timeout);
     let found: Authority = config.base.authority().parse().map_err(|_| setup("the base URL has no host"))?;
     let server_name =
         match &config.tls.server_name {
@@ -81,7 +81,7 @@ pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result
         .with_tls_config(tls::client_config(config)?)
         .https_or_http()
         .with_server_name_resolver(resolve);
-    let inner = match config.http2 {
+    let inner = match config.http2 && !config.client_host {
         true => https.enable_all_versions().wrap_connector(tcp),
         false => https.enable_http1().wrap_connector(tcp),
     };
@@ -97,7 +97,7 @@ pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = TokioIo<Tap<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
@@ -112,10 +112,11 @@ impl Service<Uri> for Connector {
         };
         let (connecting, patience) = (self.inner.call(uri), self.timeout);
         async move {
-            timeout(patience, connecting).await.unwrap_or_else(|_| {
+            let connected = timeout(patience, connecting).await.unwrap_or_else(|_| {
                 let detail = format!("no connection within {patience:?}");
                 Err(io::Error::new(io::ErrorKind::TimedOut, detail).into())
-            })
+            });
+            Ok(TokioIo::new(Tap::new(TokioIo::new(connected?))))
         }
         .boxed()
     }

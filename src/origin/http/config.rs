@@ -31,6 +31,8 @@ pub struct Config {
     pub max_waiting: usize,
     /// Sent as `Host` instead of the base URL's authority.
     pub host_header: Option<String>,
+    /// Send the request's own `Host` when it has one, over HTTP/1.1: over HTTP/2 it would be part of where to connect to.
+    pub client_host: bool,
     /// Whether HTTP/2 is used when the server offers it over TLS.
     pub http2: bool,
     pub tls: Tls,
@@ -81,6 +83,7 @@ impl Config {
             max_requests: 1024,
             max_waiting: 1024,
             host_header: None,
+            client_host: false,
             http2: true,
             tls: Tls::default(),
             fields: HeaderMap::new(),

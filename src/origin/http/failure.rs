@@ -7,6 +7,7 @@ use hyper_util::client::legacy;
 use super::{
     super::{Error, ErrorKind},
     guard::NotPublic,
+    names::Unresolved,
 };
 
 /// A failure before the answer's head was in.
@@ -18,6 +19,10 @@ pub(super) fn of_head(origin: &Arc<str>, error: &legacy::Error) -> Error {
     let http = find::<hyper::Error>(error);
     let kind = if find::<NotPublic>(error).is_some() {
         ErrorKind::PrivateAddress
+    } else if find::<Unresolved>(error).is_some() {
+        ErrorKind::Dns
+    } else if find::<rustls::Error>(error).is_some() {
+        ErrorKind::Tls
     } else if error.is_connect() {
         ErrorKind::Connect
     } else if http.is_some_and(hyper::Error::is_parse) {
@@ -62,7 +67,9 @@ fn find<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);
         }
-        current = error.source();
+        // What an I/O error carries is not its source, but carried along.
+        let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        current = carried.map(|carried| carried as &(dyn StdError + 'static)).or_else(|| error.source());
     }
     None
 }

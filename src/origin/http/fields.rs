@@ -10,6 +10,7 @@ use super::{
 pub(super) struct Fields {
     own: HeaderMap,
     only: Option<Vec<HeaderName>>,
+    client_host: bool,
     cdn_loop: CdnLoop,
 }
 
@@ -32,6 +33,7 @@ impl Fields {
         Self {
             own: config.fields.clone(),
             only: config.only_fields.clone(),
+            client_host: config.client_host,
             cdn_loop: config.cdn_loop.clone(),
         }
     }
@@ -39,8 +41,8 @@ impl Fields {
     /// Of a request with these fields.
     pub(super) fn of(&self, mut headers: HeaderMap, has_body: bool) -> HeaderMap {
         remove_hop_by_hop(&mut headers);
-        // `Host` is ours to say; `Expect` would need somebody to wait for the 100 (RFC 9110 §10.1.1).
-        headers.remove(header::HOST);
+        // `Host` is ours to say, unless the settings leave it to the client; `Expect` would need somebody to wait for the 100 (RFC 9110 §10.1.1).
+        let host = headers.remove(header::HOST).filter(|_| self.client_host);
         headers.remove(header::EXPECT);
         if !has_body {
             headers.remove(header::CONTENT_LENGTH);
@@ -54,6 +56,7 @@ impl Fields {
         for name in self.own.keys() {
             headers.remove(name);
         }
+        headers.extend(host.map(|host| (header::HOST, host)));
         for (name, value) in &self.own {
             headers.append(name, value.clone());
         }
@@ -62,7 +65,7 @@ impl Fields {
 
     /// Takes out what only the origin itself may see, before another host is asked.
     pub(super) fn keep_for_us(&self, headers: &mut HeaderMap) {
-        for name in self.own.keys().chain(&[header::AUTHORIZATION, header::COOKIE]) {
+        for name in self.own.keys().chain(&[header::AUTHORIZATION, header::COOKIE, header::HOST]) {
             headers.remove(name);
         }
     }

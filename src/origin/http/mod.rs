@@ -2,27 +2,37 @@
 //! both ways and everything else untouched. Decodes nothing, knows no cookie and no proxy, and follows a redirect only to
 //! where it may. Retry is the chain's; what the body went through is watched in `body`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper_util::client::legacy::connect::{HttpInfo, capture_connection};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Error, ErrorKind, Interims, Origin, Request, Response, SetupError, remove_hop_by_hop};
+use super::{
+    Error, ErrorKind, Interims, Origin, Place, Places, Request, Response, SetupError, remove_hop_by_hop,
+};
 
 mod body;
 mod client;
 mod config;
+mod dial;
 mod failure;
 mod fields;
 mod guard;
 mod names;
-mod places;
 mod redirect;
+mod resolver;
+mod tap;
 mod target;
 mod tls;
 
@@ -31,8 +41,8 @@ pub use config::{Config, Dns, Tls};
 use client::{Client, Outgoing};
 use fields::Fields;
 use names::Names;
-use places::{Place, Places};
 use redirect::Redirects;
+use tap::Heard;
 
 pub struct Http {
     name: Arc<str>,
@@ -42,7 +52,9 @@ pub struct Http {
     host: String,
     fields: Fields,
     redirects: Redirects,
-    places: Places,
+    places: Arc<Places>,
+    /// Answers that went on beyond their declared end.
+    too_long: Arc<AtomicU64>,
     first_byte_timeout: Duration,
     idle_timeout: Duration,
     total_timeout: Option<Duration>,
@@ -53,6 +65,7 @@ struct Exchange {
     method: Method,
     headers: HeaderMap,
     interims: Option<Interims>,
+    has_body: bool,
     /// When the last of the request was sent.
     sent: Arc<Mutex<Instant>>,
     deadline: Option<Instant>,
@@ -61,6 +74,12 @@ struct Exchange {
 impl Http {
     /// Opens no connection. With an `https` base it reads the system's CA certificates and fails if there are none.
     pub fn new(config: Config) -> Result<Self, SetupError> {
+        let places = Places::new(config.max_requests, config.max_waiting);
+        Self::sharing(config, Arc::new(places))
+    }
+
+    /// The bounds on requests hold for all that share `places`.
+    pub(super) fn sharing(config: Config, places: Arc<Places>) -> Result<Self, SetupError> {
         let authority = config.authority()?;
         if config.tls.insecure_skip_verify {
             tracing::warn!(origin = %config.name, "whoever answers for this origin is believed");
@@ -76,7 +95,8 @@ impl Http {
             host: config.base.host_str().unwrap_or_default().to_owned(),
             fields: Fields::new(&config),
             redirects: Redirects::new(&config.follow_redirects_to),
-            places: Places::new(config.max_requests, config.max_waiting),
+            places,
+            too_long: Arc::default(),
             name: config.name,
             first_byte_timeout: config.first_byte_timeout,
             idle_timeout: config.idle_timeout,
@@ -85,7 +105,7 @@ impl Http {
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, Error> {
-        let Request { method, target, headers, body, interims } = request;
+        let Request { method, target, headers, body, interims, .. } = request;
         let mut uri = self.base.join(&target).map_err(|problem| self.error(ErrorKind::Forbidden, problem))?;
         let started = Instant::now();
         let place = self.place(started).await?;
@@ -93,6 +113,7 @@ impl Http {
             method,
             headers: self.fields.of(headers, body.is_some()),
             interims,
+            has_body: body.is_some(),
             sent: Arc::new(Mutex::new(started)),
             deadline: self.total_timeout.map(|total| started + total),
         };
@@ -181,10 +202,14 @@ impl Http {
         let (head, incoming) = answer.into_parts();
         let (status, mut headers) = (head.status, head.headers);
         remove_hop_by_hop(&mut headers);
+        let heard = head.extensions.get::<Heard>().filter(|_| head.version < Version::HTTP_2);
         let content_length = match has_no_body(&exchange.method, status) {
             true => Some(0),
             false => incoming.size_hint().exact(),
         };
+        if let (Some(heard), Some(length), false) = (heard, content_length, exchange.has_body) {
+            heard.expect(length, &self.too_long);
+        }
         let limits = body::Limits { idle: self.idle_timeout, deadline: exchange.deadline };
         let body = body::watch(incoming, Arc::clone(&self.name), content_length, limits, place);
         Response { status, headers, content_length, body, origin: Arc::clone(&self.name) }
@@ -203,6 +228,14 @@ impl Origin for Http {
     fn fetch(&self, request: Request) -> BoxFuture<'_, Result<Response, Error>> {
         self.exchange(request).boxed()
     }
+
+    fn places(&self) -> Option<&Arc<Places>> {
+        Some(&self.places)
+    }
+
+    fn too_long_answers(&self) -> u64 {
+        self.too_long.load(Ordering::Relaxed)
+    }
 }
 
 fn empty() -> Outgoing {
@@ -212,7 +245,8 @@ fn empty() -> Outgoing {
 /// Why an answer cannot be used. hyper follows interim answers to the final one; 101 would be an answer to an `Upgrade` that we
 /// never send.
 fn fault_of(answer: &http::Response<Incoming>) -> Option<String> {
-    match answer.status().is_informational() {
+    // 407 asks us to log in to a proxy that we know nothing of; a client could not even tell who asks.
+    match answer.status().is_informational() || answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         true => Some(format!("unexpected status {}", answer.status())),
         false => check_framing(answer.headers()).err().map(str::to_owned),
     }

@@ -1,48 +1,39 @@
 //! From the name of an origin to its addresses: asked again when their time is over, kept beyond it when there is no answer,
 //! and only those that a name may lead to.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, future::BoxFuture};
-use hickory_resolver::{
-    TokioResolver,
-    config::{
-        ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-    },
-    net::{NetError, runtime::TokioRuntimeProvider},
-};
-use hyper_util::client::legacy::connect::dns::Name;
+use hickory_resolver::net::NetError;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
-use tower_service::Service;
 
 use super::{
     config::Dns,
     guard::{NotPublic, Reach},
+    resolver::{LEAST, NOTHING, Resolver},
 };
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Addresses are good for at least that long, and at most.
-const LEAST: Duration = Duration::from_secs(1);
-const MOST: Duration = Duration::from_secs(3600);
-/// An answer that there is nothing is believed for that long, and so long nobody asks again when there is none.
-const NOTHING: Duration = Duration::from_secs(5);
 /// For an answer, when there are addresses that were good.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an address comes last to which no connection came about.
+const SHUNNED: Duration = Duration::from_secs(30);
+
+/// The name servers know no address, or there are none.
+#[derive(Debug, thiserror::Error)]
+#[error("{host} leads nowhere: {cause}")]
+pub(super) struct Unresolved {
+    host: String,
+    cause: BoxError,
+}
 
 /// Shared by all connections to an origin. Only names that are configured come here, so that they are few.
 #[derive(Clone)]
 pub(super) struct Names(Arc<Shared>);
 
 struct Shared {
-    resolver: TokioResolver,
+    resolver: Resolver,
     stale_max: Duration,
     allow_private: bool,
     known: Mutex<HashMap<String, Known>>,
@@ -54,34 +45,15 @@ struct Known {
     until: Instant,
     /// Not before then they are asked for again.
     ask_at: Instant,
+    /// Addresses that failed, and until when they come last.
+    shunned: Vec<(IpAddr, Instant)>,
+    /// Which of them comes first the next time.
+    turn: usize,
 }
 
 impl Names {
     pub(super) fn new(dns: &Dns, allow_private: bool) -> Result<Self, NetError> {
-        let own = || {
-            let servers = dns.servers.iter().map(|server| {
-                let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                let connections = connections.map(|connection| with_port(connection, server.port()));
-                NameServerConfig::new(server.ip(), true, connections.into())
-            });
-            let config = ResolverConfig::from_name_servers(servers.collect());
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        };
-        let mut builder = match dns.servers.is_empty() {
-            // A machine without a resolver still knows `localhost` and what its hosts file says.
-            true => TokioResolver::builder_tokio().unwrap_or_else(|error| {
-                tracing::warn!("the system's name servers are not known: {error}");
-                own()
-            }),
-            false => own(),
-        };
-        let options: &mut ResolverOpts = builder.options_mut();
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.use_hosts_file = ResolveHosts::Always;
-        options.positive_min_ttl = Some(LEAST);
-        options.positive_max_ttl = Some(MOST);
-        options.negative_max_ttl = Some(NOTHING);
-        let resolver = builder.build()?;
+        let resolver = Resolver::new(dns)?;
         let stale_max = dns.stale_max;
         Ok(Self(Arc::new(Shared { resolver, stale_max, allow_private, known: Mutex::default() })))
     }
@@ -95,7 +67,7 @@ impl Names {
             .is_some_and(|known| known.ask_at <= Instant::now() || !known.addresses.contains(&address))
     }
 
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, BoxError> {
+    async fn addresses(&self, host: &str, patience: Duration) -> Result<Vec<IpAddr>, BoxError> {
         let Shared { resolver, stale_max, known, .. } = &*self.0;
         let last_good = {
             let known = known.lock();
@@ -105,19 +77,22 @@ impl Names {
             }
             known.is_some_and(|known| Instant::now() < known.until + *stale_max)
         };
-        let lookup = resolver.lookup_ip(host);
+        let lookup = resolver.lookup(host);
         // With something at hand, nobody waits for a name server that is down.
-        let found = match last_good {
-            true => timeout(PATIENCE, lookup).await.map_err(BoxError::from).and_then(|found| Ok(found?)),
-            false => lookup.await.map_err(BoxError::from),
-        };
+        let patience = if last_good { PATIENCE.min(patience) } else { patience };
+        let found = timeout(patience, lookup).await.map_err(BoxError::from).and_then(|found| Ok(found?));
         let mut known = known.lock();
         match (found, known.get_mut(host).filter(|_| last_good)) {
             (Ok(found), _) => {
                 let left = found.valid_until().saturating_duration_since(std::time::Instant::now());
                 let addresses: Vec<_> = found.iter().collect();
                 let until = Instant::now() + left.max(LEAST);
-                known.insert(host.to_owned(), Known { addresses: addresses.clone(), until, ask_at: until });
+                let (shunned, turn) = match known.remove(host) {
+                    Some(old) => (old.shunned, old.turn),
+                    None => (Vec::new(), 0),
+                };
+                let fresh = Known { addresses: addresses.clone(), until, ask_at: until, shunned, turn };
+                known.insert(host.to_owned(), fresh);
                 Ok(addresses)
             }
             (Err(error), Some(known)) => {
@@ -129,37 +104,66 @@ impl Names {
         }
     }
 
-    async fn resolve(&self, host: &str) -> Result<std::vec::IntoIter<SocketAddr>, BoxError> {
-        let addresses = self.addresses(host).await?;
+    /// In the order in which they are to be tried: each time another one is first, and those that failed are last.
+    pub(super) async fn resolve(&self, host: &str, patience: Duration) -> Result<Vec<IpAddr>, BoxError> {
+        let unresolved = |cause| Unresolved { host: host.to_owned(), cause };
+        let addresses = self.addresses(host, patience).await.map_err(unresolved)?;
         let reach = Reach::of(host, self.0.allow_private);
-        let admitted: Vec<_> = addresses.iter().filter(|address| reach.admits(**address)).collect();
+        let admitted: Vec<_> = addresses.iter().copied().filter(|address| reach.admits(*address)).collect();
         match (admitted.is_empty(), addresses.first()) {
             (true, Some(address)) => Err(NotPublic { host: host.to_owned(), address: *address }.into()),
-            // The connector puts the port in.
-            _ => {
-                let admitted = admitted.into_iter().map(|address| SocketAddr::new(*address, 0));
-                Ok(admitted.collect::<Vec<_>>().into_iter())
-            }
+            _ => Ok(self.in_turn(host, admitted)),
         }
     }
-}
 
-fn with_port(mut connection: ConnectionConfig, port: u16) -> ConnectionConfig {
-    connection.port = port;
-    connection
-}
-
-impl Service<Name> for Names {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+    /// To these no connection came about, but to another one of the host's.
+    pub(super) fn shun(&self, host: &str, failed: &[IpAddr]) {
+        if failed.is_empty() {
+            return;
+        }
+        if let Some(known) = self.0.known.lock().get_mut(host) {
+            known.shunned.retain(|(address, _)| !failed.contains(address));
+            let until = Instant::now() + SHUNNED;
+            known.shunned.extend(failed.iter().map(|address| (*address, until)));
+        }
     }
 
-    fn call(&mut self, name: Name) -> Self::Future {
-        let names = self.clone();
-        async move { names.resolve(name.as_str()).await }.boxed()
+    fn in_turn(&self, host: &str, mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        let mut known = self.0.known.lock();
+        let Some(known) = known.get_mut(host).filter(|_| addresses.len() > 1) else { return addresses };
+        known.turn = (known.turn + 1) % addresses.len();
+        addresses.rotate_left(known.turn);
+        let now = Instant::now();
+        known.shunned.retain(|(_, until)| now < *until);
+        // Stable: the rest keeps its order.
+        addresses.sort_by_key(|address| known.shunned.iter().any(|(shunned, _)| shunned == address));
+        addresses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_take_turns_and_those_that_failed_come_last() {
+        let dns = Dns { servers: vec!["192.0.2.1:53".parse().unwrap()], stale_max: Duration::ZERO };
+        let names = Names::new(&dns, true).unwrap();
+        let [a, b, c] = [1, 2, 3].map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)));
+        let until = Instant::now() + Duration::from_secs(3600);
+        let known = Known { addresses: vec![a, b, c], until, ask_at: until, shunned: Vec::new(), turn: 0 };
+        names.0.known.lock().insert("o.example".to_owned(), known);
+        let resolve = async || names.resolve("o.example", PATIENCE).await.unwrap();
+        for expected in [[b, c, a], [c, a, b], [a, b, c]] {
+            assert_eq!(resolve().await, expected);
+        }
+        names.shun("o.example", &[b]);
+        for expected in [[c, a, b], [c, a, b], [a, c, b]] {
+            assert_eq!(resolve().await, expected);
+        }
+        tokio::time::advance(SHUNNED).await;
+        assert_eq!(resolve().await, [b, c, a]);
     }
 }

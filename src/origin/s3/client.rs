@@ -18,8 +18,8 @@ const DEFAULT_REGION: &str = "us-east-1";
 const ENDPOINT_VARIABLE: &str = "AWS_ENDPOINT_URL_S3";
 
 /// Reads environment and profile files; may ask the machine's metadata service for the region.
-pub(super) async fn connect(config: &Config) -> Client {
-    connect_over(SharedHttpClient::new(Connector::new(config.http.clone())), config).await
+pub(super) async fn connect(config: &Config, connector: Connector) -> Client {
+    connect_over(SharedHttpClient::new(connector), config).await
 }
 
 async fn connect_over(http: SharedHttpClient, config: &Config) -> Client {

@@ -29,17 +29,25 @@ use http_body::Frame;
 use parking_lot::Mutex;
 use url::{Position, Url};
 
-use super::super::{Body, Error, ErrorKind, Origin, Request, Response, http as http_origin};
+use super::super::{Body, Error, ErrorKind, Origin, Places, Request, Response, http as http_origin};
 
 /// Hosts that one origin has to do with: the bucket's, and up to two of each provider of credentials in the usual chain.
 /// Beyond it connections are not kept.
 const MAX_HOSTS: usize = 16;
 
 /// How requests go to whatever host the SDK names.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Connector {
     template: Arc<http_origin::Config>,
+    /// Of all hosts together.
+    places: Arc<Places>,
     hosts: Arc<Hosts>,
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
 }
 
 /// By `scheme://host:port`.
@@ -49,7 +57,16 @@ struct Hosts(Mutex<HashMap<String, Arc<http_origin::Http>>>);
 impl Connector {
     /// The template's base is replaced by where the SDK wants to go.
     pub(super) fn new(template: http_origin::Config) -> Self {
-        Self { template: Arc::new(template), hosts: Arc::default() }
+        let places = Arc::new(Places::new(template.max_requests, template.max_waiting));
+        Self { template: Arc::new(template), places, hosts: Arc::default() }
+    }
+
+    pub(super) fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
+    pub(super) fn too_long_answers(&self) -> u64 {
+        self.hosts.0.lock().values().map(|host| host.too_long_answers()).sum()
     }
 
     async fn exchange(self, request: HttpRequest) -> Result<HttpResponse, Error> {
@@ -67,7 +84,8 @@ impl Connector {
         let refused = |problem: String| Error::new(&self.template.name, ErrorKind::Refused, problem);
         let base = Url::parse(authority).map_err(|error| refused(error.to_string()))?;
         let config = http_origin::Config { base, ..(*self.template).clone() };
-        let host = http_origin::Http::new(config).map_err(|error| refused(error.to_string()))?;
+        let host = http_origin::Http::sharing(config, self.places.clone())
+            .map_err(|error| refused(error.to_string()))?;
         let host = Arc::new(host);
         let mut hosts = self.hosts.0.lock();
         if hosts.len() < MAX_HOSTS {

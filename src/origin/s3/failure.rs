@@ -13,7 +13,7 @@ use aws_sdk_s3::{
 use http::{HeaderMap, header};
 
 use super::{
-    super::{Error, ErrorKind, precondition, validators::unix_secs},
+    super::{Error, ErrorKind, precondition, retry::retry_after, validators::unix_secs},
     connector,
 };
 
@@ -86,7 +86,7 @@ where
     if let Some(skew) = skew(&fields) {
         detail.push_str(&format!("; {skew}"));
     }
-    Err(Error::new(origin, kind, detail))
+    Err(Error { retry_after: retry_after(&fields), ..Error::new(origin, kind, detail) })
 }
 
 /// The error of ours that a library carried along.

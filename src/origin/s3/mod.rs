@@ -12,11 +12,12 @@ use url::Url;
 
 use self::{
     ask::{Found, Question},
+    connector::Connector,
     failure::Instead,
     fields::Policy,
 };
 use super::{
-    Error, ErrorKind, Origin, Request, Response, SetupError, http as http_origin,
+    Error, ErrorKind, Origin, Places, Request, Response, SetupError, http as http_origin,
     precondition::{self, Verdict},
     range::{self, Selection},
     validators::Validators,
@@ -46,6 +47,8 @@ pub struct Config {
     pub cache_control: String,
     /// Whether clients see `x-amz-meta-*`.
     pub metadata: bool,
+    /// Whether a denied object counts as missing: without `s3:ListBucket` S3 does not tell one from the other.
+    pub denied_is_missing: bool,
     /// How requests go over the wire; its base is replaced by where S3 is.
     pub http: http_origin::Config,
 }
@@ -72,6 +75,7 @@ pub struct AccessKey {
 pub struct S3 {
     config: Config,
     policy: Policy,
+    connector: Connector,
     /// Made at the first request, as finding the region may take one to the machine's metadata service.
     client: OnceCell<Client>,
 }
@@ -88,6 +92,7 @@ impl Config {
             identity: Identity::Usual { profile: None },
             cache_control: "public, max-age=60".to_owned(),
             metadata: false,
+            denied_is_missing: false,
             http,
         }
     }
@@ -106,7 +111,8 @@ impl S3 {
             return Err(SetupError::FieldValue { origin: config.name, field: "cache_control" });
         };
         let policy = Policy { cache_control, metadata: config.metadata };
-        Ok(Self { config, policy, client: OnceCell::new() })
+        let connector = Connector::new(config.http.clone());
+        Ok(Self { config, policy, connector, client: OnceCell::new() })
     }
 
     async fn answer(&self, request: Request) -> Result<Response, Error> {
@@ -181,7 +187,8 @@ impl S3 {
     }
 
     async fn ask(&self, key: &str, question: &Question) -> Result<Result<Found, Instead>, Error> {
-        let client = self.client.get_or_init(|| client::connect(&self.config)).await;
+        let connect = || client::connect(&self.config, self.connector.clone());
+        let client = self.client.get_or_init(connect).await;
         question.ask(client, &self.config.name, (&self.config.bucket, key)).await
     }
 
@@ -222,6 +229,7 @@ impl S3 {
                 answer
             }
             Instead::Missing => self.empty(StatusCode::NOT_FOUND),
+            Instead::Denied if self.config.denied_is_missing => self.empty(StatusCode::NOT_FOUND),
             Instead::Denied => self.empty(StatusCode::FORBIDDEN),
         }
     }
@@ -242,6 +250,14 @@ impl Origin for S3 {
 
     fn fetch(&self, request: Request) -> BoxFuture<'_, Result<Response, Error>> {
         self.answer(request).boxed()
+    }
+
+    fn places(&self) -> Option<&Arc<Places>> {
+        Some(self.connector.places())
+    }
+
+    fn too_long_answers(&self) -> u64 {
+        self.connector.too_long_answers()
     }
 }
 

@@ -13,6 +13,7 @@ mod disk;
 mod drain;
 mod explain;
 mod failing_disk;
+mod failover;
 mod fallbacks;
 mod fields;
 mod fills;

@@ -163,3 +163,70 @@ async fn writes_and_purges_keep_to_their_host() {
     assert_eq!(edge.ask("POST", "/d/x", &[("host", "b.example")]).await.text(), "b");
     assert_eq!(stored().await, ["a.example", "c.example"]);
 }
+
+/// What fails under one route does not keep the others from the origin, if the route says so.
+#[tokio::test]
+async fn a_route_may_have_breakers_and_a_retry_policy_of_its_own() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| {
+        let own = raw::Route { name: "api".to_owned(), own_breakers: true, ..route("", "/api", &[]) };
+        let retry = raw::RouteRetry { attempts: Some(4), backoff_ms: Some(1), ..Default::default() };
+        raw.routes = vec![own, raw::Route { retry, ..route("", "/flaky", &[]) }];
+        raw.breaker.least_answers = 5;
+    });
+    let edge = edge.await;
+    origin.on_any(Answer::ok("x").cache_control("max-age=60"));
+    for number in 0..10 {
+        origin.on(&format!("/api/{number}"), Answer::empty(500));
+        edge.get(&format!("/api/{number}")).await;
+    }
+    assert_eq!(edge.get("/api/next").await.status, 503);
+    assert_eq!(origin.hits("/api/next"), 0);
+    assert_eq!(edge.get("/else").await.status, 200);
+    let state = async |label: &str| edge.metric("millrace_origin_breaker_state", &[label]).await;
+    assert_eq!((state("origin=\"main\"").await, state("origin=\"main@api\"").await), (0, 2));
+    let told: serde_json::Value =
+        serde_json::from_slice(&edge.admin_get("/api/v1/origins").await.body).unwrap();
+    let told = told["origins"].as_array().unwrap();
+    let told: Vec<_> =
+        told.iter().map(|origin| (&origin["name"], &origin["route"], &origin["breaker"])).collect();
+    let none = serde_json::Value::Null;
+    assert_eq!(
+        told,
+        [(&"main".into(), &none, &"closed".into()), (&"main".into(), &"api".into(), &"open".into())]
+    );
+
+    for (path, status) in [("/flaky", 200), ("/firm", 502)] {
+        origin.on(path, Answer::hang_up().times(3));
+        origin.on(path, Answer::ok("x"));
+        assert_eq!(edge.get(path).await.status, status, "{path}");
+    }
+}
+
+/// By choice an origin is told which host a client asked for, and then the answers are told apart by it.
+#[tokio::test]
+async fn an_origin_may_be_told_the_clients_host() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| {
+        raw.origins[0].client_host = true;
+        raw.routes = vec![raw::Route { key_headers: vec!["Host".to_owned()], ..route("", "/by-host", &[]) }];
+    });
+    let edge = edge.await;
+    let echo = |request: &crate::origin_double::RecordedRequest| {
+        Answer::ok(request.header("host")).cache_control("max-age=60")
+    };
+    origin.on_with("/by-host", echo);
+    origin.on_with("/x", echo);
+    for cache in ["MISS", "HIT"] {
+        for host in ["a.example", "b.example:8080"] {
+            assert_eq!(get(&edge, host, "/by-host").await.told(), (200, cache, host.to_owned()));
+        }
+    }
+    assert_eq!(edge.ask("POST", "/by-host", &[("host", "c.example")]).await.text(), "c.example");
+    // Elsewhere it does not count, and does not get there.
+    let own = origin.addr().to_string();
+    for (host, cache) in [("a.example", "MISS"), ("b.example", "HIT")] {
+        assert_eq!(get(&edge, host, "/x").await.told(), (200, cache, own.clone()));
+    }
+    assert_eq!(edge.ask("POST", "/x", &[("host", "c.example")]).await.text(), own);
+}

@@ -297,6 +297,7 @@ async fn more_than_declared_is_cut_to_what_was_declared_and_the_connection_is_no
     assert_eq!(text(origin.fetch(get("/x", &[])).await.unwrap()).await, "0123");
     assert_eq!(text(origin.fetch(get("/x", &[])).await.unwrap()).await, "0123456789");
     assert_eq!(double.connections(), 2);
+    assert_eq!(origin.too_long_answers(), 1);
 }
 
 #[tokio::test]
@@ -361,7 +362,7 @@ async fn an_origin_that_refuses_or_cannot_be_found_is_a_connect_error() {
 
     let base = Url::parse("http://no-such-host.invalid/").unwrap();
     let lost = http_origin::Http::new(http_origin::Config::new("lost", base)).unwrap();
-    assert_eq!(failure(lost.fetch(get("/", &[])).await), ErrorKind::Connect);
+    assert_eq!(failure(lost.fetch(get("/", &[])).await), ErrorKind::Dns);
 
     double.on("/x", Answer::ok("x"));
     double.come_back().await;

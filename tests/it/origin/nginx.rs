@@ -19,10 +19,13 @@ use super::{IMPATIENT, PATIENT, collect, get, text};
 use crate::origin_double::pattern_bytes;
 
 /// Ends when dropped.
-struct Nginx {
+pub(crate) struct Nginx {
     dir: TempDir,
     process: Child,
-    secure: SocketAddr,
+    pub(crate) secure: SocketAddr,
+    /// With a certificate that was good until 2020, and with one of nobody's.
+    pub(crate) expired: SocketAddr,
+    pub(crate) self_signed: SocketAddr,
 }
 
 impl Drop for Nginx {
@@ -35,12 +38,21 @@ impl Drop for Nginx {
 const SEED: u64 = 11;
 const LENGTH: u64 = 5_000_000;
 
-/// A certificate and its key, in files.
-fn certificate(dir: &TempDir, file: &str, name: &str, issuer: &Issuer<'_, KeyPair>) {
+/// A certificate and its key, in files; of nobody but itself without an issuer.
+fn certificate(
+    dir: &TempDir,
+    file: &str,
+    (name, last_year): (&str, i32),
+    issuer: Option<&Issuer<'_, KeyPair>>,
+) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([name.to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, file);
-    let certificate = params.signed_by(&key, issuer).unwrap();
+    params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+    let certificate = match issuer {
+        Some(issuer) => params.signed_by(&key, issuer).unwrap(),
+        None => params.self_signed(&key).unwrap(),
+    };
     fs::write(dir.path().join(format!("{file}.pem")), certificate.pem()).unwrap();
     fs::write(dir.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
 }
@@ -55,16 +67,19 @@ fn authority(dir: &TempDir, file: &str) -> Issuer<'static, KeyPair> {
 }
 
 impl Nginx {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ca = authority(&dir, "ca");
         authority(&dir, "other-ca");
-        certificate(&dir, "server", "media.example", &ca);
-        certificate(&dir, "client", "edge.example", &ca);
+        certificate(&dir, "server", ("media.example", 4000), Some(&ca));
+        certificate(&dir, "client", ("edge.example", 4000), Some(&ca));
+        certificate(&dir, "expired", ("media.example", 2020), Some(&ca));
+        certificate(&dir, "self-signed", ("media.example", 4000), None);
         fs::create_dir(dir.path().join("files")).unwrap();
         fs::write(dir.path().join("files/large"), pattern_bytes(SEED, 0..LENGTH)).unwrap();
         // nginx takes no port 0.
-        let secure = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let ports = [(); 3].map(|()| StdListener::bind("127.0.0.1:0").unwrap());
+        let [secure, expired, self_signed] = ports.map(|port| port.local_addr().unwrap());
         let settings = format!(
             r#"daemon off; master_process off; pid nginx.pid; error_log stderr;
             events {{ worker_connections 128; }}
@@ -83,6 +98,12 @@ impl Nginx {
                         return 200 seen;
                     }}
                 }}
+                server {{
+                    listen {expired} ssl; ssl_certificate expired.pem; ssl_certificate_key expired.key; root files;
+                }}
+                server {{
+                    listen {self_signed} ssl; ssl_certificate self-signed.pem; ssl_certificate_key self-signed.key; root files;
+                }}
             }}"#
         );
         fs::write(dir.path().join("nginx.conf"), settings).unwrap();
@@ -95,7 +116,7 @@ impl Nginx {
             .stderr(fs::File::create(dir.path().join("log")).unwrap())
             .spawn()
             .expect("nginx is installed");
-        let mut nginx = Self { dir, process, secure };
+        let mut nginx = Self { dir, process, secure, expired, self_signed };
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(nginx.secure).await.is_err() {
             let ended = nginx.process.try_wait().unwrap().is_some();
@@ -106,7 +127,7 @@ impl Nginx {
         nginx
     }
 
-    fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.dir.path().join(file)
     }
 
@@ -186,7 +207,7 @@ async fn whoever_is_not_trusted_is_not_asked() {
     let other_ca = http_origin::Tls { ca_file: Some(nginx.path("other-ca.pem")), ..good.tls.clone() };
     for (tls, told) in [(stranger.clone(), "not valid for name"), (other_ca.clone(), "UnknownIssuer")] {
         let error = open(with(tls)).fetch(get("/seen", &[])).await.err().unwrap();
-        assert_eq!(error.kind, ErrorKind::Connect);
+        assert_eq!(error.kind, ErrorKind::Tls);
         assert!(error.detail.contains(told), "{}", error.detail);
     }
     for tls in [stranger, other_ca] {

@@ -10,7 +10,7 @@ use millrace::origin::{
 };
 use url::Url;
 
-use super::{collect, get, text};
+use super::{collect, failure, get, text};
 use crate::origin_double::{Answer, OriginDouble, RecordedRequest};
 
 fn bucket(double: &OriginDouble) -> Config {
@@ -144,6 +144,12 @@ async fn every_no_is_told_apart() {
         assert_eq!((got.status.as_u16(), got.content_length), (status, Some(0)));
         assert_eq!(collect(got.body).await.unwrap(), b"");
     }
+    // Where the bucket may not be listed, a missing object looks denied.
+    double.on("/media/a", error(403, "AccessDenied"));
+    let lenient = S3::new(Config { denied_is_missing: true, ..bucket(&double) }).unwrap();
+    assert_eq!(lenient.fetch(get("/a", &[])).await.unwrap().status, 404);
+    double.on("/media/a", error(403, "ExpiredToken"));
+    assert_eq!(failure(lenient.fetch(get("/a", &[])).await), ErrorKind::Refused);
     // As troubles of ours with S3: other origins are asked, what is stale is served.
     for (answer, kind, words) in [
         (error(404, "NoSuchBucket"), ErrorKind::Refused, "NoSuchBucket"),

@@ -228,13 +228,24 @@ impl Transfer {
                 return true;
             }
             let changed = self.demand.notified();
-            if opened.is_none() {
+            let Some(source) = opened else {
                 changed.await;
-            } else if tokio::time::timeout(limits.idle, changed).await.is_err() {
-                match self.is_repeatable() {
+                continue;
+            };
+            let repeatable = self.is_repeatable();
+            let wanted = async {
+                match repeatable {
+                    true => self.subject.upstream.wanted(&source.origin).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                () = wanted => *opened = None,
+                () = tokio::time::sleep(limits.idle) => match repeatable {
                     true => *opened = None,
                     false => *lead = None,
-                }
+                },
             }
         }
     }

@@ -1,5 +1,8 @@
 //! Retry, failover and the choice among answers, over origins that answer from a script.
 
+mod hedges;
+mod recovery;
+
 use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -25,11 +28,17 @@ enum Step {
     RetryAfter(u16, &'static str),
     /// 206 under this entity tag.
     Part(&'static str),
+    /// The same after so many milliseconds.
+    PartAfter(&'static str, u64),
+    /// That status after so many milliseconds.
+    StatusAfter(u16, u64),
+    /// S3 asks to be left alone for so many seconds.
+    SlowDown(u64),
     Error(ErrorKind),
     /// 200 after so many milliseconds.
     After(u64),
 }
-use Step::{After, Error as Fail, Part, RetryAfter, Status};
+use Step::{After, Error as Fail, Part, PartAfter, RetryAfter, SlowDown, Status, StatusAfter};
 
 impl Origin for Scripted {
     fn name(&self) -> &Arc<str> {
@@ -42,16 +51,21 @@ impl Origin for Scripted {
         let step = if script.len() > 1 { script.pop_front().unwrap() } else { script[0] };
         let mut headers = HeaderMap::new();
         let status = match step {
-            Status(status) => status,
+            Status(status) | StatusAfter(status, _) => status,
             RetryAfter(status, after) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(after));
                 status
             }
-            Part(tag) => {
+            Part(tag) | PartAfter(tag, _) => {
                 headers.insert(header::ETAG, HeaderValue::from_static(tag));
                 206
             }
             After(_) => 200,
+            SlowDown(secs) => {
+                let error = Error::new(&self.name, ErrorKind::Unavailable, "scripted");
+                let error = Error { retry_after: Some(Duration::from_secs(secs)), ..error };
+                return futures_util::future::err(error).boxed();
+            }
             Fail(kind) => return futures_util::future::err(Error::new(&self.name, kind, "scripted")).boxed(),
         };
         let answer = Response {
@@ -62,7 +76,7 @@ impl Origin for Scripted {
             origin: Arc::clone(&self.name),
         };
         async move {
-            if let After(ms) = step {
+            if let After(ms) | PartAfter(_, ms) | StatusAfter(_, ms) = step {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
             }
             Ok(answer)
@@ -248,11 +262,22 @@ async fn the_pause_before_a_retry_is_short_and_a_long_retry_after_forgoes_it() {
     let asked = origins[0].asked.lock().clone();
     assert!(asked[1] - asked[0] <= Duration::from_millis(51), "{:?}", asked[1] - asked[0]);
 
-    for (after, expected, pause) in [("0", "a 200", 0), ("1", "a 200", 1), ("30", "a 503", 0)] {
+    for (step, expected, pause) in [
+        (RetryAfter(503, "0"), "a 200", 0),
+        (RetryAfter(503, "1"), "a 200", 1),
+        (RetryAfter(503, "30"), "a 503", 0),
+        (RetryAfter(429, "1"), "a 200", 1),
+        (RetryAfter(503, "Fri, 31 Dec 1999 23:59:59 GMT"), "a 200", 0),
+        (RetryAfter(503, "Fri, 31 Dec 9999 23:59:59 GMT"), "a 503", 0),
+        (Status(421), "a 200", 0),
+        (Status(425), "a 200", 0),
+        (SlowDown(1), "a 200", 1),
+        (SlowDown(30), "a unavailable", 0),
+    ] {
         let began = Instant::now();
-        let (chain, _, _) = self::chain(&[&[RetryAfter(503, after), Status(200)]]);
-        assert_eq!(verdict(&chain.fetch(get()).await), expected, "Retry-After: {after}");
-        assert!(began.elapsed() >= Duration::from_secs(pause));
+        let (chain, _, _) = self::chain(&[&[step, Status(200)]]);
+        assert_eq!(verdict(&chain.fetch(get()).await), expected, "{step:?}");
+        assert!(began.elapsed() >= Duration::from_secs(pause), "{step:?}");
     }
 }
 
@@ -329,23 +354,6 @@ async fn clients_and_single_objects_open_no_breaker() {
         let _ = chain.fetch(Request::new(Method::GET, format!("/{number}"))).await;
     }
     assert_eq!(chain.members()[0].report().breaker, "open");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_head_is_asked_for_twice_when_allowed() {
-    let hedging = RetryPolicy { hedge: true, ..policy() };
-    let mut script = vec![After(10); 50];
-    script.extend([After(1000), After(10)]);
-    for (policy, took, asked) in [(hedging, 20, 52), (policy(), 1000, 51)] {
-        let (chain, origins, _) = chain_with(&[&script], &generous(), policy);
-        for _ in 0..50 {
-            chain.fetch(get()).await.unwrap();
-        }
-        let began = Instant::now();
-        chain.fetch(get()).await.unwrap();
-        assert_eq!(began.elapsed().as_millis(), took);
-        assert_eq!(counts(&origins), [asked]);
-    }
 }
 
 #[tokio::test(start_paused = true)]
