@@ -56,18 +56,17 @@ impl Rules {
     }
 
     fn covers(&self, content_type: &[u8]) -> bool {
-        let Ok(text) = std::str::from_utf8(content_type) else { return false };
-        let essence = text.split(';').next().unwrap_or("").trim_matches([' ', '\t']);
-        let ends = |suffix: &str| {
-            let start = essence.len().checked_sub(suffix.len());
-            start.and_then(|start| essence.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
-        };
-        self.types.iter().any(|known| match (known.strip_suffix('*'), known.strip_prefix('*')) {
-            (Some(kind), _) => {
+        let end = content_type.iter().position(|byte| *byte == b';').unwrap_or(content_type.len());
+        let essence = content_type[..end].trim_ascii();
+        self.types.iter().any(|known| match known.as_bytes() {
+            [kind @ .., b'*'] => {
                 essence.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind))
             }
-            (None, Some(suffix)) => ends(suffix),
-            (None, None) => essence.eq_ignore_ascii_case(known),
+            [b'*', suffix @ ..] => {
+                let start = essence.len().checked_sub(suffix.len());
+                start.is_some_and(|start| essence[start..].eq_ignore_ascii_case(suffix))
+            }
+            exact => essence.eq_ignore_ascii_case(exact),
         })
     }
 }

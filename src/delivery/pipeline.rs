@@ -26,7 +26,7 @@ use super::{
     shown_key,
 };
 use crate::{
-    cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness::Verdict},
+    cache::{FieldLines, Found, Head, Key, Store, control::RequestControl, freshness::Verdict},
     media::{coding::Coding, encodes::Urgency},
     origin::{self, Chain, Member, Origin, RetryPolicy, member},
 };
@@ -152,18 +152,27 @@ impl Delivery {
         let now = self.core.clock().unix_millis();
         let control = RequestControl::parse(request.fields);
         let lifetimes = &plan.policy.rules.lifetimes;
-        let fresh = |key: &Key| match self.store().peek(key) {
-            Some(Found::Head(head)) => Some(head)
-                .filter(|head| lifetimes.of(head).judge(&head.control, &control, now) == Verdict::Fresh),
-            _ => None,
+        let fresh = |head: &Head| lifetimes.of(head).judge(&head.control, &control, now) == Verdict::Fresh;
+        let (key, mut head) = match self.store().peek(&key)? {
+            Found::Head(head) => (key, head),
+            Found::Variants(variants) if plan.policy.rules.fields.passes_all(variants.spec.names()) => {
+                let key = key.variant(&variants, &variants.spec.select(request.fields), self.store().seed());
+                let head = self.in_memory(&key)?;
+                (key, head)
+            }
+            _ => return None,
         };
-        let mut head = fresh(&key)?;
+        if !fresh(&head) {
+            return None;
+        }
         let form = self.coding.form(request, &head, head.length);
         let vary = form.vary(&head);
         if let Form::Coded(coding) = form {
             // Where there is no use in coding it, the long way finds that out.
-            head = fresh(&coding::key(&key, coding, self.store().seed()))
-                .filter(|head| head.status == StatusCode::OK)?;
+            head = self.in_memory(&coding::key(&key, coding, self.store().seed()))?;
+            if head.status != StatusCode::OK || !fresh(&head) {
+                return None;
+            }
         }
         let ttl = Some(lifetimes.of(&head).ttl(now).div_euclid(1000));
         let served = Served { ttl, ..Served::new(Outcome::Hit, Reason::Fresh) };
@@ -173,6 +182,13 @@ impl Delivery {
         response.key = self.shown_key(&plan);
         self.store().count_hit();
         Some(Answer { route: plan.route, response })
+    }
+
+    fn in_memory(&self, key: &Key) -> Option<Arc<Head>> {
+        match self.store().peek(key) {
+            Some(Found::Head(head)) => Some(head),
+            _ => None,
+        }
     }
 
     /// `body` is given for requests that have one.

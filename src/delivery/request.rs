@@ -106,8 +106,8 @@ impl Target {
 
     /// The part of the path behind its last dot, when that lies in the last segment.
     pub fn extension(&self) -> Option<&str> {
-        let name = self.path.rsplit('/').next()?;
-        name.rsplit_once('.').map(|(_, extension)| extension)
+        let last = self.path.bytes().rposition(|byte| matches!(byte, b'/' | b'.'))?;
+        self.path[last..].strip_prefix('.')
     }
 }
 

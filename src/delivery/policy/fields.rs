@@ -173,6 +173,20 @@ impl FieldRule {
         chosen
     }
 
+    /// Whether fields of these names count as they come, so that a variant can be chosen by them.
+    pub fn passes_all(&self, names: &[Box<str>]) -> bool {
+        // More would cost more to look up here than the long way does.
+        names.iter().all(|name| {
+            let name = match &**name {
+                "accept-encoding" => header::ACCEPT_ENCODING,
+                "accept" => header::ACCEPT,
+                "origin" => header::ORIGIN,
+                _ => return false,
+            };
+            self.keeps(&name) && !self.keyed.contains(&name)
+        })
+    }
+
     fn keeps(&self, name: &HeaderName) -> bool {
         if is_judged_here(name) || self.keyed.contains(name) {
             return true;

@@ -62,7 +62,8 @@ impl Asset {
 
     /// Splits a request path into the path of the source and the asset of it, if it names one.
     pub fn locate(path: &str) -> Option<(&str, Self)> {
-        let (parent, file) = path.rsplit_once('/')?;
+        // The source has an extension, so most paths are none of ours at a glance.
+        let (parent, file) = path.rsplit_once('/').filter(|(parent, _)| parent.contains('.'))?;
         let (source, asset) = match Self::parse(file) {
             Some(asset) => (parent, asset),
             None => {

@@ -251,17 +251,13 @@ async fn pipelined_answers_keep_their_order_whatever_their_length() {
     }
     let mut sent = String::new();
     let mut expected = Vec::new();
-    for (path, length) in ["/long", "/short", "/blocks", "/long", "/long", "/short", "/blocks"]
-        .map(|path| lengths.into_iter().find(|(other, _)| *other == path).unwrap())
-    {
+    for number in [1, 0, 2, 1, 1, 0, 2] {
+        let (path, length) = lengths[number];
         let whole = pattern_bytes(length, 0..length);
-        sent += &format!("GET {path} HTTP/1.1\r\nHost: e\r\n\r\nHEAD {path} HTTP/1.1\r\nHost: e\r\n\r\n");
-        sent += &format!("GET {path} HTTP/1.1\r\nHost: e\r\nRange: bytes=50-{}\r\n\r\n", length - 2);
-        expected.extend([
-            (200, whole.clone()),
-            (200, Vec::new()),
-            (206, whole[50..whole.len() - 1].to_vec()),
-        ]);
+        let last = length - 2;
+        sent += &format!("GET {path} HTTP/1.1\r\nHost: e\r\n\r\n");
+        sent += &format!("GET {path} HTTP/1.1\r\nHost: e\r\nRange: bytes=50-{last}\r\n\r\n");
+        expected.extend([(200, whole.clone()), (206, whole[50..whole.len() - 1].to_vec())]);
     }
     let found = exchange(&edge, format!("{sent}{LAST}").as_bytes()).await;
     let mut rest = &found.received[..];
