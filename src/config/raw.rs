@@ -242,6 +242,12 @@ pub struct Media {
     pub max_output_megapixels: u32,
     /// Most memory to decode one image.
     pub max_decode: String,
+    /// Most memory for all image jobs together, sources not counted; further ones wait.
+    pub max_memory: String,
+    /// An image job that has run for so long is stopped at the end of its step.
+    pub image_timeout_secs: u32,
+    /// WebP images that have been asked for so often are encoded again with more effort when nothing else is to do, and replaced; 0: never.
+    pub improve_after: u32,
     /// Widths of images: one that is asked for becomes the next of these, so that nobody can have thousands of variants
     /// made; a box keeps its shape, and `h` without `w` is treated alike. `[]`: any.
     pub widths: Vec<u32>,
@@ -376,6 +382,9 @@ impl Default for Media {
             max_megapixels: 100,
             max_output_megapixels: 40,
             max_decode: "512MiB".to_owned(),
+            max_memory: "1GiB".to_owned(),
+            image_timeout_secs: 20,
+            improve_after: 20,
             widths: WIDTHS.to_vec(),
             presets: BTreeMap::new(),
             signing_keys: Secret::default(),

@@ -49,6 +49,7 @@ pub enum Reason {
     /// It was a purge.
     Purge,
     Overloaded,
+    ClientLeft,
     Internal,
 }
 
@@ -130,6 +131,7 @@ impl Reason {
             Self::NotAllowed => "not-allowed",
             Self::Purge => "purge",
             Self::Overloaded => "overloaded",
+            Self::ClientLeft => "client-left",
             Self::Internal => "internal",
         }
     }

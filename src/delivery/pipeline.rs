@@ -9,7 +9,7 @@ use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 use super::{
     Core,
     coding::{self, Form},
-    derive::{Address, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    derive::{Address, Candidate, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
     instruments::{self, Instruments, OriginRequests},
@@ -25,7 +25,7 @@ use super::{
     shown_key,
 };
 use crate::{
-    cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness::Verdict},
+    cache::{FieldLines, Found, Head, Key, Store, control::RequestControl, freshness::Verdict},
     media::coding::Coding,
     origin::{self, Chain, Member, Origin, RetryPolicy, member},
 };
@@ -96,9 +96,10 @@ impl Delivery {
             Policy::new(route, chain)
         };
         let policies = Policies::new(config.routes.into_iter().map(with_chain).collect(), general);
-        let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
+        let fills = Fills::new(store, config.fill, clock, tasks.clone(), instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, policies, media });
+        tasks.spawn_until_stop("improve images", core.clone().improve());
         let (coding, show_keys) = (config.coding, config.show_keys);
         Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys })
     }
@@ -141,6 +142,7 @@ impl Delivery {
             _ => None,
         };
         let mut head = fresh(&key)?;
+        self.count_use(request, &plan, &key, &head);
         let form = self.coding.form(request, &head, head.length);
         let vary = form.vary(&head);
         if let Form::Coded(coding) = form {
@@ -179,6 +181,11 @@ impl Delivery {
         }
     }
 
+    /// Whether the answer has to be made of something else, unless it is stored.
+    pub fn is_made(&self, request: &Request) -> bool {
+        self.plan(request).is_ok_and(|plan| matches!(plan.work, Work::Image(_) | Work::Poster { .. }))
+    }
+
     pub(super) fn plan(&self, request: &Request) -> Result<Plan<'_>, BadQuery> {
         let (host, now) = (policy::host_of(&request.headers), self.core.clock().unix_millis() / 1000);
         let now = u64::try_from(now).unwrap_or_default();
@@ -195,6 +202,9 @@ impl Delivery {
         for _ in 0..MAX_CHANGES {
             match self.core.resolve(&query).await {
                 Resolved::Object { mut available, mut served, mut hold } => {
+                    if served.outcome == Outcome::Hit {
+                        self.count_use(request, plan, &available.object.key, &available.object.head);
+                    }
                     if plan.is_progressive() {
                         available.arrangement = self.core.arrange(&available).await;
                     }
@@ -266,6 +276,17 @@ impl Delivery {
                 Some((available, served, hold))
             }
             _ => None,
+        }
+    }
+
+    /// What is asked for often may be worth a better form.
+    fn count_use(&self, request: &Request, plan: &Plan<'_>, key: &Key, head: &Head) {
+        if let Work::Image(params) = &plan.work {
+            let candidate = || {
+                let source = Address::of(plan, &request.headers);
+                Candidate { key: key.clone(), source, params: *params }
+            };
+            self.core.media.improvements().used(key, head, params, candidate);
         }
     }
 

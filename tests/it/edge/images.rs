@@ -36,7 +36,7 @@ fn size(reply: &Reply) -> (u16, u16) {
     (side(26), side(28))
 }
 
-async fn made(edge: &Edge) -> u64 {
+pub(super) async fn made(edge: &Edge) -> u64 {
     edge.metric("millrace_media_duration_seconds_count", &["operation=\"image\""]).await
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    DEFAULT_QUALITY, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
+    DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
     presets::PRESET,
     values::{colour, integer, number, percentage, refused},
 };
@@ -175,6 +175,7 @@ impl Given {
             format: self.fm.unwrap_or_default(),
             negotiates: auto.format && self.fm.is_none(),
             quality: self.q.map_or(quality, |q| q.min(100) as u8),
+            effort: Effort::default(),
         };
         Ok(params.scaled_by(self.dpr.unwrap_or(1.0)).normalised())
     }

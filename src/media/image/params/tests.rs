@@ -56,6 +56,9 @@ fn sizes_come_from_the_grid() {
         ("h=15", "h=20,fit=clip,fm=webp,q=80"),
         ("w=30&h=9&fit=crop", "w=40,h=12,fit=crop,fm=webp,q=80"),
         ("fm=png", "fm=png"),
+        ("q=1", "fm=webp,q=5"),
+        ("q=71", "fm=webp,q=75"),
+        ("q=100", "fm=webp,q=100"),
     ] {
         let snapped = parse(query).unwrap().unwrap().snapped(&[10, 20, 40]);
         assert_eq!(snapped.canonical(), key, "{query}");
