@@ -261,12 +261,22 @@ pub struct Media {
     pub signing_keys_file: String,
     /// Bytes of a signature, from 8 to 32; the rest of the HMAC is cut off.
     pub signature_bytes: u32,
+    /// `sandbox`: SVG is served so that browsers run nothing that is in it; `refuse`: it is answered 403.
+    pub svg: Svg,
     /// Video segments are cut at the first keyframe after multiples of this.
     pub segment_secs: u32,
     /// The ffmpeg program, for video stills.
     pub ffmpeg: String,
     /// One run of ffmpeg is stopped after this time.
     pub ffmpeg_timeout_secs: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Svg {
+    #[default]
+    Sandbox,
+    Refuse,
 }
 
 /// Content codings. What is stored, and of one of these types and lengths, is also kept in the codings that clients
@@ -390,6 +400,7 @@ impl Default for Media {
             signing_keys: Secret::default(),
             signing_keys_file: String::new(),
             signature_bytes: 32,
+            svg: Svg::Sandbox,
             segment_secs: 6,
             ffmpeg: "ffmpeg".to_owned(),
             ffmpeg_timeout_secs: 20,

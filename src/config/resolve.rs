@@ -14,7 +14,7 @@ use millrace_kit::{config::Faults, telemetry};
 use super::{Raw, http_origin, raw, retry, s3 as s3_settings};
 use crate::{
     cache::{self, storable::Rules},
-    delivery::{self, FillLimits, MediaConfig, coding},
+    delivery::{self, FillLimits, MediaConfig, coding, sandbox::Svg},
     http,
     media::{ffmpeg::Ffmpeg, image, pool},
     origin::{CdnLoop, Spec, directory, http::Config as HttpOrigin, member, parse_spec, s3},
@@ -120,6 +120,10 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
             general: routes::general(storing, &guards),
             routes,
             show_keys: raw.cache.show_keys,
+            svg: match raw.media.svg {
+                raw::Svg::Sandbox => Svg::Sandboxed,
+                raw::Svg::Refuse => Svg::Refused,
+            },
             retry,
             media,
             coding,

@@ -22,6 +22,7 @@ use super::{
     respond::{Available, respond, respond_inline},
     response::Response,
     route::{BadQuery, Plan, Route, Work},
+    sandbox::{self, Svg},
     shown_key,
 };
 use crate::{
@@ -38,6 +39,7 @@ pub struct Config {
     pub routes: Vec<policy::Config>,
     /// Whether `Cache-Status` has the key.
     pub show_keys: bool,
+    pub svg: Svg,
     pub retry: RetryPolicy,
     pub media: MediaConfig,
     pub coding: coding::Rules,
@@ -50,6 +52,7 @@ pub struct Delivery {
     instruments: Instruments,
     origins: Vec<Arc<Member>>,
     show_keys: bool,
+    svg: Svg,
 }
 
 pub struct Answer {
@@ -100,8 +103,8 @@ impl Delivery {
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, policies, media });
         tasks.spawn_until_stop("improve images", core.clone().improve());
-        let (coding, show_keys) = (config.coding, config.show_keys);
-        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys })
+        let (coding, show_keys, svg) = (config.coding, config.show_keys, config.svg);
+        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys, svg })
     }
 
     pub fn instruments(&self) -> &Instruments {
@@ -154,10 +157,8 @@ impl Delivery {
         let served = Served { ttl, ..Served::new(Outcome::Hit, Reason::Fresh) };
         let mut response = respond_inline(request, &head, served, now)?;
         response.added.extend(vary);
-        response.added.extend(plan.vary());
-        response.key = self.shown_key(&plan);
         self.store().count_hit();
-        Some(Answer { route: plan.route, response })
+        Some(self.finished(&plan, response))
     }
 
     /// `body` is given for requests that have one.
@@ -168,10 +169,8 @@ impl Delivery {
         match self.plan(request) {
             Ok(plan) => {
                 let answer = self.get(request, &plan).await;
-                let mut response = self.or_fallback(request, &plan, answer).await;
-                response.added.extend(plan.vary());
-                response.key = self.shown_key(&plan);
-                Answer { route: plan.route, response }
+                let response = self.or_fallback(request, &plan, answer).await;
+                self.finished(&plan, response)
             }
             Err(bad) => {
                 let served = Served::new(Outcome::Error, bad.reason());
@@ -191,6 +190,16 @@ impl Delivery {
         let now = u64::try_from(now).unwrap_or_default();
         let plan = Plan::admitted(&request.target, host, &self.core.policies, now)?;
         Ok(plan.settled(&request.headers, self.core.media.lengths()))
+    }
+
+    /// With what goes with each answer to this plan.
+    fn finished(&self, plan: &Plan<'_>, response: Response) -> Answer {
+        let mut response = sandbox::guarded(response, self.svg);
+        response.added.extend(plan.vary());
+        let accept_ch = plan.accept_ch(|| response.is_page());
+        response.added.extend(accept_ch);
+        response.key = self.shown_key(plan);
+        Answer { route: plan.route, response }
     }
 
     fn shown_key(&self, plan: &Plan<'_>) -> Option<String> {

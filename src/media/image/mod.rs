@@ -31,8 +31,8 @@ pub use geometry::{Area, Plan, Rect, Size, plan};
 pub use limits::Limits;
 pub use orientation::Orientation;
 pub use params::{
-    BadPreset, DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params,
-    PixelRect, Presets, Rgba, is_image_parameter,
+    BadPreset, DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Hints, Look, MAX_DPR, MAX_SIDE, ParamError,
+    Params, PixelRect, Presets, Rgba, Told, is_image_parameter,
 };
 pub use probe::{Probe, probe};
 pub use sniff::Kind;

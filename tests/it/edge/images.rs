@@ -28,7 +28,7 @@ fn photo(tint: u8) -> Answer {
 }
 
 /// Width and height of a lossy WebP (RFC 9649 §2.5).
-fn size(reply: &Reply) -> (u16, u16) {
+pub(super) fn size(reply: &Reply) -> (u16, u16) {
     assert_eq!(reply.field("content-type"), "image/webp");
     let body = &reply.body;
     assert_eq!((&body[..4], &body[8..16]), (&b"RIFF"[..], &b"WEBPVP8 "[..]));

@@ -18,6 +18,7 @@ mod fields;
 mod fills;
 mod freshness;
 mod image_guard;
+mod image_hints;
 mod image_work;
 mod images;
 mod interim;

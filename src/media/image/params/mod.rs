@@ -21,10 +21,12 @@ use std::fmt::{self, Write as _};
 use super::Orientation;
 
 mod dialects;
+mod hints;
 mod parse;
 mod presets;
 mod values;
 
+pub use hints::{Hints, Told};
 pub use parse::is_image_parameter;
 pub use presets::{BadPreset, Presets};
 pub use values::Rgba;
@@ -124,6 +126,9 @@ pub struct Params {
     negotiates: bool,
     quality: u8,
     effort: Effort,
+    /// What the client may decide; both are spent before anything is made.
+    hints: Hints,
+    dpr_given: bool,
 }
 
 /// A parameter has an unacceptable value. The text is fit for the client.
@@ -240,6 +245,8 @@ impl Default for Params {
             negotiates: false,
             quality: DEFAULT_QUALITY,
             effort: Effort::default(),
+            hints: Hints::default(),
+            dpr_given: false,
         }
     }
 }

@@ -102,6 +102,7 @@ fn refusals_name_the_parameter_and_what_is_accepted() {
         ("dpr=1e0", "dpr", "1 to 5"),
         ("dpr=.", "dpr", "1 to 5"),
         ("auto=enhance", "auto", "format, compress"),
+        ("ch=battery", "ch", "viewport-width"),
         ("crop=faces", "crop", "entropy"),
         ("crop=entropy,top", "crop", "entropy"),
         ("crop=top&fp-x=0.5", "crop", "fp-x"),
