@@ -18,7 +18,7 @@ use super::{
 use crate::{
     admission,
     cache::{self, storable::Rules},
-    delivery::{self, FillLimits, MediaConfig, coding},
+    delivery::{self, FillLimits, MediaConfig, coding, sandbox::Svg},
     http,
     media::{
         encodes,
@@ -109,6 +109,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         ("fill.idle_secs", raw.fill.idle_secs),
         ("media.segment_secs", raw.media.segment_secs),
         ("media.ffmpeg_timeout_secs", raw.media.ffmpeg_timeout_secs),
+        ("media.image_timeout_secs", raw.media.image_timeout_secs),
     ] {
         if seconds == 0 {
             faults.push(key, "must be at least 1");
@@ -138,6 +139,10 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
             general: routes::general(&general),
             routes,
             show_keys: raw.cache.show_keys,
+            svg: match raw.media.svg {
+                raw::Svg::Sandbox => Svg::Sandboxed,
+                raw::Svg::Refuse => Svg::Refused,
+            },
             retry,
             media,
             coding,
@@ -284,14 +289,22 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
     if !ascending || raw.widths.iter().any(|width| !(1..=image::MAX_SIDE).contains(width)) {
         faults.push("media.widths", format!("must ascend from 1 to {}", image::MAX_SIDE));
     }
+    let max_decode = bytes(&raw.max_decode, "media.max_decode", faults);
+    let memory_bytes = bytes(&raw.max_memory, "media.max_memory", faults);
+    if memory_bytes < max_decode {
+        faults.push("media.max_memory", "is less than media.max_decode");
+    }
     MediaConfig {
         pool: pool::Config { threads, queue: if raw.queue == 0 { threads * 16 } else { raw.queue as usize } },
         limits: image::Limits {
             max_source_bytes: bytes(&raw.max_source, "media.max_source", faults),
             max_pixels: u64::from(raw.max_megapixels) * 1_000_000,
             max_output_pixels: u64::from(raw.max_output_megapixels) * 1_000_000,
-            max_decode_bytes: bytes(&raw.max_decode, "media.max_decode", faults),
+            max_decode_bytes: max_decode,
         },
+        memory_bytes,
+        image_timeout: Duration::from_secs(u64::from(raw.image_timeout_secs)),
+        improve_after: raw.improve_after,
         lengths: raw.widths.clone().into(),
         segment_target: Duration::from_secs(u64::from(raw.segment_secs)),
         ffmpeg: Ffmpeg::new(&raw.ffmpeg, Duration::from_secs(u64::from(raw.ffmpeg_timeout_secs))),

@@ -90,6 +90,12 @@ impl<'t> Located<'t> {
         }
     }
 
+    /// Whether an image is to be made of a source that some origins know under a plainer path, too.
+    pub fn is_ambiguous_image(&self) -> bool {
+        let path = self.source.path();
+        self.makes_image() && (path.contains("//") || path.contains("%2F"))
+    }
+
     /// What is signed of this target, and the signature that it carries.
     pub fn signature(&self, target: &'t Target) -> Option<(Cow<'t, str>, &'t str)> {
         if let Way::Imgproxy { signature, signed, .. } = self.way {

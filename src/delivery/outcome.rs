@@ -49,6 +49,7 @@ pub enum Reason {
     /// It was an upload.
     Upload,
     Overloaded,
+    ClientLeft,
     Internal,
 }
 
@@ -131,6 +132,7 @@ impl Reason {
             Self::Purge => "purge",
             Self::Upload => "upload",
             Self::Overloaded => "overloaded",
+            Self::ClientLeft => "client-left",
             Self::Internal => "internal",
         }
     }

@@ -10,7 +10,7 @@ use super::{
     Core,
     ahead::{self, Ahead},
     coding::{self, Form},
-    derive::{Address, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    derive::{Address, Candidate, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
     instruments::{self, Instruments, OriginRequests},
@@ -23,6 +23,7 @@ use super::{
     respond::{Available, respond, respond_inline},
     response::Response,
     route::{BadQuery, Plan, Route, Work},
+    sandbox::{self, Svg},
     shown_key,
 };
 use crate::{
@@ -39,6 +40,7 @@ pub struct Config {
     pub routes: Vec<policy::Config>,
     /// Whether `Cache-Status` has the key.
     pub show_keys: bool,
+    pub svg: Svg,
     pub retry: RetryPolicy,
     pub media: MediaConfig,
     pub coding: coding::Rules,
@@ -52,6 +54,7 @@ pub struct Delivery {
     origins: Vec<Arc<Member>>,
     show_keys: bool,
     pub(super) ahead: Arc<Ahead>,
+    svg: Svg,
 }
 
 pub struct Answer {
@@ -107,11 +110,12 @@ impl Delivery {
         let policies = Policies::new(routes, general);
         origins.extend(apart);
         let ahead = Arc::new(Ahead::new(tasks.clone(), config.media.ahead));
-        let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
+        let fills = Fills::new(store, config.fill, clock, tasks.clone(), instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, policies, media });
-        let (coding, show_keys) = (config.coding, config.show_keys);
-        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys, ahead })
+        tasks.spawn_until_stop("improve images", core.clone().improve());
+        let (coding, show_keys, svg) = (config.coding, config.show_keys, config.svg);
+        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys, ahead, svg })
     }
 
     /// Tries out what else would be tried out when it is first needed.
@@ -165,6 +169,9 @@ impl Delivery {
         if !fresh(&head) {
             return None;
         }
+        if !self.count_use(&plan, &key, &head, || None) {
+            return None;
+        }
         let form = self.coding.form(request, &head, head.length);
         let vary = form.vary(&head);
         if let Form::Coded(coding) = form {
@@ -178,10 +185,8 @@ impl Delivery {
         let served = Served { ttl, ..Served::new(Outcome::Hit, Reason::Fresh) };
         let mut response = respond_inline(request, &head, served, now)?;
         response.added.extend(vary);
-        response.added.extend(plan.vary());
-        response.key = self.shown_key(&plan);
         self.store().count_hit();
-        Some(Answer { route: plan.route, response })
+        Some(self.finished(&plan, response))
     }
 
     fn in_memory(&self, key: &Key) -> Option<Arc<Head>> {
@@ -199,10 +204,8 @@ impl Delivery {
         match self.plan(&request.asked()) {
             Ok(plan) => {
                 let answer = self.get(request, &plan).await;
-                let mut response = self.or_fallback(request, &plan, answer).await;
-                response.added.extend(plan.vary());
-                response.key = self.shown_key(&plan);
-                Answer { route: plan.route, response }
+                let response = self.or_fallback(request, &plan, answer).await;
+                self.finished(&plan, response)
             }
             Err(bad) => {
                 let served = Served::new(Outcome::Error, bad.reason());
@@ -212,11 +215,27 @@ impl Delivery {
         }
     }
 
+    /// Whether the answer has to be made of something else, unless it is stored.
+    pub fn is_made(&self, request: &Request) -> bool {
+        self.plan(&request.asked())
+            .is_ok_and(|plan| matches!(plan.work, Work::Image(_) | Work::Poster { .. }))
+    }
+
     pub(super) fn plan(&self, request: &Asked<'_, impl FieldLines>) -> Result<Plan<'_>, BadQuery> {
         let (host, now) = (policy::host_of(request.fields), self.core.clock().unix_millis() / 1000);
         let now = u64::try_from(now).unwrap_or_default();
         let plan = Plan::admitted(request.target, host, &self.core.policies, now)?;
         Ok(plan.settled(request.fields, self.core.media.lengths()))
+    }
+
+    /// With what goes with each answer to this plan.
+    fn finished(&self, plan: &Plan<'_>, response: Response) -> Answer {
+        let mut response = sandbox::guarded(response, self.svg);
+        response.added.extend(plan.vary());
+        let accept_ch = plan.accept_ch(|| response.is_page());
+        response.added.extend(accept_ch);
+        response.key = self.shown_key(plan);
+        Answer { route: plan.route, response }
     }
 
     fn shown_key(&self, plan: &Plan<'_>) -> Option<String> {
@@ -231,6 +250,11 @@ impl Delivery {
         for _ in 0..MAX_CHANGES {
             match self.core.resolve(&query).await {
                 Resolved::Object { mut available, mut served, mut hold } => {
+                    if served.outcome == Outcome::Hit {
+                        let source = || Some(Address::of(plan, &request.headers));
+                        let object = &available.object;
+                        self.count_use(plan, &object.key, &object.head, source);
+                    }
                     if plan.is_progressive() {
                         available.arrangement = self.core.arrange(&available).await;
                     }
@@ -303,6 +327,19 @@ impl Delivery {
             }
             _ => None,
         }
+    }
+
+    /// What is asked for often may be worth a better form: false when it has become so now, but its source is not told.
+    fn count_use(
+        &self,
+        plan: &Plan<'_>,
+        key: &Key,
+        head: &Head,
+        source: impl FnOnce() -> Option<Address>,
+    ) -> bool {
+        let Work::Image(params) = &plan.work else { return true };
+        let candidate = || Some(Candidate { key: key.clone(), source: source()?, params: *params });
+        self.core.media.improvements().used(key, head, params, candidate)
     }
 
     pub(super) fn query(&self, request: &Request, plan: &Plan<'_>) -> Query {

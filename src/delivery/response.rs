@@ -7,7 +7,10 @@ use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{fill, outcome::Served};
-use crate::{cache::Head, origin};
+use crate::{
+    cache::{FieldLines, Head},
+    origin,
+};
 
 /// A body that broke: the connection must be cut, so that nobody takes the rest for the whole.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,19 @@ impl Response {
         (self.accepts_ranges && name == b"accept-ranges")
             || (self.age.is_some() && name == b"age")
             || self.added.iter().any(|(ours, _)| ours.as_str().as_bytes() == name)
+    }
+
+    /// Whether browsers take it for a page.
+    pub fn is_page(&self) -> bool {
+        let html = |value: &[u8]| {
+            value.split_at_checked(9).is_some_and(|(essence, _)| essence.eq_ignore_ascii_case(b"text/html"))
+        };
+        match &self.fields {
+            Fields::Stored(head) => head.fields.first("content-type").is_some_and(|value| html(&value)),
+            Fields::Own(headers) => {
+                headers.get(http::header::CONTENT_TYPE).is_some_and(|value| html(value.as_bytes()))
+            }
+        }
     }
 
     /// An error of ours as problem details (RFC 9457), with the reason in the word of metrics. `detail` is shown to the client.

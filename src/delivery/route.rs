@@ -7,6 +7,7 @@ use url::form_urlencoded;
 
 use super::{
     dialect::{Located, Way},
+    hints,
     outcome::Reason,
     policy::{Denied, Policies, Policy},
     request::{BadTarget, Target},
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     cache::{FieldLines, Key, KeySeed, control::split_list, vary::qvalue},
     media::{
-        image::{ParamError, Params, Presets},
+        image::{Hints, ParamError, Params, Presets},
         video::Asset,
     },
 };
@@ -51,6 +52,8 @@ pub struct Plan<'p> {
     pub policy: &'p Arc<Policy>,
     /// Whether the client chose among formats.
     negotiated: bool,
+    /// What else of the client has counted.
+    heeded: Hints,
 }
 
 /// What a target asks for, whoever asks.
@@ -162,7 +165,14 @@ impl Shape {
 
     pub fn under(self, policy: &Arc<Policy>) -> Plan<'_> {
         let Self { route, source, work } = self;
-        Plan { route, source: policy.rules.query.apply(source), work, policy, negotiated: false }
+        Plan {
+            route,
+            source: policy.rules.query.apply(source),
+            work,
+            policy,
+            negotiated: false,
+            heeded: Hints::default(),
+        }
     }
 }
 
@@ -184,6 +194,10 @@ impl<'p> Plan<'p> {
         let located = Located::of(target)?;
         let policy = policies.of(host, located.source.path());
         let images = &policy.rules.images;
+        // An origin may read such a path as one that another, guarded route is for.
+        if images.is_open() && policies.guards_images() && located.is_ambiguous_image() {
+            return Err(Denied::Ambiguous.into());
+        }
         images.admit_address(target, &located, now)?;
         let plan = Self::under(target, &located, policy)?;
         match &plan.work {
@@ -202,7 +216,13 @@ impl<'p> Plan<'p> {
     /// With what is the client's choice settled (`auto=format`), and sizes from the grid.
     pub fn settled(mut self, fields: &impl FieldLines, lengths: &[u32]) -> Self {
         if let Work::Image(params) | Work::Poster { params, .. } = &mut self.work {
-            if self.policy.rules.images.is_open() {
+            let images = &self.policy.rules.images;
+            self.heeded = params.heeds(images.hints);
+            *params = match self.heeded.is_empty() {
+                true => params.settled(),
+                false => params.hinted(self.heeded, &hints::told(fields, self.heeded)),
+            };
+            if images.is_open() || !self.heeded.is_empty() {
                 *params = params.snapped(lengths);
             }
             if params.negotiates() {
@@ -215,12 +235,28 @@ impl<'p> Plan<'p> {
 
     /// Something else of the same source.
     pub fn instead(&self, work: Work) -> Self {
-        Self { route: self.route, source: self.source.clone(), work, policy: self.policy, negotiated: false }
+        let (route, source, policy) = (self.route, self.source.clone(), self.policy);
+        Self { route, source, work, policy, negotiated: false, heeded: Hints::default() }
     }
 
-    /// The field by which the client chose among formats.
+    /// The fields by which the client has chosen.
     pub fn vary(&self) -> Option<(HeaderName, HeaderValue)> {
-        self.negotiated.then(|| (header::VARY, HeaderValue::from_static("Accept")))
+        if self.heeded.is_empty() {
+            return self.negotiated.then(|| (header::VARY, HeaderValue::from_static("Accept")));
+        }
+        let names: Vec<_> =
+            self.negotiated.then_some("Accept").into_iter().chain(hints::fields(self.heeded)).collect();
+        HeaderValue::try_from(names.join(", ")).ok().map(|names| (header::VARY, names))
+    }
+
+    /// Asks browsers to tell what counts here: with the images that it counts for, and with pages, since browsers heed
+    /// only these.
+    pub fn accept_ch(&self, is_page: impl FnOnce() -> bool) -> Option<(HeaderName, HeaderValue)> {
+        const ACCEPT_CH: HeaderName = HeaderName::from_static("accept-ch");
+        let of_route = self.policy.rules.images.hints;
+        let page = !of_route.is_empty() && matches!(self.work, Work::Fetch) && is_page();
+        let asked = if page { of_route } else { self.heeded };
+        hints::accepted(asked).map(|names| (ACCEPT_CH, names))
     }
 
     /// Whether the bytes may have to be put in another order for a player.

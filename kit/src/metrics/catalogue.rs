@@ -107,6 +107,12 @@ catalogue! {
         "Video segments encoded, by encoder and by how it ended: ok, failed, or left when nobody waited any more.";
     MEDIA_ERRORS = "millrace_media_errors_total" Kind::Counter, ["operation", "reason"],
         "Image and video operations that failed.";
+    MEDIA_STEP = "millrace_media_step_duration_seconds" Kind::Histogram(MEDIA_SECONDS), ["operation", "step"],
+        "Time that each step of making an image took, from fetching its source to encoding.";
+    MEDIA_CANCELLED = "millrace_media_cancelled_total" Kind::Counter, ["stage"],
+        "Media jobs given up because nobody waited for them any more, by how far they had come.";
+    MEDIA_IMPROVEMENTS = "millrace_media_improvements_total" Kind::Counter, ["result"],
+        "Images that were asked for often, by what became of encoding them again with more effort.";
 
     // Uploads and access.
     UPLOAD_BYTES = "millrace_upload_bytes_total" Kind::Counter, [],

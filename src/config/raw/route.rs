@@ -62,6 +62,9 @@ pub struct Route {
     pub images: Images,
     /// With `presets`, only these; empty: all of `media.presets`.
     pub image_presets: Vec<String>,
+    /// What browsers tell of themselves that counts for all images here: of `dpr`, `width`, `viewport-width` and `save-data`. Pages
+    /// from here ask browsers to tell it.
+    pub client_hints: Vec<String>,
     pub fallback: Fallback,
 }
 
@@ -129,6 +132,7 @@ impl Default for Route {
             stale_if_error_secs: 24 * 3600,
             images: Images::Open,
             image_presets: Vec::new(),
+            client_hints: Vec::new(),
             fallback: Fallback::default(),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
         policy::{ImageMode, ImageRule},
         signature::{Keys, MAX_LENGTH},
     },
-    media::image::Presets,
+    media::image::{Hints, Presets},
 };
 
 /// Shorter signatures could be guessed.
@@ -98,7 +98,17 @@ impl Guards {
         if !route.image_presets.is_empty() && route.images != raw::Images::Presets {
             fault("image_presets", "is for `images = \"presets\"`".to_owned());
         }
-        ImageRule { mode, presets: self.presets.clone() }
+        let mut hints = Hints::default();
+        for name in &route.client_hints {
+            match Hints::parse(name) {
+                Some(hint) => hints = hints.with(hint),
+                None => fault(
+                    "client_hints",
+                    format!("{name:?} is not of dpr, width, viewport-width and save-data"),
+                ),
+            }
+        }
+        ImageRule { mode, presets: self.presets.clone(), hints }
     }
 }
 

@@ -285,6 +285,7 @@ mod tests {
                 path: "/z".into(),
                 images: raw::Images::Signed,
                 image_presets: texts(&["thumb", "other"]),
+                client_hints: texts(&["DPR", "battery"]),
                 ..default()
             },
             raw::Route {
@@ -321,6 +322,7 @@ mod tests {
                 "routes[5].image_presets",
                 "routes[5].images",
                 "routes[5].image_presets",
+                "routes[5].client_hints",
                 "routes[6].key_headers",
             ]
         );

@@ -61,7 +61,12 @@ pub trait Upstream: Send + Sync {
         true
     }
 
-    /// Whether bringing the rest costs so much that it is left when nobody waits for it any more.
+    /// Whether asking is given up when nobody waits for the answer any more, since making it is what costs.
+    fn is_abandonable(&self) -> bool {
+        false
+    }
+
+    /// Whether bringing the rest of a body, too, costs so much that it is left when nobody waits for it any more.
     fn is_costly(&self) -> bool {
         false
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     delivery::{dialect::Located, request::Target, signature::Keys},
-    media::image::{Params, Presets},
+    media::image::{Hints, Params, Presets},
 };
 
 #[derive(Debug, Clone, Default)]
@@ -12,6 +12,8 @@ pub struct ImageRule {
     pub mode: ImageMode,
     /// Operations that can be asked for by name.
     pub presets: Arc<Presets>,
+    /// What clients tell of themselves counts for all images here.
+    pub hints: Hints,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -36,6 +38,10 @@ pub enum Denied {
     Expired,
     #[error("only certain images are made here: ask for one of the presets")]
     NotPreset,
+    #[error("the path can be read in more than one way")]
+    Ambiguous,
+    #[error("SVG is not served here")]
+    Svg,
 }
 
 impl Denied {
@@ -45,6 +51,8 @@ impl Denied {
             Self::Signature => "signature",
             Self::Expired => "signature-expired",
             Self::NotPreset => "not-a-preset",
+            Self::Ambiguous => "ambiguous-path",
+            Self::Svg => "svg",
         }
     }
 }

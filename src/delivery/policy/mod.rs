@@ -75,6 +75,8 @@ pub struct Policies {
     all: Vec<Arc<Policy>>,
     /// Whether the host makes a difference.
     by_host: bool,
+    /// Whether some of them do not make all images for everybody.
+    guards_images: bool,
 }
 
 impl Policy {
@@ -109,7 +111,8 @@ impl Policies {
         });
         let by_host = all.iter().any(|policy| !policy.host.is_any());
         all.push(Arc::new(general));
-        Self { all, by_host }
+        let guards_images = all.iter().any(|policy| !policy.rules.images.is_open());
+        Self { all, by_host, guards_images }
     }
 
     /// The one for a source. The host counts more than the path, and of paths the longest.
@@ -118,6 +121,10 @@ impl Policies {
         let fits = |policy: &&Arc<Policy>| policy.host.matches(&host) && policy.has_path(path);
         // The last is for everything.
         self.all.iter().find(fits).unwrap_or(&self.all[self.all.len() - 1])
+    }
+
+    pub fn guards_images(&self) -> bool {
+        self.guards_images
     }
 
     /// Those that may be for a source on some host: for each host pattern the one with the longest path.

@@ -2,6 +2,7 @@
 //! the budgets, and only then decodes, resamples, turns upright and encodes. Runs on one thread and blocks it:
 //! callers bring it to `media::pool`. Metadata is not carried over.
 
+mod cost;
 mod error;
 mod geometry;
 mod gif;
@@ -24,17 +25,19 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub use cost::weigh;
 pub use error::{Error, Fault, Measure};
 pub use geometry::{Area, Plan, Rect, Size, plan};
 pub use limits::Limits;
 pub use orientation::Orientation;
 pub use params::{
-    BadPreset, DEFAULT_QUALITY, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
-    Presets, Rgba, is_image_parameter,
+    BadPreset, DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Hints, Look, MAX_DPR, MAX_SIDE, ParamError,
+    Params, PixelRect, Presets, Rgba, Told, is_image_parameter,
 };
 pub use probe::{Probe, probe};
 pub use sniff::Kind;
 
+use super::checkpoint;
 use probe::Coding;
 use raster::{Raster, Reduced};
 use resize::resize;
@@ -73,6 +76,7 @@ pub fn transform(source: &[u8], params: &Params, limits: &Limits) -> Result<Enco
         limits.admit_decode(decode_bytes(&probe, job.shrink))?;
     }
     steps.done("probe");
+    checkpoint::pass()?;
 
     if decoded.is_none()
         && params.is_plain()
@@ -85,6 +89,7 @@ pub fn transform(source: &[u8], params: &Params, limits: &Limits) -> Result<Enco
         None => decode(&probe, source, job.shrink, limits)?,
     };
     steps.done("decode");
+    checkpoint::pass()?;
     job.place(&reduced, area, params.gravity());
     let crop = reduced.crop(job.crop, probe.stored);
     let raster = resize(reduced.raster.view(), crop, job.target)?;
@@ -142,6 +147,7 @@ fn finish(mut raster: Raster, plan: &Plan, params: &Params, mut steps: Steps) ->
         raster = raster.on(background);
     }
     steps.done("resize");
+    checkpoint::pass()?;
     encode(raster, params, steps)
 }
 
@@ -156,7 +162,7 @@ fn encode(raster: Raster, params: &Params, mut steps: Steps) -> Result<Encoded, 
     // An alpha channel that says nothing takes time and bytes.
     let raster = if opaque || format == Format::Jpeg { raster.flattened(WHITE) } else { raster };
     let bytes = match format {
-        Format::Webp => webp::encode(&raster, params.quality())?,
+        Format::Webp => webp::encode(&raster, params.quality(), params.effort())?,
         Format::Jpeg | Format::Baseline => jpeg::encode(&raster, params.quality())?,
         Format::Png => png::encode(&raster)?,
     };
@@ -244,10 +250,12 @@ impl<'a> Job<'a> {
             return Ok(None);
         };
         steps.done("decode");
+        checkpoint::pass()?;
         let mut yuv = planes.resized(self.crop, self.probe.stored, self.target, self.orientation)?;
         drop(planes);
         steps.done("resize");
-        let bytes = webp::encode_planes(&mut yuv, params.quality())?;
+        checkpoint::pass()?;
+        let bytes = webp::encode_planes(&mut yuv, params.quality(), params.effort())?;
         steps.done("encode");
         Ok(Some(finished(bytes, yuv.y.size, Format::Webp, std::mem::take(steps))))
     }

@@ -13,15 +13,24 @@ use libwebp_sys as sys;
 
 use super::error::Error;
 use super::geometry::{Rect, Size};
+use super::params::Effort;
 use super::planes::Yuv420;
 use super::probe::Webp;
 use super::raster::{Raster, Reduced};
 
 /// Effort of the encoder, 0 to 6, while somebody waits. On a thumbnail 4 gains a point of SSIMULACRA2 and four
 /// percent of bytes for 3 ms; on a large image it would double the time of the whole operation.
-fn method(width: c_int, height: c_int) -> c_int {
+///
+/// Behind, nobody waits: 6 is worth it, and on a large image, where it takes three times as long, 4.
+fn method(width: c_int, height: c_int, effort: Effort) -> c_int {
     const THUMBNAIL_PIXELS: i64 = 300_000;
-    if i64::from(width) * i64::from(height) <= THUMBNAIL_PIXELS { 4 } else { 2 }
+    let small = i64::from(width) * i64::from(height) <= THUMBNAIL_PIXELS;
+    match (effort, small) {
+        (Effort::Quick, true) => 4,
+        (Effort::Quick, false) => 2,
+        (Effort::Thorough, true) => 6,
+        (Effort::Thorough, false) => 4,
+    }
 }
 
 /// How much larger than its target the decoded image is at least.
@@ -118,7 +127,7 @@ fn refused(status: sys::VP8StatusCode) -> Error {
     }
 }
 
-pub(super) fn encode(raster: &Raster, quality: u8) -> Result<Vec<u8>, Error> {
+pub(super) fn encode(raster: &Raster, quality: u8, effort: Effort) -> Result<Vec<u8>, Error> {
     let (width, height, stride) =
         (side(raster.size.width)?, side(raster.size.height)?, stride(raster.stride())?);
     if raster.data.len() < raster.stride() * raster.size.height as usize {
@@ -136,10 +145,10 @@ pub(super) fn encode(raster: &Raster, quality: u8) -> Result<Vec<u8>, Error> {
     if imported == 0 {
         return Err(internal("encode", "out of memory"));
     }
-    picture.encode(quality)
+    picture.encode(quality, effort)
 }
 
-pub(super) fn encode_planes(planes: &mut Yuv420, quality: u8) -> Result<Vec<u8>, Error> {
+pub(super) fn encode_planes(planes: &mut Yuv420, quality: u8, effort: Effort) -> Result<Vec<u8>, Error> {
     let Yuv420 { y, u, v } = planes;
     let half = Size::new(y.size.width.div_ceil(2), y.size.height.div_ceil(2));
     let whole = |plane: &Raster| plane.channels == 1 && plane.data.len() as u64 == plane.size.pixels();
@@ -155,7 +164,7 @@ pub(super) fn encode_planes(planes: &mut Yuv420, quality: u8) -> Result<Vec<u8>,
     picture.0.v = v.data.as_mut_ptr();
     picture.0.y_stride = side(y.size.width)?;
     picture.0.uv_stride = side(half.width)?;
-    picture.encode(quality)
+    picture.encode(quality, effort)
 }
 
 /// A picture whose own memory is freed.
@@ -168,10 +177,10 @@ impl Picture {
         Ok(Self(picture))
     }
 
-    fn encode(&mut self, quality: u8) -> Result<Vec<u8>, Error> {
+    fn encode(&mut self, quality: u8, effort: Effort) -> Result<Vec<u8>, Error> {
         let mut config = sys::WebPConfig::new().map_err(|()| internal("encode", "version mismatch"))?;
         config.quality = f32::from(quality);
-        config.method = method(self.0.width, self.0.height);
+        config.method = method(self.0.width, self.0.height, effort);
         match self.attempt(&config) {
             Err(sys::WebPEncodingError::VP8_ENC_ERROR_PARTITION0_OVERFLOW) => {
                 // Very large and detailed: trade modes for space, as libwebp's documentation advises.

@@ -148,6 +148,19 @@ async fn what_no_key_has_signed_is_refused_before_anything_is_fetched() {
         assert!(!reply.text().contains(signature), "{target}");
         wrong += u64::from(expected == "signature");
     }
+    // What an origin might take for a guarded path.
+    for target in [
+        "//d/a.jpg?w=33",
+        "/open//../d/a.jpg?w=33",
+        "/d%2Fa.jpg?w=33",
+        "/%2Fd/a.jpg?w=33",
+        "/cdn-cgi/image/width=33//d/a.jpg",
+        "/img/_/w:33/plain///d/a.jpg",
+        "/img/_/w:33/plain/d%252Fa.jpg",
+    ] {
+        let status = edge.get(target).await.status;
+        assert!(matches!(status, 400 | 403), "{target}: {status}");
+    }
     assert_eq!(origin.total_hits(), 0);
     let denied = edge.metric("millrace_cache_requests_total", &["outcome=\"error\"", "reason=\"signature\""]);
     assert_eq!(denied.await, wrong);

@@ -19,6 +19,8 @@ mod fields;
 mod fills;
 mod freshness;
 mod image_guard;
+mod image_hints;
+mod image_work;
 pub(crate) mod images;
 mod interim;
 mod keys;

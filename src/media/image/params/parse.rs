@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::{
-    DEFAULT_QUALITY, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
+    DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
+    hints::Hints,
     presets::PRESET,
     values::{colour, integer, number, percentage, refused},
 };
@@ -24,6 +25,7 @@ pub fn is_image_parameter(name: &str) -> bool {
             | "fm"
             | "dpr"
             | "auto"
+            | "ch"
             | "crop"
             | "fp-x"
             | "fp-y"
@@ -56,6 +58,7 @@ struct Given {
     fm: Option<Format>,
     dpr: Option<f64>,
     auto: Option<Auto>,
+    ch: Option<Hints>,
     crop: Option<Gravity>,
     focus_x: Option<f64>,
     focus_y: Option<f64>,
@@ -80,6 +83,7 @@ struct Given {
 struct Auto {
     format: bool,
     compress: bool,
+    hints: Hints,
 }
 
 impl Params {
@@ -109,6 +113,7 @@ impl Given {
             "fm" => once("fm", &mut self.fm, format(value)?)?,
             "dpr" => once("dpr", &mut self.dpr, number("dpr", value, 1.0, MAX_DPR)?)?,
             "auto" => once("auto", &mut self.auto, auto(value)?)?,
+            "ch" => once("ch", &mut self.ch, hints(value)?)?,
             "crop" => once("crop", &mut self.crop, gravity(value)?)?,
             "fp-x" => once("fp-x", &mut self.focus_x, number("fp-x", value, 0.0, 1.0)?)?,
             "fp-y" => once("fp-y", &mut self.focus_y, number("fp-y", value, 0.0, 1.0)?)?,
@@ -175,6 +180,9 @@ impl Given {
             format: self.fm.unwrap_or_default(),
             negotiates: auto.format && self.fm.is_none(),
             quality: self.q.map_or(quality, |q| q.min(100) as u8),
+            effort: Effort::default(),
+            hints: auto.hints.with(self.ch.unwrap_or_default()),
+            dpr_given: self.dpr.is_some(),
         };
         Ok(params.scaled_by(self.dpr.unwrap_or(1.0)).normalised())
     }
@@ -215,10 +223,19 @@ fn auto(text: &str) -> Result<Auto, ParamError> {
         match word {
             "format" => auto.format = true,
             "compress" => auto.compress = true,
-            _ => return Err(refused("auto", "must be format, compress or both", text)),
+            "dpr" => auto.hints = auto.hints.with(Hints::DPR),
+            "width" => auto.hints = auto.hints.with(Hints::WIDTH),
+            _ => return Err(refused("auto", "must be of format, compress, dpr and width", text)),
         }
     }
     Ok(auto)
+}
+
+fn hints(text: &str) -> Result<Hints, ParamError> {
+    let rule = "must be of dpr, width, viewport-width and save-data";
+    text.split(',').try_fold(Hints::default(), |all, name| {
+        Ok(all.with(Hints::parse(name).ok_or_else(|| refused("ch", rule, text))?))
+    })
 }
 
 /// Sides may be combined: `top,left`. Of two opposite ones the later counts.
