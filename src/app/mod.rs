@@ -95,6 +95,8 @@ impl Server {
             &registry,
         )?;
         let delivery = Arc::new(delivery);
+        let allow_origins =
+            settings.uploads.as_ref().map(|uploads| uploads.allow_origins.clone()).unwrap_or_default();
         let uploads = match (assets, settings.uploads) {
             (Some(assets), Some(settings)) => {
                 Some(assets.uploads(settings, delivery.clone(), clock, tasks.clone(), &registry).await?)
@@ -103,7 +105,8 @@ impl Server {
         };
         let for_others = (!settings.admin.ip().is_loopback()).then(|| admission.clone());
         let state = Arc::new(Admin::new(registry, delivery.clone(), for_others, uploads.clone())?);
-        let data = Arc::new(Data { delivery, pages: settings.pages, admission, uploads, cdn_loop });
+        let data =
+            Arc::new(Data { delivery, pages: settings.pages, admission, uploads, allow_origins, cdn_loop });
         let data = http::listen_data(data_listener, &settings.http, data)?;
         let admin = http::listen_admin(admin_listener, &settings.http, state.clone())?;
         Ok(Self { data, admin, state, store, tasks, drain_timeout: settings.http.drain_timeout })

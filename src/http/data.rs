@@ -33,6 +33,8 @@ pub struct Data {
     pub pages: Pages,
     pub admission: Arc<Admission>,
     pub uploads: Option<Uploads>,
+    /// Web origins whose pages may upload.
+    pub allow_origins: Vec<String>,
     pub cdn_loop: CdnLoop,
 }
 

@@ -62,6 +62,10 @@ fn nature(head: &[u8]) -> Nature {
     if trimmed.starts_with(b"#!") {
         return Nature::Program("text/x-shellscript");
     }
+    // However short: the library wants whole headers.
+    if head.starts_with(b"\x7fELF") {
+        return Nature::Program("application/x-executable");
+    }
     let tags = [
         "<!doctype html",
         "<html",

@@ -2,6 +2,7 @@
 
 mod assets;
 mod conformance;
+mod tus;
 
 use millrace::admission::{Claims, Secret};
 
