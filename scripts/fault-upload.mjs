@@ -22,7 +22,8 @@ const key = secret();
 const bearer = `Bearer ${token(binary, key, '--scope', 'upload')}`;
 const start = () => serve(binary, key, ['--data-dir', join(scratch, 'data'), '--disk', '0', '--memory', '32MiB']);
 const base = randomBytes(bytes);
-const names = 40;
+// All that may be there.
+const known = new Set();
 
 // Each body is the noise behind its own number, so that none is like another.
 function body(number) {
@@ -76,12 +77,14 @@ const uncertain = new Map();
 let number = 0;
 let acks = 0;
 let cut = 0;
+let server;
 const readies = [];
 
 async function check(server) {
   let present = 0;
-  for (let n = 0; n < names; n += 1) {
-    const name = `n${n}.bin`;
+  for (const name of uncertain.keys()) known.add(name);
+  for (const name of acknowledged.keys()) known.add(name);
+  for (const name of known) {
     const { status, body: found } = await get(server.port, name);
     const may = new Set([acknowledged.get(name), ...(uncertain.get(name) ?? [])]);
     if (status === 404) {
@@ -93,8 +96,10 @@ async function check(server) {
     if (!may.has(is)) throw new Error(`${name}: has ${is}, may be one of ${[...may]}`);
     if (digest(found) !== digest(body(is))) throw new Error(`${name}: altered`);
     present += 1;
-    acknowledged.set(name, is);
-    uncertain.delete(name);
+    if (name.startsWith('n')) {
+      acknowledged.set(name, is);
+      uncertain.delete(name);
+    }
   }
   const left = files();
   if (left.length !== present) throw new Error(`${left.length} files for ${present} assets`);
@@ -103,26 +108,35 @@ async function check(server) {
 try {
   for (let round = 0; round < rounds; round += 1) {
     const begun = performance.now();
-    const server = await start();
+    server = await start();
     readies.push(performance.now() - begun);
     await check(server);
     let killed = false;
     let sent = 0;
+    // So many are acknowledged before it is killed.
+    const before = acks + Math.floor(Math.random() * Math.max(1, uploads - concurrency));
+    let enough;
+    const reached = new Promise((resolve) => { enough = resolve; });
     const client = async (which) => {
       while (!killed && sent < uploads) {
         sent += 1;
         // One client for each name, so that the order of its uploads is known.
-        const name = `n${which}.bin`;
+        // What a client breaks off may have come as a whole and take its place late, after others of the same name; so
+        // those have names of their own, where any of them may be found.
+        const abort = Math.random() < 0.05;
+        const name = `${abort ? 'x' : 'n'}${which}.bin`;
         number += 1;
         const mine = number;
-        const before = uncertain.get(name) ?? new Set();
-        uncertain.set(name, before.add(mine));
-        const abort = Math.random() < 0.05;
+        const maybe = uncertain.get(name) ?? new Set();
+        uncertain.set(name, maybe.add(mine));
         const status = await put(server.port, name, body(mine), abort);
         if (status === 201 || status === 204) {
           acks += 1;
-          acknowledged.set(name, mine);
-          uncertain.delete(name);
+          if (acks >= before) enough();
+          if (!abort) {
+            acknowledged.set(name, mine);
+            uncertain.delete(name);
+          }
         } else if (status === 0) {
           cut += 1;
         } else if (status !== 503) {
@@ -131,15 +145,17 @@ try {
       }
     };
     const clients = Promise.all(Array.from({ length: concurrency }, (_, which) => client(which)));
-    await Promise.race([clients, new Promise((resolve) => { setTimeout(resolve, 300 + 3000 * Math.random()); })]);
+    await Promise.race([clients, reached]);
+    await new Promise((resolve) => { setTimeout(resolve, 300 * Math.random()); });
     killed = true;
     await server.kill();
     await clients;
   }
-  const server = await start();
+  server = await start();
   await check(server);
   await server.kill();
 } finally {
+  await server?.kill();
   rmSync(scratch, { recursive: true, force: true });
 }
 readies.sort((a, b) => a - b);

@@ -19,6 +19,7 @@ pub mod cli;
 mod explain;
 mod purge;
 mod remote;
+mod sign;
 mod token;
 
 use crate::{

@@ -13,7 +13,7 @@ mod route;
 mod uploads;
 
 pub use access::Access;
-pub use route::{Fallback, Route};
+pub use route::{Access as RouteAccess, Fallback, Route};
 pub use uploads::{Mode, Uploads};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

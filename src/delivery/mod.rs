@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use millrace_kit::clock::Clock;
 
+mod access;
 pub mod coding;
 mod conditional;
 mod derive;
@@ -28,6 +29,7 @@ mod route;
 mod shown_key;
 mod writes;
 
+pub use access::Access;
 pub use derive::{Media, MediaConfig, SetupError};
 pub use explain::Explanation;
 pub use fill::Limits as FillLimits;

@@ -15,12 +15,13 @@ use super::{
     access::{self, Access},
     body::{Record, Sending},
     connection::Before,
+    guard,
     pages::Pages,
     purge, translate,
     uploads::{self, Ask},
 };
 use crate::{
-    admission::Admission,
+    admission::{Admission, Signature},
     delivery::{
         Answer, BadTarget, CdnLoop, Delivery, Instruments, Interims, Outcome, Reason, Request, RequestBody,
         Response, Route, Served, Target, broken_request_body,
@@ -55,7 +56,9 @@ pub async fn handle(
     translate::heed_authority(request.uri(), &mut headers);
     let id = translate::request_id(&headers);
     let traceparent = translate::traceparent(&headers);
-    let log = Access::of(request.uri().path(), &id);
+    let whole = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let (signature, raw) = Signature::take(whole);
+    let log = Access::of(raw.split('?').next().unwrap_or_default(), &id);
     let Some(method) = translate::method(request.method()) else {
         return finish(
             data,
@@ -74,8 +77,7 @@ pub async fn handle(
         return finish(data, method, refuse(StatusCode::LOOP_DETECTED, detail), id, started, log);
     }
     let has_body = translate::has_body(request.headers());
-    let raw = request.uri().path_and_query().map_or("", |target| target.as_str());
-    let mut answer = match Target::parse(raw) {
+    let mut answer = match Target::parse(&raw) {
         Ok(target) if method.as_str() == "PURGE" => purge::on_data(&data, &headers, &target).await,
         Ok(target) if uploads::concerns(&data, &method, &target) => {
             let body = uploads::body(has_body.then(|| upload(payload)));
@@ -84,6 +86,9 @@ pub async fn handle(
         }
         Ok(target) => match data.pages.get(&method, &target) {
             Some(response) => Answer { route: Route::Asset, response },
+            None if let Err(response) = guard::admit(&data, signature.as_ref(), &target, &mut headers) => {
+                Answer { route: Route::Asset, response }
+            }
             None => {
                 let headers = Arc::new(headers);
                 let asked = Request { method: method.clone(), target, headers, interims: None };

@@ -38,7 +38,7 @@ pub fn refusal_on_admin(denied: Denied) -> HttpResponse {
 fn status(denied: Denied) -> StatusCode {
     match denied {
         Denied::Missing | Denied::Invalid => StatusCode::UNAUTHORIZED,
-        Denied::Closed | Denied::Scope(_) | Denied::Path(_) => StatusCode::FORBIDDEN,
+        Denied::Closed | Denied::Scope(_) | Denied::Path(_) | Denied::Signature => StatusCode::FORBIDDEN,
     }
 }
 
@@ -46,7 +46,7 @@ fn status(denied: Denied) -> StatusCode {
 fn challenge(denied: Denied) -> Option<String> {
     let realm = "Bearer realm=\"millrace\"";
     match denied {
-        Denied::Closed => None,
+        Denied::Closed | Denied::Signature => None,
         Denied::Missing => Some(realm.to_owned()),
         Denied::Invalid => Some(format!("{realm}, error=\"invalid_token\"")),
         Denied::Scope(scope) | Denied::Path(scope) => {

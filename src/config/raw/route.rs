@@ -52,7 +52,19 @@ pub struct Route {
     pub stale_while_revalidate_secs: u32,
     /// How long answers that do not say may be served stale when no origin can answer; 0: not at all.
     pub stale_if_error_secs: u32,
+    /// Who gets it. `public`: everybody; `signed`: who has a signed address (`millrace sign`), or a token; `token`: who has a
+    /// token with the scope `read`. Neither signatures nor tokens are in keys, and no origin sees them.
+    pub access: Access,
     pub fallback: Fallback,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    #[default]
+    Public,
+    Signed,
+    Token,
 }
 
 /// What a route serves to GET and HEAD when its origins have failed (errors of theirs, 5xx included) and nothing stored may
@@ -94,6 +106,7 @@ impl Default for Route {
             error_ttl_secs: 0,
             stale_while_revalidate_secs: 0,
             stale_if_error_secs: 24 * 3600,
+            access: Access::Public,
             fallback: Fallback::default(),
         }
     }

@@ -10,7 +10,7 @@ use super::super::raw;
 use crate::{
     cache::{Lifetimes, storable::Rules},
     delivery::{
-        Target,
+        Access, Target,
         policy::{
             BadField, Config, FieldRule, HostPattern, MAX_KEYED, Parameter, PolicyRules, QueryRule,
             is_dangerous,
@@ -77,6 +77,11 @@ fn rules(route: &raw::Route, storing: Rules, faults: &mut Here<'_>) -> PolicyRul
         storing: storing_of(route, storing, faults),
         lifetimes: lifetimes(route, faults),
         fallback: fallback::fallback(&route.fallback, faults).map(Arc::new),
+        access: match route.access {
+            raw::RouteAccess::Public => Access::Public,
+            raw::RouteAccess::Signed => Access::Signed,
+            raw::RouteAccess::Token => Access::Token,
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use http::{HeaderMap, header};
 
-use super::request::Target;
+use super::{access::Access, request::Target};
 use crate::{
     cache::{Lifetimes, storable::Rules},
     origin::Chain,
@@ -43,6 +43,7 @@ pub struct PolicyRules {
     pub storing: Rules,
     pub lifetimes: Lifetimes,
     pub fallback: Option<Arc<Fallback>>,
+    pub access: Access,
 }
 
 /// A part of the addresses.
@@ -65,6 +66,8 @@ pub struct Policies {
     all: Vec<Arc<Policy>>,
     /// Whether the host makes a difference.
     by_host: bool,
+    /// Whether all of it is for everybody.
+    public: bool,
 }
 
 impl Policy {
@@ -99,7 +102,12 @@ impl Policies {
         });
         let by_host = all.iter().any(|policy| !policy.host.is_any());
         all.push(Arc::new(general));
-        Self { all, by_host }
+        let public = all.iter().all(|policy| policy.rules.access == Access::Public);
+        Self { all, by_host, public }
+    }
+
+    pub fn are_public(&self) -> bool {
+        self.public
     }
 
     /// The one for a source. The host counts more than the path, and of paths the longest.

@@ -1,5 +1,6 @@
 //! Uploads and access as clients see them, and the store below them.
 
+mod access;
 mod assets;
 mod conformance;
 mod tus;
