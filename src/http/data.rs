@@ -87,7 +87,7 @@ pub async fn handle(
         Ok(target) => match data.pages.get(&method, &target) {
             Some(response) => Answer { route: Route::Asset, response },
             None if let Err(response) = guard::admit(&data, signature.as_ref(), &target, &mut headers) => {
-                Answer { route: Route::Asset, response }
+                Answer { route: Route::Asset, response: *response }
             }
             None => {
                 let headers = Arc::new(headers);

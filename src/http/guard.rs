@@ -15,12 +15,11 @@ pub fn admit(
     signature: Option<&Signature>,
     target: &Target,
     headers: &mut HeaderMap,
-) -> Result<(), Response> {
+) -> Result<(), Box<Response>> {
     let signed = signature.map(|signature| data.admission.check_signature(signature, &target.to_string()));
-    match signed {
-        // Not even where it would not be needed: whoever made it up is looking for something.
-        Some(Err(denied)) => return Err(gate::refusal(denied)),
-        Some(Ok(())) | None => {}
+    // Not even where it would not be needed: whoever made it up is looking for something.
+    if let Some(Err(denied)) = signed {
+        return Err(gate::refusal(denied));
     }
     if data.admission.has_keys() {
         forget_referer(headers);

@@ -64,17 +64,17 @@ pub async fn answer(data: Arc<Data>, ask: Ask) -> Answer {
         Method::DELETE => assets::delete(&data, uploads, &ask).await,
         _ => assets::put(&data, uploads, ask).await,
     };
-    let response = cors::open(response.unwrap_or_else(|refused| refused), origin.as_deref());
+    let response = cors::open(response.unwrap_or_else(|refused| *refused), origin.as_deref());
     Answer { route: Route::Asset, response }
 }
 
 /// Who asks, if they may upload to this path.
-fn admit(data: &Data, headers: &HeaderMap, path: &str) -> Result<Grant, Response> {
+fn admit(data: &Data, headers: &HeaderMap, path: &str) -> Result<Grant, Box<Response>> {
     data.admission.admit(headers, Scope::Upload, path).map_err(|denied: Denied| gate::refusal(denied))
 }
 
 /// The key that a path names.
-fn key_of(target: &Target) -> Result<AssetKey, Response> {
+fn key_of(target: &Target) -> Result<AssetKey, Box<Response>> {
     let encoded = target.path().strip_prefix(ASSETS).unwrap_or_default();
     if encoded.contains("%2F") || encoded.contains("%5C") {
         return Err(refusal(&Error::Key(BadAssetKey::Character)));
@@ -101,7 +101,7 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response {
 }
 
 /// What is not taken, and why.
-fn refusal(error: &Error) -> Response {
+fn refusal(error: &Error) -> Box<Response> {
     let status = status_of(error);
     let reason = match status.is_server_error() {
         true => Reason::Internal,
@@ -112,11 +112,11 @@ fn refusal(error: &Error) -> Response {
         error => error.to_string(),
     };
     let response = Response::problem(status, &detail, Served::new(Outcome::Error, reason));
-    match error {
+    Box::new(match error {
         Error::Busy | Error::Locked => response.with(header::RETRY_AFTER, "1"),
         Error::Stopping => response.with(header::RETRY_AFTER, "5"),
         _ => response,
-    }
+    })
 }
 
 /// The one place where errors of uploads become statuses.

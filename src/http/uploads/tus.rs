@@ -35,11 +35,11 @@ pub async fn answer(data: &Data, uploads: &Uploads, ask: Ask) -> Response {
             let error = Error::Bad(format!("Tus-Resumable must be {VERSION}"));
             let mut response = refusal(&error);
             response.status = StatusCode::PRECONDITION_FAILED;
-            Err(response.with(field("tus-version"), VERSION))
+            Err(Box::new(response.with(field("tus-version"), VERSION)))
         }
         _ => resource(data, uploads, ask).await,
     };
-    answered.unwrap_or_else(|refused| refused).with(field("tus-resumable"), VERSION)
+    answered.unwrap_or_else(|refused| *refused).with(field("tus-resumable"), VERSION)
 }
 
 fn options(uploads: &Uploads) -> Response {
@@ -50,7 +50,7 @@ fn options(uploads: &Uploads) -> Response {
         .with(field("tus-checksum-algorithm"), Checksum::ALGORITHMS)
 }
 
-async fn resource(data: &Data, uploads: &Uploads, ask: Ask) -> Result<Response, Response> {
+async fn resource(data: &Data, uploads: &Uploads, ask: Ask) -> Result<Response, Box<Response>> {
     // Whose it is counts more than where it will be, which only its creator names.
     let grant = data.admission.identify(&ask.headers).and_then(|grant| {
         grant.check_scope(Scope::Upload)?;
@@ -78,7 +78,7 @@ async fn resource(data: &Data, uploads: &Uploads, ask: Ask) -> Result<Response, 
     }
 }
 
-async fn create(uploads: &Uploads, grant: &Grant, ask: Ask) -> Result<Response, Response> {
+async fn create(uploads: &Uploads, grant: &Grant, ask: Ask) -> Result<Response, Box<Response>> {
     let refused = |error: Error| refusal(&error);
     let headers = &ask.headers;
     let metadata = Metadata::parse(text(headers, "upload-metadata").unwrap_or_default()).map_err(refused)?;
@@ -120,7 +120,7 @@ async fn create(uploads: &Uploads, grant: &Grant, ask: Ask) -> Result<Response, 
     Ok(fields(empty(StatusCode::CREATED), &progress).with(header::LOCATION, location))
 }
 
-async fn patch(uploads: &Uploads, grant: &Grant, id: &BlobId, ask: Ask) -> Result<Response, Response> {
+async fn patch(uploads: &Uploads, grant: &Grant, id: &BlobId, ask: Ask) -> Result<Response, Box<Response>> {
     let refused = |error: Error| refusal(&error);
     let headers = &ask.headers;
     if text(headers, "content-type") != Some(PIECE) {
@@ -207,8 +207,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn not_allowed(allow: &'static str) -> Response {
+fn not_allowed(allow: &'static str) -> Box<Response> {
     let mut response = refusal(&Error::Bad("this method is not for uploads".to_owned()));
     response.status = StatusCode::METHOD_NOT_ALLOWED;
-    response.with(header::ALLOW, allow)
+    Box::new(response.with(header::ALLOW, allow))
 }
