@@ -143,6 +143,7 @@ deps_test() {
   install_promtool
   install_s3s_fs
   install_node_modules tests/browser
+  install_node_modules tests/uploads
   install_chromium
 }
 

@@ -69,6 +69,12 @@ browser_tests() {
   tally "$(count '^[^ ]* pass \([0-9]\+\).*')" "$(count '^[^ ]* fail \([0-9]\+\).*')"
 }
 
+# A real tus client, disconnected again and again, against a server that is killed.
+upload_tests() {
+  stage 'Upload tests' env MILLRACE_BIN_DIR="$CARGO_TARGET_DIR/debug" npm --prefix tests/uploads test --silent
+  tally "$(count '^[^ ]* pass \([0-9]\+\).*')" "$(count '^[^ ]* fail \([0-9]\+\).*')"
+}
+
 # Counts what the suite requires and recommends; a fault is what its bar does not allow, named in tests/conformance.
 conformance() {
   stage 'Public suite of cache tests' env MILLRACE_BIN_DIR="$CARGO_TARGET_DIR/debug" \
@@ -81,6 +87,7 @@ rust_tests
 alert_rules
 if binaries; then
   browser_tests
+  upload_tests
   conformance
 fi
 

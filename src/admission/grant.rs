@@ -80,6 +80,11 @@ impl Grant {
         }
     }
 
+    /// Whether it is for everything, everywhere.
+    pub fn is_admin(&self) -> bool {
+        self.scopes.contains(&Scope::Admin) && self.prefix.is_none()
+    }
+
     pub fn is_limited(&self) -> bool {
         self.prefix.is_some()
     }

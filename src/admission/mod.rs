@@ -8,11 +8,13 @@ mod claims;
 mod grant;
 mod key;
 mod operator;
+mod signature;
 
 pub use claims::{Audience, Claims, Wanted};
 pub use grant::{Grant, Scope, is_below};
 pub use key::{BadKey, Key, Keyring, Secret};
 pub use operator::OperatorToken;
+pub use signature::{IN_FRONT, Signature};
 
 /// Longer ones are not looked at.
 const MAX_TOKEN: usize = 4096;
@@ -39,6 +41,8 @@ pub enum Denied {
     Scope(Scope),
     #[error("this token is for other paths")]
     Path(Scope),
+    #[error("this wants an address with a signature, which is for it and not over")]
+    Signature,
 }
 
 /// The doorkeeper.

@@ -15,7 +15,7 @@ use millrace_kit::{
     telemetry,
 };
 
-use super::{Server, explain, purge, remote, token};
+use super::{Server, explain, purge, remote, sign, token};
 use crate::config::{Raw, Settings, raw, resolve};
 
 /// Exit status for a bad configuration (`EX_USAGE`).
@@ -49,6 +49,8 @@ enum Command {
     Purge(purge::Purge),
     /// Make a token for this server's `Authorization: Bearer`.
     Token(token::Token),
+    /// Sign an address, for whoever has it.
+    Sign(sign::Sign),
     /// Print the configuration reference.
     Docs,
 }
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Explain(explain) => explain::run(&explain),
         Command::Purge(purge) => purge::run(&purge),
         Command::Token(token) => token::run(&token),
+        Command::Sign(sign) => sign::run(&sign),
         Command::Docs => {
             say(&config::reference::<Raw>("Configuration reference"));
             ExitCode::SUCCESS

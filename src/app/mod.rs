@@ -19,6 +19,7 @@ pub mod cli;
 mod explain;
 mod purge;
 mod remote;
+mod sign;
 mod token;
 
 use crate::{
@@ -96,6 +97,8 @@ impl Server {
             &registry,
         )?;
         let delivery = Arc::new(delivery);
+        let allow_origins =
+            settings.uploads.as_ref().map(|uploads| uploads.allow_origins.clone()).unwrap_or_default();
         let uploads = match (assets, settings.uploads) {
             (Some(assets), Some(settings)) => {
                 Some(assets.uploads(settings, delivery.clone(), clock, tasks.clone(), &registry).await?)
@@ -109,6 +112,7 @@ impl Server {
             pages: settings.pages,
             admission,
             uploads,
+            allow_origins,
             cdn_loop,
         });
         let data = http::listen_data(data_listener, &settings.http, data)?;

@@ -15,7 +15,7 @@ mod uploads;
 
 pub use access::Access;
 pub use origin::{Addressing, Origin, OriginTls, S3};
-pub use route::{Fallback, Images, Route, RouteRetry};
+pub use route::{Access as RouteAccess, Fallback, Images, Route, RouteRetry};
 pub use uploads::{Mode, Uploads};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

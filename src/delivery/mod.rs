@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use millrace_kit::clock::Clock;
 
+mod access;
 mod ahead;
 pub mod coding;
 mod conditional;
@@ -34,6 +35,7 @@ mod shown_key;
 pub mod signature;
 mod writes;
 
+pub use access::Access;
 pub use decimal::push_millis;
 pub use derive::{Media, MediaConfig, SetupError};
 pub use explain::Explanation;

@@ -21,13 +21,14 @@ use super::{
     access::{self, Access},
     body::{Record, Sending},
     connection::{Before, Behind},
+    guard,
     pages::Pages,
     purge,
     translate::{self, Lines},
     uploads::{self, Ask},
 };
 use crate::{
-    admission::Admission,
+    admission::{Admission, Signature},
     delivery::{
         Answer, Asked, BadTarget, CdnLoop, Delivery, FieldLines, Instruments, Interims, Outcome, Reason,
         Request, RequestBody, Response, Route, Served, Target, broken_request_body,
@@ -40,6 +41,8 @@ pub struct Data {
     pub pages: Pages,
     pub admission: Arc<Admission>,
     pub uploads: Option<Uploads>,
+    /// Web origins whose pages may upload.
+    pub allow_origins: Vec<String>,
     pub cdn_loop: CdnLoop,
 }
 
@@ -74,7 +77,7 @@ pub fn handle(message: Message, data: &Arc<Data>) -> Answering {
     if let Some(reply) = lines.as_ref().and_then(|lines| at_once(&message, lines, data, started)) {
         return Answering::AtOnce(Some(reply));
     }
-    let looked = lines.is_some();
+    let looked = lines.is_some() && data.delivery.is_public();
     drop(lines);
     Answering::Waiting(Box::pin(in_time(message, data.clone(), started, looked)))
 }
@@ -87,15 +90,16 @@ fn at_once(
     started: Instant,
 ) -> Option<Reply<Sending>> {
     let method = translate::method(message.method())?;
-    if translate::fault(lines).is_some() || lines.has("cdn-loop") {
+    if translate::fault(lines).is_some() || lines.has("cdn-loop") || !data.delivery.is_public() {
         return None;
     }
-    let target = Target::parse(target_of(message)).ok()?;
+    let (None, raw) = Signature::take(target_of(message)) else { return None };
+    let target = Target::parse(&raw).ok()?;
     if data.pages.are_at(&target) || uploads::concerns(data, &method, &target) {
         return None;
     }
     let answer = data.delivery.answer_at_once(&Asked { method: &method, target: &target, fields: lines })?;
-    Some(Known::of(message, lines, method, started).finish(data.clone(), answer))
+    Some(Known::of(message, &raw, lines, method, started).finish(data.clone(), answer))
 }
 
 /// `looked`: what is in memory has been looked for.
@@ -103,29 +107,39 @@ async fn in_time(mut message: Message, data: Arc<Data>, started: Instant, looked
     let mut headers = translate::request_headers(&message.head().headers);
     translate::heed_authority(message.uri(), &mut headers);
     let method = translate::method(message.method());
-    let known = Known::of(&message, &headers, method.clone().unwrap_or(Method::GET), started);
+    let (signature, raw) = Signature::take(target_of(&message));
+    let raw = raw.into_owned();
+    let known = Known::of(&message, &raw, &headers, method.clone().unwrap_or(Method::GET), started);
     let answer = match method {
-        Some(method) => answer(&mut message, &data, method, headers, &known.id, looked).await,
+        Some(method) => {
+            let asking = Asking { method, raw, signature, headers, looked };
+            answer(&mut message, &data, asking, &known.id).await
+        }
         None => refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"),
     };
     known.finish(data, answer)
 }
 
-async fn answer(
-    message: &mut Message,
-    data: &Arc<Data>,
+/// A request on the long way.
+struct Asking {
     method: Method,
+    /// Path and query, without the signature.
+    raw: String,
+    signature: Option<Signature>,
     headers: HeaderMap,
-    id: &ActixValue,
+    /// What is in memory has been looked for.
     looked: bool,
-) -> Answer {
+}
+
+async fn answer(message: &mut Message, data: &Arc<Data>, asking: Asking, id: &ActixValue) -> Answer {
+    let Asking { method, raw, signature, mut headers, looked } = asking;
     if let Some((status, detail)) = translate::fault(&headers) {
         return refuse(status, detail);
     }
     if data.cdn_loop.closes(&headers) {
         return refuse(StatusCode::LOOP_DETECTED, "this request has been here before");
     }
-    let target = match Target::parse(target_of(message)) {
+    let target = match Target::parse(&raw) {
         Ok(target) => target,
         Err(bad @ BadTarget::TooLong) => return refuse(StatusCode::URI_TOO_LONG, &bad.to_string()),
         Err(bad) => return refuse(StatusCode::BAD_REQUEST, &bad.to_string()),
@@ -139,6 +153,9 @@ async fn answer(
     }
     if let Some(response) = data.pages.get(&method, &target) {
         return Answer { route: Route::Asset, response };
+    }
+    if let Err(response) = guard::admit(data, signature.as_ref(), &target, &mut headers) {
+        return Answer { route: Route::Asset, response: *response };
     }
     let asked = Request { method, target, headers: Arc::new(headers), interims: None };
     if let Some(answer) = (!looked).then(|| data.delivery.answer_at_once(&asked.asked())).flatten() {
@@ -199,9 +216,9 @@ struct Known {
 }
 
 impl Known {
-    fn of(message: &Message, fields: &impl FieldLines, method: Method, started: Instant) -> Self {
+    fn of(message: &Message, raw: &str, fields: &impl FieldLines, method: Method, started: Instant) -> Self {
         let id = translate::request_id(fields);
-        let log = Access::of(message.uri().path(), &id);
+        let log = Access::of(raw.split('?').next().unwrap_or_default(), &id);
         let traceparent = translate::traceparent(fields);
         let behind = message.conn_data::<Behind>().cloned();
         Self { method, id, traceparent, log, started, behind }

@@ -28,7 +28,7 @@ struct Question {
 pub async fn on_admin(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
     let headers = translate::request_headers(request.headers());
     if let Err(refusal) = gate::admit(&admin, &headers, Scope::Admin) {
-        return refusal;
+        return *refusal;
     }
     let question = match Question::parse(request.query_string()) {
         Ok(question) => question,

@@ -10,20 +10,20 @@ use crate::{
 };
 
 /// On the data port.
-pub fn refusal(denied: Denied) -> Response {
+pub fn refusal(denied: Denied) -> Box<Response> {
     let served = Served::new(Outcome::Error, Reason::NotAllowed);
     let response = Response::problem(status(denied), &denied.to_string(), served);
-    match challenge(denied) {
+    Box::new(match challenge(denied) {
         Some(challenge) => response.with(header::WWW_AUTHENTICATE, challenge),
         None => response,
-    }
+    })
 }
 
 /// On the admin port, which asks for a token only where others can reach it.
-pub fn admit(admin: &Admin, headers: &HeaderMap, scope: Scope) -> Result<Option<Grant>, HttpResponse> {
+pub fn admit(admin: &Admin, headers: &HeaderMap, scope: Scope) -> Result<Option<Grant>, Box<HttpResponse>> {
     let Some(admission) = &admin.admission else { return Ok(None) };
     let admitted = admission.identify(headers).and_then(|grant| grant.check_scope(scope).map(|()| grant));
-    admitted.map(Some).map_err(refusal_on_admin)
+    admitted.map(Some).map_err(|denied| Box::new(refusal_on_admin(denied)))
 }
 
 pub fn refusal_on_admin(denied: Denied) -> HttpResponse {
@@ -38,7 +38,7 @@ pub fn refusal_on_admin(denied: Denied) -> HttpResponse {
 fn status(denied: Denied) -> StatusCode {
     match denied {
         Denied::Missing | Denied::Invalid => StatusCode::UNAUTHORIZED,
-        Denied::Closed | Denied::Scope(_) | Denied::Path(_) => StatusCode::FORBIDDEN,
+        Denied::Closed | Denied::Scope(_) | Denied::Path(_) | Denied::Signature => StatusCode::FORBIDDEN,
     }
 }
 
@@ -46,7 +46,7 @@ fn status(denied: Denied) -> StatusCode {
 fn challenge(denied: Denied) -> Option<String> {
     let realm = "Bearer realm=\"millrace\"";
     match denied {
-        Denied::Closed => None,
+        Denied::Closed | Denied::Signature => None,
         Denied::Missing => Some(realm.to_owned()),
         Denied::Invalid => Some(format!("{realm}, error=\"invalid_token\"")),
         Denied::Scope(scope) | Denied::Path(scope) => {

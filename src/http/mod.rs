@@ -23,6 +23,7 @@ mod connection;
 mod data;
 mod explain;
 mod gate;
+mod guard;
 mod origins;
 mod pages;
 mod purge;

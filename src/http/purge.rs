@@ -24,7 +24,7 @@ const MAX_BODY: usize = 256 << 10;
 /// `PURGE /{path}`, which never goes on to an origin.
 pub async fn on_data(data: &Data, headers: &HeaderMap, target: &Target) -> Answer {
     let response = match data.admission.admit(headers, Scope::Purge, target.path()) {
-        Err(denied) => gate::refusal(denied),
+        Err(denied) => *gate::refusal(denied),
         Ok(_) => {
             let soft = HeaderName::from_static("fastly-soft-purge");
             let soft = headers.get(soft).is_some_and(|value| value.as_bytes() == b"1");
@@ -81,7 +81,7 @@ pub async fn on_admin(
     }
     let grant = match gate::admit(&admin, &headers, Scope::Purge) {
         Ok(grant) => grant,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {

@@ -53,7 +53,7 @@ impl Uploads {
             owner,
             now: inner.clock.unix_millis(),
         };
-        let committed = match checker.is_met(&published.sha256) {
+        let committed = match checker.meets(&published.sha256) {
             false => Err(Error::Digest),
             true => {
                 let (catalogue, quota) = (&inner.catalogue, inner.limits.quota);

@@ -80,7 +80,7 @@ impl Checker {
     }
 
     /// Whether all was as said; the SHA-256 is known already.
-    pub fn is_met(self, sha256: &[u8]) -> bool {
+    pub fn meets(self, sha256: &[u8]) -> bool {
         let sha512 = self.sha512.map(Context::finish);
         let sha512_met =
             sha512.is_none_or(|found| self.digests.sha512.iter().all(|said| said == found.as_ref()));
@@ -128,12 +128,12 @@ mod tests {
             let mut checker = Checker::new(digests(&fields).unwrap());
             checker.see(b"a");
             checker.see(b"bc");
-            let met_now = checker.is_met(digest(&SHA256, b"abc").as_ref());
+            let met_now = checker.meets(digest(&SHA256, b"abc").as_ref());
             assert_eq!(met_now, met, "{fields:?}");
         }
         let mut checker = Checker::new(digests(&[("content-digest", format!("sha-512=:{long}:"))]).unwrap());
         checker.see(b"abd");
-        assert!(!checker.is_met(&[]));
+        assert!(!checker.meets(&[]));
     }
 
     #[test]

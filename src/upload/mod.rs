@@ -17,6 +17,7 @@ mod digest;
 mod error;
 mod put;
 mod receive;
+pub mod resumable;
 mod sniff;
 mod sweep;
 
@@ -26,7 +27,7 @@ pub use put::{Put, Stored};
 pub use sniff::Rules as TypeRules;
 
 pub use crate::store::{
-    AssetKey, BadAssetKey,
+    AssetKey, BadAssetKey, BlobId,
     catalogue::{Asset, Condition, Listing, Page, Tags},
 };
 use crate::store::{Blobs, Catalogue};
@@ -67,6 +68,7 @@ struct Inner {
     caches: Arc<dyn Caches>,
     limits: Limits,
     places: Arc<Semaphore>,
+    holders: Arc<resumable::Holders>,
     clock: Clock,
     tasks: Tasks,
     instruments: Instruments,
@@ -93,7 +95,8 @@ impl Uploads {
             active: registry.gauge(&catalogue::UPLOADS_ACTIVE)?.with_label_values(&[] as &[&str]),
         };
         let places = Arc::new(Semaphore::new(limits.concurrent));
-        let inner = Inner { blobs, catalogue, caches, limits, places, clock, tasks, instruments };
+        let holders = Arc::default();
+        let inner = Inner { blobs, catalogue, caches, limits, places, holders, clock, tasks, instruments };
         Ok(Self { inner: Arc::new(inner) })
     }
 

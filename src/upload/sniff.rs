@@ -54,6 +54,16 @@ pub fn judge(head: &[u8], declared: Option<&str>, extension: &str, rules: Rules)
     Ok(Sniffed { media_type, attachment: risky || nature == Nature::Svg })
 }
 
+/// What the library calls programs that some machine runs as they are.
+const PROGRAMS: [&str; 6] = [
+    "application/vnd.microsoft.portable-executable",
+    "application/x-executable",
+    "application/x-mach-binary",
+    "application/java",
+    "application/vnd.android.dex",
+    "application/vnd.android.dey",
+];
+
 fn nature(head: &[u8]) -> Nature {
     let trimmed = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let begins = |start: &str| {
@@ -61,6 +71,10 @@ fn nature(head: &[u8]) -> Nature {
     };
     if trimmed.starts_with(b"#!") {
         return Nature::Program("text/x-shellscript");
+    }
+    // However short: the library wants whole headers.
+    if head.starts_with(b"\x7fELF") {
+        return Nature::Program("application/x-executable");
     }
     let tags = [
         "<!doctype html",
@@ -96,9 +110,12 @@ fn nature(head: &[u8]) -> Nature {
     }
     match infer::get(head) {
         Some(kind) if matches!(kind.mime_type(), "text/html" | "text/xml") => Nature::Text,
-        Some(kind) if kind.matcher_type() == MatcherType::App && kind.mime_type() != "application/wasm" => {
-            Nature::Program(kind.mime_type())
-        }
+        Some(kind) if kind.matcher_type() == MatcherType::App => match kind.mime_type() {
+            program if PROGRAMS.contains(&program) => Nature::Program(program),
+            "application/wasm" => Nature::Known("application/wasm"),
+            // Told by two bytes, as noise has them too.
+            _ => Nature::Unknown,
+        },
         Some(kind) => Nature::Known(kind.mime_type()),
         None if is_text(head) => Nature::Text,
         None => Nature::Unknown,
@@ -238,6 +255,7 @@ mod tests {
             (b"hello", Some("text/plain; charset=utf-8"), "", Some("text/plain; charset=utf-8")),
             (b"hello", Some("application/x-www-form-urlencoded"), "txt", Some("text/plain; charset=utf-8")),
             (b"\x01\x02\x03", None, "bin", Some("application/octet-stream")),
+            (b"\x4c\x01\x02\x03", None, "bin", Some("application/octet-stream")),
             (ZIP, Some("application/zip"), "zip", Some("application/zip")),
             (b"", None, "", Some("text/plain; charset=utf-8")),
             // Lies and forbidden fruit.

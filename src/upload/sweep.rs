@@ -3,28 +3,37 @@
 use std::time::Duration;
 
 use super::{Error, Uploads};
+use crate::store::catalogue::Kind;
 
 /// Between sweeps; the expiry, if that is shorter.
 const INTERVAL: Duration = Duration::from_secs(15 * 60);
 
+/// A file that is younger may be of a request that is under way.
+const LEAST: Duration = Duration::from_secs(3600);
+
 impl Uploads {
     /// At the start, before anybody is served: caches hear of what they have missed, and what belongs to nobody goes.
     pub async fn recover(&self) -> Result<(), Error> {
+        self.forget_changed().await?;
+        // Nobody is writing yet, so age does not matter.
+        self.sweep(Duration::ZERO).await?;
+        self.finish_complete().await
+    }
+
+    /// Tells caches of what has changed. What they cannot keep is told again at the next start.
+    async fn forget_changed(&self) -> Result<(), Error> {
         loop {
             let changed = self.inner.catalogue.changed().await?;
             if changed.is_empty() {
-                break;
+                return Ok(());
             }
             for key in &changed {
                 if !self.inner.caches.forget(key).await {
-                    // It holds until the next start, which will see to it again.
-                    return self.sweep(Duration::ZERO).await;
+                    return Ok(());
                 }
                 self.inner.catalogue.forgotten(key.clone(), u64::MAX).await?;
             }
         }
-        // Nobody is writing yet, so age does not matter.
-        self.sweep(Duration::ZERO).await
     }
 
     /// Sweeps again and again.
@@ -34,7 +43,7 @@ impl Uploads {
         self.inner.tasks.spawn_until_stop("sweep", async move {
             loop {
                 tokio::time::sleep(INTERVAL.min(expiry)).await;
-                if let Err(error) = uploads.sweep(expiry).await {
+                if let Err(error) = uploads.sweep(expiry.max(LEAST)).await {
                     tracing::warn!("the store could not be swept: {error}");
                 }
             }
@@ -58,10 +67,15 @@ impl Uploads {
             }
         }
         for id in &idle.blobs {
-            if !catalogue.has_blob(id).await? {
-                blobs.remove(id).await?;
-                swept += 1;
+            if catalogue.has_blob(id).await? {
+                continue;
             }
+            match catalogue.upload(id).await? {
+                // Its row did not make it; it is tried again from its bytes.
+                Some(upload) if upload.kind == Kind::Whole => blobs.take_back(id).await?,
+                _ => blobs.remove(id).await?,
+            }
+            swept += 1;
         }
         if swept > 0 {
             tracing::info!(swept, "removed files of unfinished uploads");

@@ -65,6 +65,9 @@ pub struct Route {
     /// What browsers tell of themselves that counts for all images here: of `dpr`, `width`, `viewport-width` and `save-data`. Pages
     /// from here ask browsers to tell it.
     pub client_hints: Vec<String>,
+    /// Who gets it. `public`: everybody; `signed`: who has a signed address (`millrace sign`), or a token; `token`: who has a
+    /// token with the scope `read`. Neither signatures nor tokens are in keys, and no origin sees them.
+    pub access: Access,
     pub fallback: Fallback,
 }
 
@@ -75,6 +78,15 @@ pub enum Images {
     Open,
     Presets,
     Signed,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    #[default]
+    Public,
+    Signed,
+    Token,
 }
 
 /// What a route has otherwise than `[retry]`; the budget is the origin's, whoever asks.
@@ -133,6 +145,7 @@ impl Default for Route {
             images: Images::Open,
             image_presets: Vec::new(),
             client_hints: Vec::new(),
+            access: Access::Public,
             fallback: Fallback::default(),
         }
     }

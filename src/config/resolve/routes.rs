@@ -13,7 +13,7 @@ use super::{
 use crate::{
     cache::{Lifetimes, storable::Rules},
     delivery::{
-        Target,
+        Access, Target,
         policy::{
             Asking, BadField, Config, FieldRule, HostPattern, MAX_KEYED, Parameter, PolicyRules, QueryRule,
             is_dangerous,
@@ -93,6 +93,11 @@ fn rules(route: &raw::Route, general: &General<'_>, faults: &mut Here<'_>) -> Po
                 faults.push(&format!("retry.{key}"), what);
             }),
             own_breakers: route.own_breakers,
+        },
+        access: match route.access {
+            raw::RouteAccess::Public => Access::Public,
+            raw::RouteAccess::Signed => Access::Signed,
+            raw::RouteAccess::Token => Access::Token,
         },
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use super::request::Target;
+use super::{access::Access, request::Target};
 use crate::{
     cache::{FieldLines, Lifetimes, storable::Rules},
     origin::{Chain, RetryPolicy},
@@ -45,6 +45,7 @@ pub struct PolicyRules {
     pub fallback: Option<Arc<Fallback>>,
     pub images: ImageRule,
     pub asking: Asking,
+    pub access: Access,
 }
 
 /// How origins are asked otherwise than for the rest.
@@ -77,6 +78,8 @@ pub struct Policies {
     by_host: bool,
     /// Whether some of them do not make all images for everybody.
     guards_images: bool,
+    /// Whether all of it is for everybody.
+    public: bool,
 }
 
 impl Policy {
@@ -112,7 +115,12 @@ impl Policies {
         let by_host = all.iter().any(|policy| !policy.host.is_any());
         all.push(Arc::new(general));
         let guards_images = all.iter().any(|policy| !policy.rules.images.is_open());
-        Self { all, by_host, guards_images }
+        let public = all.iter().all(|policy| policy.rules.access == Access::Public);
+        Self { all, by_host, guards_images, public }
+    }
+
+    pub fn are_public(&self) -> bool {
+        self.public
     }
 
     /// The one for a source. The host counts more than the path, and of paths the longest.

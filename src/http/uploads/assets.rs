@@ -13,7 +13,7 @@ use crate::{
 const MAX_TAGS: usize = 32;
 const MAX_TAG: usize = 128;
 
-pub async fn put(data: &Data, uploads: &Uploads, ask: Ask) -> Result<Response, Response> {
+pub async fn put(data: &Data, uploads: &Uploads, ask: Ask) -> Result<Response, Box<Response>> {
     let grant = admit(data, &ask.headers, ask.target.path())?;
     let key = key_of(&ask.target)?;
     let location = ask.target.path().to_owned();
@@ -27,7 +27,7 @@ pub async fn put(data: &Data, uploads: &Uploads, ask: Ask) -> Result<Response, R
     .with(header::ETAG, etag))
 }
 
-pub async fn delete(data: &Data, uploads: &Uploads, ask: &Ask) -> Result<Response, Response> {
+pub async fn delete(data: &Data, uploads: &Uploads, ask: &Ask) -> Result<Response, Box<Response>> {
     admit(data, &ask.headers, ask.target.path())?;
     let key = key_of(&ask.target)?;
     let condition = condition::of(&ask.headers).map_err(|error| refusal(&error))?;

@@ -20,7 +20,7 @@ const MAX_LIMIT: usize = 1000;
 pub async fn on_admin(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
     let headers = translate::request_headers(request.headers());
     if let Err(refusal) = gate::admit(&admin, &headers, Scope::Read) {
-        return refusal;
+        return *refusal;
     }
     let Some(uploads) = &admin.uploads else {
         return problem(StatusCode::NOT_FOUND, "this server takes no uploads, see [uploads] in its settings");

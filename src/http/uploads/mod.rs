@@ -15,7 +15,9 @@ use crate::{
 
 mod assets;
 mod condition;
+mod cors;
 mod listing;
+mod tus;
 
 pub use listing::on_admin;
 
@@ -32,9 +34,10 @@ const ASSETS: &str = "/assets/";
 
 /// Whether a request is for what is here.
 pub fn concerns(data: &Data, method: &Method, target: &Target) -> bool {
-    data.uploads.is_some()
-        && target.path().starts_with(ASSETS)
-        && matches!(*method, Method::PUT | Method::DELETE)
+    let path = target.path();
+    let to_assets =
+        || path.starts_with(ASSETS) && matches!(*method, Method::PUT | Method::DELETE | Method::OPTIONS);
+    data.uploads.is_some() && (path.starts_with(tus::FILES) || to_assets())
 }
 
 /// The body of a request, as uploads take it.
@@ -47,23 +50,31 @@ pub fn body(theirs: Option<RequestBody>) -> upload::Body {
 
 /// Answers what [`concerns`] us.
 pub async fn answer(data: Arc<Data>, ask: Ask) -> Answer {
-    let response = match &data.uploads {
-        Some(uploads) => match ask.method {
-            Method::DELETE => assets::delete(&data, uploads, &ask).await,
-            _ => assets::put(&data, uploads, ask).await,
-        },
-        None => Ok(empty(StatusCode::NOT_FOUND)),
+    let Some(uploads) = &data.uploads else {
+        return Answer { route: Route::Asset, response: empty(StatusCode::NOT_FOUND) };
     };
-    Answer { route: Route::Asset, response: response.unwrap_or_else(|refused| refused) }
+    let origin = cors::allowed(&data.allow_origins, &ask.headers);
+    let preflight = ask.method == Method::OPTIONS && cors::is_preflight(&ask.headers);
+    let response = match ask.method {
+        _ if preflight => Ok(cors::preflight()),
+        _ if ask.target.path().starts_with(tus::FILES) => Ok(tus::answer(&data, uploads, ask).await),
+        Method::OPTIONS => {
+            Ok(empty(StatusCode::NO_CONTENT).with(header::ALLOW, "GET, HEAD, OPTIONS, PUT, DELETE"))
+        }
+        Method::DELETE => assets::delete(&data, uploads, &ask).await,
+        _ => assets::put(&data, uploads, ask).await,
+    };
+    let response = cors::open(response.unwrap_or_else(|refused| *refused), origin.as_deref());
+    Answer { route: Route::Asset, response }
 }
 
 /// Who asks, if they may upload to this path.
-fn admit(data: &Data, headers: &HeaderMap, path: &str) -> Result<Grant, Response> {
+fn admit(data: &Data, headers: &HeaderMap, path: &str) -> Result<Grant, Box<Response>> {
     data.admission.admit(headers, Scope::Upload, path).map_err(|denied: Denied| gate::refusal(denied))
 }
 
 /// The key that a path names.
-fn key_of(target: &Target) -> Result<AssetKey, Response> {
+fn key_of(target: &Target) -> Result<AssetKey, Box<Response>> {
     let encoded = target.path().strip_prefix(ASSETS).unwrap_or_default();
     if encoded.contains("%2F") || encoded.contains("%5C") {
         return Err(refusal(&Error::Key(BadAssetKey::Character)));
@@ -90,7 +101,7 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response {
 }
 
 /// What is not taken, and why.
-fn refusal(error: &Error) -> Response {
+fn refusal(error: &Error) -> Box<Response> {
     let status = status_of(error);
     let reason = match status.is_server_error() {
         true => Reason::Internal,
@@ -101,11 +112,11 @@ fn refusal(error: &Error) -> Response {
         error => error.to_string(),
     };
     let response = Response::problem(status, &detail, Served::new(Outcome::Error, reason));
-    match error {
+    Box::new(match error {
         Error::Busy | Error::Locked => response.with(header::RETRY_AFTER, "1"),
         Error::Stopping => response.with(header::RETRY_AFTER, "5"),
         _ => response,
-    }
+    })
 }
 
 /// The one place where errors of uploads become statuses.

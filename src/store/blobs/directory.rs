@@ -18,7 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::{BlobId, Blobs, Content, Draft, Error, Idle, Result, draft::FileDraft};
 
 /// The most that is read at a time.
-const CHUNK: u64 = 256 << 10;
+pub(super) const CHUNK: u64 = 256 << 10;
 
 /// Held by one server at a time.
 pub struct Directory {
@@ -152,6 +152,16 @@ impl Blobs for Directory {
     fn remove<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<()>> {
         let path = self.places.blob(id);
         blocking(move || remove(&path)).boxed()
+    }
+
+    fn take_back<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<()>> {
+        let (places, id) = (self.places.clone(), id.clone());
+        let work = move || {
+            let moved = fs::rename(places.blob(&id), places.draft(&id));
+            moved.map_err(Error::io("taking back a blob"))?;
+            sync_directory(&places.drafts())
+        };
+        blocking(work).boxed()
     }
 
     fn idle(&self, least: Duration) -> BoxFuture<'_, Result<Idle>> {

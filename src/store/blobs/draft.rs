@@ -1,6 +1,6 @@
 //! A draft as a file: bytes are gathered, and written and hashed on the blocking pool while the next ones come.
 
-use std::{fs::File, io::IoSlice, os::unix::fs::FileExt, sync::Arc};
+use std::{fs::File, io::IoSlice, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     BlobId, Draft, Error, HEAD, Published, Result,
-    directory::{Places, blocking},
+    directory::{CHUNK, Places, blocking},
 };
 
 /// Written at a time; as much waits while it is.
@@ -168,6 +168,21 @@ impl Draft for FileDraft {
                 let mut head = vec![0; wanted];
                 file.read_exact_at(&mut head, 0).map_err(Error::io("reading a draft"))?;
                 Ok(Bytes::from(head))
+            };
+            blocking(work).await
+        }
+        .boxed()
+    }
+
+    fn read(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
+        async move {
+            self.flush().await?;
+            self.written().await?;
+            let file = self.file.clone();
+            let work = move || {
+                let mut bytes = vec![0; (range.end - range.start).min(CHUNK) as usize];
+                file.read_exact_at(&mut bytes, range.start).map_err(Error::io("reading a draft"))?;
+                Ok(Bytes::from(bytes))
             };
             blocking(work).await
         }

@@ -34,6 +34,9 @@ pub trait Blobs: Send + Sync {
     /// Removes a blob; none is as good.
     fn remove<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<()>>;
 
+    /// Makes a blob a lasting draft again, of which nobody knows yet that it was a blob.
+    fn take_back<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<()>>;
+
     /// Drafts and blobs that nobody has touched for so long, to be removed unless the catalogue knows them.
     fn idle(&self, least: Duration) -> BoxFuture<'_, Result<Idle>>;
 }
@@ -54,6 +57,9 @@ pub trait Draft: Send {
 
     /// The first bytes, at most [`HEAD`].
     fn head(&mut self) -> BoxFuture<'_, Result<Bytes>>;
+
+    /// Some of the bytes that are there: at least one byte of a range that is not empty.
+    fn read(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>>;
 
     /// Makes it a blob of the same name, durably. Whoever finds it finds all of it.
     fn publish(self: Box<Self>) -> BoxFuture<'static, Result<Published>>;

@@ -60,7 +60,7 @@ impl Catalogue {
         let work = move |connection: &Connection| {
             let committed = asset::commit(connection, &new, &condition, quota)?;
             if committed.is_ok() {
-                uploads::end(connection, &upload)?;
+                uploads::mark_done(connection, &upload, new.length)?;
             }
             Ok(committed)
         };

@@ -34,6 +34,8 @@ pub enum Kind {
     /// To be put together with others.
     Partial,
     Final,
+    /// It has become an asset.
+    Done,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Whole => "whole",
             Self::Partial => "partial",
             Self::Final => "final",
+            Self::Done => "done",
         }
     }
 
@@ -49,6 +52,7 @@ impl Kind {
         match word {
             "partial" => Self::Partial,
             "final" => Self::Final,
+            "done" => Self::Done,
             _ => Self::Whole,
         }
     }
@@ -75,12 +79,14 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<Upload>> {
 
 /// Bytes that uploads of this owner will have.
 pub(super) fn promised_to(connection: &Connection, owner: &str) -> rusqlite::Result<u64> {
-    let query = "SELECT coalesce(sum(length), 0) FROM uploads WHERE owner = ?1";
+    let query = "SELECT coalesce(sum(length), 0) FROM uploads WHERE owner = ?1 AND kind <> 'done'";
     connection.query_row(query, [owner], |row| row.get(0)).map(count)
 }
 
-pub(super) fn end(connection: &Connection, id: &BlobId) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM uploads WHERE id = ?1", [id.as_str()])?;
+/// Its client may still ask how far it has come.
+pub(super) fn mark_done(connection: &Connection, id: &BlobId, length: u64) -> rusqlite::Result<()> {
+    let update = "UPDATE uploads SET kind = 'done', length = ?2 WHERE id = ?1";
+    connection.execute(update, params![id.as_str(), number(length)])?;
     Ok(())
 }
 
@@ -120,7 +126,26 @@ impl Catalogue {
 
     pub async fn end_upload(&self, id: &BlobId) -> Result<()> {
         let id = id.clone();
-        self.engine.write(move |connection| end(connection, &id)).await
+        let work = move |connection: &Connection| {
+            connection.execute("DELETE FROM uploads WHERE id = ?1", [id.as_str()])?;
+            Ok(())
+        };
+        self.engine.write(work).await
+    }
+
+    /// Those that may have all their bytes and are no asset yet, from after this one on.
+    pub async fn unfinished_uploads(&self, after: &str) -> Result<Vec<Upload>> {
+        let after = after.to_owned();
+        let work = move |connection: &Connection| {
+            let query = format!(
+                "SELECT {COLUMNS} FROM uploads WHERE id > ?1 AND kind = 'whole' AND length IS NOT NULL
+                 ORDER BY id LIMIT 1000"
+            );
+            let mut statement = connection.prepare(&query)?;
+            let rows = statement.query_map([after], of_row)?;
+            rows.filter_map(rusqlite::Result::transpose).collect()
+        };
+        self.engine.read(work).await
     }
 
     /// Some of those whose time is over.

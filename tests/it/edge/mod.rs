@@ -47,6 +47,6 @@ mod videos;
 mod wire;
 
 use client::{Broken, Open, Reply};
+use server::BLOCK;
 pub(crate) use server::Edge;
-pub(crate) use server::eventually;
-use server::{BLOCK, http_origin};
+pub(crate) use server::{eventually, http_origin};

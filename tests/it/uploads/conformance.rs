@@ -175,6 +175,10 @@ async fn the_catalogue_keeps_what_it_is_told() {
     assert_eq!(catalogue.expired_uploads(49).await.unwrap(), []);
     assert_eq!(catalogue.expired_uploads(50).await.unwrap(), [upload.id.clone()]);
     catalogue.finish(upload.id.clone(), new("u", 7, &[]), none(), None).await.unwrap().unwrap();
+    let done = catalogue.upload(&upload.id).await.unwrap().unwrap();
+    assert_eq!((done.kind, done.length), (Kind::Done, Some(7)));
+    assert_eq!(catalogue.used_by("me").await.unwrap(), 9 + 4 + 7, "it counts once");
+    catalogue.end_upload(&upload.id).await.unwrap();
     assert_eq!(catalogue.upload(&upload.id).await.unwrap(), None);
 }
 

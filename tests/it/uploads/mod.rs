@@ -1,7 +1,9 @@
 //! Uploads and access as clients see them, and the store below them.
 
+mod access;
 mod assets;
 mod conformance;
+mod tus;
 
 use millrace::admission::{Claims, Secret};
 

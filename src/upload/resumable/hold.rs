@@ -1,0 +1,67 @@
+//! One writer for each upload. Who comes later stops the one before: a client that lost its connection comes back long
+//! before the server knows that it is gone.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Mutex as Turn, OwnedMutexGuard},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{super::Error, BlobId, Uploads};
+
+/// Whoever writes stops within this time, unless the disk hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who writes to which upload; as many as there are requests.
+#[derive(Default)]
+pub struct Holders(Mutex<HashMap<BlobId, Entry>>);
+
+#[derive(Clone, Default)]
+struct Entry {
+    turn: Arc<Turn<()>>,
+    stop: CancellationToken,
+    /// Requests that hold it or wait for it.
+    interested: usize,
+}
+
+/// The right to write, until it is dropped.
+pub struct Hold {
+    holders: Arc<Holders>,
+    id: BlobId,
+    /// Somebody else wants it.
+    pub stop: CancellationToken,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Uploads {
+    pub(super) async fn hold(&self, id: &BlobId) -> Result<Hold, Error> {
+        let holders = self.inner.holders.clone();
+        let (turn, stop) = {
+            let mut entries = holders.0.lock();
+            let entry = entries.entry(id.clone()).or_default();
+            entry.stop.cancel();
+            entry.stop = CancellationToken::new();
+            entry.interested += 1;
+            (entry.turn.clone(), entry.stop.clone())
+        };
+        let mut hold = Hold { holders, id: id.clone(), stop, turn: None };
+        hold.turn = Some(timeout(PATIENCE, turn.lock_owned()).await.map_err(|_| Error::Locked)?);
+        Ok(hold)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.turn = None;
+        let mut entries = self.holders.0.lock();
+        if let Some(entry) = entries.get_mut(&self.id) {
+            entry.interested -= 1;
+            if entry.interested == 0 {
+                entries.remove(&self.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Uploads that go on over several requests (tus 1.0): begun, continued from what is durable, put together, given up.
+
+use http::HeaderMap;
+use tokio::sync::oneshot;
+
+use super::{AssetKey, Body, Condition, Digests, Error, Uploads, commit::Ready, digest::Checker};
+pub use crate::store::catalogue::{Kind, Upload};
+use crate::store::{BlobId, Draft};
+
+mod checksum;
+mod concat;
+mod hold;
+mod metadata;
+mod piece;
+
+pub use checksum::Checksum;
+pub use hold::Holders;
+pub use metadata::Metadata;
+pub use piece::Piece;
+
+use hold::Hold;
+
+/// What is to be begun.
+#[derive(Debug, Clone)]
+pub struct Begin {
+    /// None: not known yet.
+    pub length: Option<u64>,
+    pub metadata: Metadata,
+    /// One of those that will be put together.
+    pub partial: bool,
+    pub owner: String,
+}
+
+/// How far an upload has come.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    pub upload: Upload,
+    /// Bytes that are durable.
+    pub offset: u64,
+}
+
+impl Uploads {
+    /// Begins an upload, with its first bytes if there are any.
+    pub async fn begin(
+        &self,
+        begin: Begin,
+        body: Option<(Option<Checksum>, Body)>,
+    ) -> Result<Progress, Error> {
+        let Begin { length, metadata, partial, owner } = begin;
+        self.check_room(&owner, length.unwrap_or(0)).await?;
+        let key = match partial {
+            true => String::new(),
+            false => metadata.key()?.to_string(),
+        };
+        let now = self.inner.clock.unix_millis();
+        let upload = Upload {
+            id: BlobId::random(),
+            key,
+            length,
+            metadata: metadata.text().to_owned(),
+            owner,
+            kind: if partial { Kind::Partial } else { Kind::Whole },
+            parts: Vec::new(),
+            checked: None,
+            created: now,
+            expires: now.saturating_add(self.lifetime()),
+        };
+        let id = upload.id.clone();
+        drop(self.inner.blobs.draft(&id, true).await?);
+        self.inner.catalogue.put_upload(upload.clone()).await?;
+        let owner = upload.owner.clone();
+        match body {
+            Some((checksum, body)) => {
+                self.append(&id, Piece { offset: 0, length: None, checksum, owner: Some(owner) }, body).await
+            }
+            None if length == Some(0) => {
+                let piece = Piece { offset: 0, length: None, checksum: None, owner: Some(owner) };
+                self.append(&id, piece, Box::pin(futures_util::stream::empty())).await
+            }
+            None => Ok(Progress { upload, offset: 0 }),
+        }
+    }
+
+    /// How far it has come. Whoever is still writing to it is stopped.
+    pub async fn progress(&self, id: &BlobId, owner: Option<&str>) -> Result<Progress, Error> {
+        let _hold = self.hold(id).await?;
+        let upload = self.upload(id, owner).await?;
+        match (upload.kind, upload.length) {
+            (Kind::Done, Some(offset)) => return Ok(Progress { upload, offset }),
+            // It did not live to see its end.
+            (Kind::Final, _) => return Err(Error::NoUpload),
+            _ => {}
+        }
+        let (upload, draft) = self.reopen(upload).await?;
+        let offset = draft.length();
+        Ok(Progress { upload, offset })
+    }
+
+    /// Gives it up, with all its bytes.
+    pub async fn give_up(&self, id: &BlobId, owner: Option<&str>) -> Result<(), Error> {
+        let _hold = self.hold(id).await?;
+        self.upload(id, owner).await?;
+        self.inner.catalogue.end_upload(id).await?;
+        Ok(self.inner.blobs.discard(id).await?)
+    }
+
+    /// An upload of this owner; None: of anybody.
+    async fn upload(&self, id: &BlobId, owner: Option<&str>) -> Result<Upload, Error> {
+        let upload = self.inner.catalogue.upload(id).await?.ok_or(Error::NoUpload)?;
+        if owner.is_some_and(|owner| owner != upload.owner) {
+            return Err(Error::NoUpload);
+        }
+        match upload.expires <= self.inner.clock.unix_millis() {
+            true => Err(Error::Expired),
+            false => Ok(upload),
+        }
+    }
+
+    /// Its bytes, without those that nobody has checked.
+    async fn reopen(&self, mut upload: Upload) -> Result<(Upload, Box<dyn Draft>), Error> {
+        let mut draft = self.inner.blobs.reopen(&upload.id).await?.ok_or(Error::NoUpload)?;
+        if let Some(checked) = upload.checked.take() {
+            if draft.length() > checked {
+                draft.truncate(checked).await?;
+            }
+            self.inner.catalogue.put_upload(upload.clone()).await?;
+        }
+        Ok((upload, draft))
+    }
+
+    /// Makes an asset of an upload that has all its bytes. One that cannot become one is given up.
+    async fn finish(&self, upload: &Upload, draft: Box<dyn Draft>) -> Result<(), Error> {
+        let metadata = Metadata::parse(&upload.metadata)?;
+        let ready = Ready {
+            key: AssetKey::parse(&upload.key)?,
+            blob: upload.id.clone(),
+            draft,
+            declared: metadata.get("filetype").map(str::to_owned),
+            tags: Vec::new(),
+            owner: upload.owner.clone(),
+            condition: Condition::default(),
+            checker: Checker::new(Digests::of(&HeaderMap::new())?),
+            ends: true,
+        };
+        let finished = self.commit(ready).await.map(drop);
+        if finished.as_ref().is_err_and(|error| !matches!(error, Error::Store(_) | Error::Stopping)) {
+            self.inner.catalogue.end_upload(&upload.id).await?;
+            self.inner.blobs.discard(&upload.id).await?;
+        }
+        self.count("tus", &finished);
+        finished
+    }
+
+    /// At the start: of those that have all their bytes nobody may ever send another one.
+    pub(super) async fn finish_complete(&self) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let uploads = self.inner.catalogue.unfinished_uploads(&after).await?;
+            let Some(last) = uploads.last() else { return Ok(()) };
+            after = last.id.to_string();
+            for upload in uploads {
+                let Ok((upload, draft)) = self.reopen(upload).await else { continue };
+                if upload.length == Some(draft.length())
+                    && let Err(error) = self.finish(&upload, draft).await
+                {
+                    tracing::warn!(id = %upload.id, "an upload that was complete became no asset: {error}");
+                }
+            }
+        }
+    }
+
+    fn lifetime(&self) -> i64 {
+        i64::try_from(self.inner.limits.expiry.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Runs this to its end, whoever is waiting for it.
+    async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (told, result) = oneshot::channel();
+        self.inner.tasks.spawn("upload", async move {
+            let _ = told.send(work.await);
+        });
+        result.await.map_err(|_| Error::Stopping)?
+    }
+}

@@ -1,0 +1,109 @@
+//! A piece of an upload: appended where the durable bytes end, and durable itself when it is told of.
+
+use aws_lc_rs::digest::Context;
+
+use super::{super::Body, Checksum, Error, Hold, Kind, Progress, Uploads};
+use crate::store::{BlobId, Draft, catalogue::Upload};
+
+/// Bytes as a client announces them.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Where they belong.
+    pub offset: u64,
+    /// Of the whole upload, if it was not known when that began.
+    pub length: Option<u64>,
+    pub checksum: Option<Checksum>,
+    /// Who sends it; None: somebody who may write to all uploads.
+    pub owner: Option<String>,
+}
+
+impl Uploads {
+    /// Takes a piece. With the last one, the upload becomes an asset.
+    pub async fn append(&self, id: &BlobId, piece: Piece, body: Body) -> Result<Progress, Error> {
+        let place = self.place()?;
+        let (uploads, id) = (self.clone(), id.clone());
+        // What has come is kept, so it is not dropped with its connection.
+        self.detached(async move {
+            let _place = place;
+            uploads.append_now(&id, piece, body).await
+        })
+        .await
+    }
+
+    async fn append_now(&self, id: &BlobId, piece: Piece, body: Body) -> Result<Progress, Error> {
+        let hold = self.hold(id).await?;
+        let mut upload = self.upload(id, piece.owner.as_deref()).await?;
+        let at_end = upload.length == Some(piece.offset);
+        match upload.kind {
+            Kind::Done if at_end => return Ok(Progress { offset: piece.offset, upload }),
+            Kind::Done => return Err(Error::Offset(upload.length.unwrap_or_default())),
+            Kind::Final => return Err(Error::Kind),
+            Kind::Whole | Kind::Partial => {}
+        }
+        let mut draft;
+        (upload, draft) = self.reopen(upload).await?;
+        if draft.length() != piece.offset {
+            return Err(Error::Offset(draft.length()));
+        }
+        match (upload.length, piece.length) {
+            (None, Some(length)) if length >= piece.offset => {
+                self.check_room(&upload.owner, length).await?;
+                upload.length = Some(length);
+            }
+            (known, said) if said.is_none() || known == said => {}
+            _ => return Err(Error::Bad("Upload-Length is not what it was".to_owned())),
+        }
+        let taken = self.take(&hold, &mut upload, &mut *draft, &piece, body).await;
+        upload.expires = self.inner.clock.unix_millis().saturating_add(self.lifetime());
+        self.inner.catalogue.put_upload(upload.clone()).await?;
+        taken?;
+        let offset = draft.length();
+        if upload.kind == Kind::Whole && upload.length == Some(offset) {
+            self.finish(&upload, draft).await?;
+        }
+        Ok(Progress { upload, offset })
+    }
+
+    /// Appends what comes, and makes it durable. What breaks off is kept, unless it has to be checked as a whole.
+    async fn take(
+        &self,
+        hold: &Hold,
+        upload: &mut Upload,
+        draft: &mut dyn Draft,
+        piece: &Piece,
+        mut body: Body,
+    ) -> Result<(), Error> {
+        let most = upload.length.unwrap_or(self.inner.limits.size).saturating_sub(piece.offset);
+        let mut sum: Option<Context> = piece.checksum.as_ref().map(Checksum::begin);
+        if sum.is_some() {
+            upload.checked = Some(piece.offset);
+            self.inner.catalogue.put_upload(upload.clone()).await?;
+        }
+        let received = tokio::select! {
+            received = self.receive(&mut body, draft, most, |bytes| {
+                if let Some(sum) = &mut sum {
+                    sum.update(bytes);
+                }
+            }) => received.map(drop),
+            () = hold.stop.cancelled() => Err(Error::Locked),
+        };
+        let checked = match (&piece.checksum, sum) {
+            (Some(checksum), Some(sum)) if received.is_ok() => match checksum.is_met(sum) {
+                true => Ok(()),
+                false => Err(Error::Checksum),
+            },
+            _ => received,
+        };
+        let taken_back = match &checked {
+            Ok(()) => false,
+            Err(Error::TooLarge(_)) => true,
+            Err(_) => piece.checksum.is_some(),
+        };
+        match taken_back {
+            true => draft.truncate(piece.offset).await?,
+            false => draft.sync().await?,
+        }
+        upload.checked = None;
+        checked
+    }
+}
