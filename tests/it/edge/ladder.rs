@@ -143,7 +143,7 @@ async fn nothing_is_made_for_nobody() {
     let depth = async || edge.metric("millrace_queue_depth", &["queue=\"encode\""]).await;
     eventually("one waits", async || depth().await == 1).await;
     // Full: told at once.
-    let full = edge.get("/a.mp4/96p/seg-3.m4s").await;
+    let full = edge.send("GET", "/a.mp4/96p/seg-3.m4s", &[]).await;
     assert_eq!((full.status, full.field("retry-after")), (503, "1"));
 
     let [one, other] = waiting;
