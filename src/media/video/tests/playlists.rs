@@ -189,7 +189,6 @@ async fn keyframes_can_be_had_alone() {
     let playlist = text(&source, Asset::Keyframes).await;
     assert!(playlist.contains("#EXT-X-I-FRAMES-ONLY\n"), "{playlist}");
     let package = open(&source).await;
-    let init = bytes_of(&package, &source, Asset::Init(Rendition::Source));
     let lengths =
         playlist.lines().filter_map(|line| line.strip_prefix("#EXT-X-BYTERANGE:")?.strip_suffix("@0"));
     let lengths: Vec<usize> = lengths.map(|length| length.parse().unwrap()).collect();
