@@ -10,8 +10,8 @@ pub struct Limits {
     pub time: Duration,
     /// Of all its threads together.
     pub processor: Duration,
-    /// Address space, of which a good part is only reserved.
-    pub memory_bytes: u64,
+    /// Address space, of which a good part is only reserved. None: drivers of hardware reserve more than there is.
+    pub memory_bytes: Option<u64>,
     /// On stdout.
     pub output_bytes: usize,
 }
@@ -24,7 +24,7 @@ const OPEN_FILES: u64 = 64;
 impl Limits {
     /// Two cores' worth of the time.
     pub fn within(time: Duration) -> Self {
-        Self { time, processor: time * 2, memory_bytes: MEMORY_BYTES, output_bytes: usize::MAX }
+        Self { time, processor: time * 2, memory_bytes: Some(MEMORY_BYTES), output_bytes: usize::MAX }
     }
 
     /// Imposes them on a process that has just been started. It has been given nothing to work on yet, so it does not matter
@@ -32,14 +32,14 @@ impl Limits {
     pub(super) fn impose(&self, process: Pid) {
         let seconds = self.processor.as_secs().max(1);
         for (resource, limit) in [
-            (Resource::Cpu, seconds),
+            (Resource::Cpu, Some(seconds)),
             (Resource::As, self.memory_bytes),
             // It writes to pipes alone.
-            (Resource::Fsize, 0),
-            (Resource::Core, 0),
-            (Resource::Nofile, OPEN_FILES),
+            (Resource::Fsize, Some(0)),
+            (Resource::Core, Some(0)),
+            (Resource::Nofile, Some(OPEN_FILES)),
         ] {
-            let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+            let limit = Rlimit { current: limit, maximum: limit };
             // Gone already: whoever reads its output will notice.
             let _ = prlimit(Some(process), resource, limit);
         }

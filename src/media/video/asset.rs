@@ -30,6 +30,8 @@ pub enum Asset {
     Poster,
     /// `{rendition}/index.m3u8`
     MediaPlaylist(Rendition),
+    /// `source/iframes.m3u8`: the keyframes alone, for scrubbing. Of what is not made yet, sizes are not known.
+    Keyframes,
     /// `{rendition}/init.mp4`
     Init(Rendition),
     /// `{rendition}/seg-{n}.m4s`; n counts from 1.
@@ -46,6 +48,7 @@ impl Asset {
                 "poster.webp" => Some(Self::Poster),
                 _ => None,
             },
+            Some(("source", "iframes.m3u8")) => Some(Self::Keyframes),
             Some((rendition, file)) => {
                 let rendition = Rendition::parse(rendition)?;
                 match file {
@@ -79,7 +82,7 @@ impl Asset {
 
     pub fn content_type(&self) -> &'static str {
         match self {
-            Self::Master | Self::MediaPlaylist(_) => "application/vnd.apple.mpegurl",
+            Self::Master | Self::MediaPlaylist(_) | Self::Keyframes => "application/vnd.apple.mpegurl",
             Self::Manifest => "application/dash+xml",
             Self::Poster => "image/webp",
             Self::Init(Rendition::SourceAudio(_)) | Self::Segment(Rendition::SourceAudio(_), _) => {
@@ -97,6 +100,7 @@ impl fmt::Display for Asset {
             Self::Manifest => f.write_str("manifest.mpd"),
             Self::Poster => f.write_str("poster.webp"),
             Self::MediaPlaylist(rendition) => write!(f, "{rendition}/index.m3u8"),
+            Self::Keyframes => f.write_str("source/iframes.m3u8"),
             Self::Init(rendition) => write!(f, "{rendition}/init.mp4"),
             Self::Segment(rendition, number) => write!(f, "{rendition}/seg-{number}.m4s"),
         }
@@ -150,6 +154,7 @@ mod tests {
             ("poster.webp", Asset::Poster),
             ("source/index.m3u8", Asset::MediaPlaylist(Source)),
             ("source/init.mp4", Asset::Init(Source)),
+            ("source/iframes.m3u8", Asset::Keyframes),
             ("source/seg-1.m4s", Asset::Segment(Source, 1)),
             ("source/seg-4294967295.m4s", Asset::Segment(Source, u32::MAX)),
             ("source-audio/seg-12.m4s", Asset::Segment(SourceAudio(0), 12)),
@@ -203,6 +208,7 @@ mod tests {
             "0p/init.mp4",
             "p/init.mp4",
             "480P/init.mp4",
+            "480p/iframes.m3u8",
             "70000p/init.mp4",
             "source/poster.webp",
         ];

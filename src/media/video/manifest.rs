@@ -15,7 +15,7 @@ use super::track::{Format, Track};
 const PROFILES: &str = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019";
 const CHANNELS: &str = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011";
 
-/// `manifest.mpd`: one adaptation set for all pictures, and one for each sound track.
+/// `manifest.mpd`: one adaptation set for all pictures of one codec, and one for each sound track.
 pub(super) fn manifest(package: &Package) -> String {
     let Package { movie, segmentation, rungs } = package;
     let video = movie.video.as_ref().map(|track| (track, &*segmentation.video));
@@ -36,15 +36,20 @@ pub(super) fn manifest(package: &Package) -> String {
     );
     let mut id = 0;
     if let Some((track, segments)) = video {
-        id += 1;
-        begin_adaptation_set(&mut out, id, "video", track);
-        let source = Pictures::source(track, segments);
-        for pictures in
-            std::iter::once(source).chain(rungs.iter().filter(|rung| rung.listed).map(Pictures::made))
-        {
-            pictures.write(&mut out, track, segments);
+        let mut sets = vec![vec![Pictures::source(track, segments)]];
+        let made: Vec<_> = rungs.iter().filter(|rung| rung.listed).map(Pictures::made).collect();
+        // Players do not change between codecs within a set.
+        match sets.first_mut().filter(|_| track.codec.starts_with("avc1")) {
+            Some(set) => set.extend(made),
+            None if made.is_empty() => {}
+            None => sets.push(made),
         }
-        out.push_str("</AdaptationSet>\n");
+        for set in sets {
+            id += 1;
+            begin_adaptation_set(&mut out, id, "video", track);
+            set.iter().for_each(|pictures| pictures.write(&mut out, track, segments));
+            out.push_str("</AdaptationSet>\n");
+        }
     }
     for (index, (track, segments)) in audio {
         id += 1;

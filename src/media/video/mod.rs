@@ -11,6 +11,7 @@ mod excerpt;
 pub mod faststart;
 mod fmp4;
 mod init;
+mod keyframes;
 mod ladder;
 mod manifest;
 mod movie;

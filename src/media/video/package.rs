@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::asset::{Asset, Rendition};
+use super::keyframes::keyframe_playlist;
 use super::ladder::{Ladder, Rung};
 use super::manifest::manifest;
 use super::movie::Movie;
@@ -45,6 +46,7 @@ impl Package {
             Asset::Master => Ok(Splice::whole(master_playlist(self))),
             Asset::Manifest => Ok(Splice::whole(manifest(self))),
             Asset::MediaPlaylist(rendition) => Ok(Splice::whole(media_playlist(self, rendition)?)),
+            Asset::Keyframes => Ok(Splice::whole(keyframe_playlist(self)?)),
             Asset::Init(Rendition::Rung(_)) | Asset::Segment(Rendition::Rung(_), _) | Asset::Poster => {
                 Err(Error::NotFound)
             }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::Error;
 use super::asset::{Asset, Rendition};
 use super::bitrate::{self, Bitrate};
+use super::keyframes::write_keyframes;
 use super::ladder::Rung;
 use super::movie::Movie;
 use super::package::Package;
@@ -26,6 +27,9 @@ pub(super) fn master_playlist(package: &Package) -> String {
     }
     match &movie.video {
         Some(video) => {
+            if let Format::Video(format) = video.format {
+                write_keyframes(&mut out, video, &segmentation.video, format.shown());
+            }
             let listed = rungs.iter().filter(|rung| rung.listed).map(VariantVideo::made);
             for variant in std::iter::once(VariantVideo::source(video, &segmentation.video)).chain(listed) {
                 match groups.is_empty() {
@@ -210,7 +214,7 @@ pub(super) fn target_seconds(track: &Track, segments: &[Segment]) -> u64 {
     longest.div_ceil(u64::from(track.timescale)).max(1)
 }
 
-fn micros(ticks: i64, timescale: u32) -> i64 {
+pub(super) fn micros(ticks: i64, timescale: u32) -> i64 {
     let scale = i128::from(timescale);
     let micros = (i128::from(ticks) * 1_000_000 + scale / 2).div_euclid(scale);
     // Ticks are below 2^56, and a timescale of 1 makes them at most 2^76 here.

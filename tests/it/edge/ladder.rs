@@ -8,12 +8,14 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use super::{Edge, eventually};
 
-/// Eight seconds with a keyframe in each.
-fn make(path: &Path) {
+/// So many seconds with a keyframe in each.
+fn make(path: &Path, seconds: u32) {
+    let picture = format!("testsrc2=size=320x180:rate=25:duration={seconds}");
+    let sound = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-y"])
-        .args(["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25:duration=8"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000:duration=8"])
+        .args(["-f", "lavfi", "-i", &picture])
+        .args(["-f", "lavfi", "-i", &sound])
         .args(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-bf", "2"])
         .args(["-threads", "1", "-c:a", "aac", "-movflags", "+faststart"])
         .arg(path)
@@ -24,7 +26,9 @@ fn make(path: &Path) {
 
 /// A server over a directory with `a.mp4`, whose segments last two seconds.
 async fn edge(directory: &Path, settings: impl FnOnce(&mut Raw)) -> Edge {
-    make(&directory.join("a.mp4"));
+    if !directory.join("a.mp4").exists() {
+        make(&directory.join("a.mp4"), 8);
+    }
     let url = directory.to_str().unwrap().to_owned();
     Edge::start_with(|raw| {
         raw.origins = vec![raw::Origin { url, ..Default::default() }];
@@ -109,11 +113,14 @@ async fn what_comes_next_is_made_ahead() {
     }
 }
 
-/// An ffmpeg that never gets done with a segment.
+/// An ffmpeg that takes its time with a segment.
 fn slow(directory: &Path) -> String {
     let path = directory.join("slow-ffmpeg");
-    let body = "#!/bin/sh\ncase \"$*\" in\n*frames:v*) exec ffmpeg \"$@\";;\n*frag_duration*) exec sleep 600;;\n\
-                *) exec ffmpeg \"$@\";;\nesac\n";
+    let trickle = "$|=1; while (read STDIN, $b, 6000) { print $b; select undef, undef, undef, 0.5 }";
+    let body = format!(
+        "#!/bin/sh\ncase \"$*\" in\n*frames:v*) exec ffmpeg \"$@\";;\n\
+         *frag_duration*) ffmpeg \"$@\" | perl -e '{trickle}';;\n*) exec ffmpeg \"$@\";;\nesac\n"
+    );
     let script = "printf '%s' \"$1\" > \"$0\" && chmod 755 \"$0\"";
     assert!(Command::new("sh").args(["-c", script]).arg(&path).arg(body).status().unwrap().success());
     path.to_str().unwrap().to_owned()
@@ -130,8 +137,11 @@ async fn ask_for(edge: &Edge, target: &str) -> TcpStream {
 async fn nothing_is_made_for_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let ffmpeg = slow(directory.path());
+    // Each segment takes some ten seconds.
+    make(&directory.path().join("a.mp4"), 24);
     let edge = edge(directory.path(), |raw| {
         raw.media.ffmpeg = ffmpeg;
+        raw.media.segment_secs = 8;
         raw.media.encodes = 1;
         raw.media.encode_queue = 1;
     })
@@ -143,7 +153,7 @@ async fn nothing_is_made_for_nobody() {
     let depth = async || edge.metric("millrace_queue_depth", &["queue=\"encode\""]).await;
     eventually("one waits", async || depth().await == 1).await;
     // Full: told at once.
-    let full = edge.get("/a.mp4/96p/seg-3.m4s").await;
+    let full = edge.send("GET", "/a.mp4/96p/seg-3.m4s", &[]).await;
     assert_eq!((full.status, full.field("retry-after")), (503, "1"));
 
     let [one, other] = waiting;

@@ -5,6 +5,7 @@ use std::process::Command;
 use bytes::Bytes;
 
 use super::fixture::{AAC, BOTH, H264, bytes_of, clip, folder, open, ordinary};
+use crate::media::video::boxes::find;
 use crate::media::video::{Asset, Package, Rendition};
 
 async fn text(source: &Bytes, asset: Asset) -> String {
@@ -176,4 +177,28 @@ async fn manifest_lists_the_same_segments() {
     let segments = &package.segmentation.audio[0];
     assert_eq!(count, segments.len() as u64);
     assert_eq!(ticks as i64, segments.last().unwrap().end - segments[0].start);
+}
+
+#[tokio::test]
+async fn keyframes_can_be_had_alone() {
+    let source = ordinary();
+    let master = text(&source, Asset::Master).await;
+    let keyframes = |name| attribute(&master, "#EXT-X-I-FRAME-STREAM-INF", name);
+    assert_eq!(keyframes("URI").as_deref(), Some("source/iframes.m3u8"));
+    assert_eq!(keyframes("RESOLUTION").as_deref(), Some("160x96"));
+    let playlist = text(&source, Asset::Keyframes).await;
+    assert!(playlist.contains("#EXT-X-I-FRAMES-ONLY\n"), "{playlist}");
+    let package = open(&source).await;
+    let lengths =
+        playlist.lines().filter_map(|line| line.strip_prefix("#EXT-X-BYTERANGE:")?.strip_suffix("@0"));
+    let lengths: Vec<usize> = lengths.map(|length| length.parse().unwrap()).collect();
+    assert_eq!(lengths.len(), package.segmentation.video.len());
+    for (number, length) in (1..).zip(lengths) {
+        let segment = bytes_of(&package, &source, Asset::Segment(Rendition::Source, number));
+        let data = find(&segment, *b"mdat").unwrap().unwrap().body_start;
+        let first = package.segmentation.video[number as usize - 1].samples.start;
+        let picture = package.movie.video.as_ref().unwrap().samples.get(first).unwrap();
+        assert!(picture.keyframe);
+        assert_eq!(length, data + picture.size as usize, "segment {number}");
+    }
 }

@@ -215,6 +215,13 @@ async fn other_codecs_and_depths() {
     ];
     let hevc = clip("rung-hevc.mp4", 4.0, "25", &[&BOTH[..], &hevc, &AAC].concat());
     check("hevc.mp4", &hevc, 100).await;
+    // A player that cannot play the source finds what it can play in a set of its own.
+    let manifest = package(&hevc).await.asset(&Asset::Manifest).unwrap().header;
+    let manifest = String::from_utf8(manifest.to_vec()).unwrap();
+    let sets: Vec<_> = manifest.split("<AdaptationSet").skip(1).collect();
+    assert_eq!(sets.len(), 3, "{manifest}");
+    assert!(sets[0].contains("\"hvc1.") && !sets[0].contains("\"avc1."), "{manifest}");
+    assert!(sets[1].contains("id=\"48p\"") && sets[1].contains("\"avc1."), "{manifest}");
 }
 
 #[tokio::test]

@@ -47,8 +47,17 @@ impl Encoder {
         Self::ALL.into_iter().find(|encoder| encoder.name() == name)
     }
 
+    /// What a run with it may take.
+    pub(super) fn limits(self, time: Duration) -> Limits {
+        let limits = Limits::within(time);
+        match self {
+            Self::X264 => limits,
+            _ => Limits { memory_bytes: None, ..limits },
+        }
+    }
+
     async fn works(self, ffmpeg: &Ffmpeg) -> bool {
-        let ffmpeg = ffmpeg.with(Limits::within(TRIAL_TIME));
+        let ffmpeg = ffmpeg.with(self.limits(TRIAL_TIME));
         let made = ffmpeg.run(arguments::trial(self), futures_util::stream::empty(), TRIAL_BYTES).await;
         match made {
             Ok(bytes) => !bytes.is_empty(),

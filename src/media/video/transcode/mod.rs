@@ -163,7 +163,7 @@ impl Transcoder {
         // Twice what the rate allows, and as much as a first picture may take.
         let output = rung.most_bits() / 4 * (duration.as_secs() + 2) + (4 << 20);
         let output_bytes = usize::try_from(output).unwrap_or(usize::MAX);
-        let limits = Limits { output_bytes, ..Limits::within(time) };
+        let limits = Limits { output_bytes, ..encoder.limits(time) };
         Ok(self.ffmpeg.with(limits).stream(arguments, cut.excerpt.read(source)))
     }
 }
