@@ -346,18 +346,20 @@ mod tests {
 
     fn samples_of(value: BoxedStrategy<f64>, first: Option<f64>) -> impl Strategy<Value = Vec<Sample>> {
         let step = prop_oneof![1..100_000i64, Just(15_000), 1..i64::MAX / 1_000];
-        (any::<i32>(), proptest::collection::vec((step, value), 1..MAX_SAMPLES)).prop_map(move |(start, steps)| {
-            let mut at = i64::from(start);
-            let mut samples = Vec::new();
-            for (index, (step, value)) in steps.into_iter().enumerate() {
-                let value = first.filter(|_| index == 0).unwrap_or(value);
-                at = at.saturating_add(step);
-                if samples.last().is_none_or(|last: &Sample| last.at < at) {
-                    samples.push(Sample { at, value });
+        (any::<i32>(), proptest::collection::vec((step, value), 1..MAX_SAMPLES)).prop_map(
+            move |(start, steps)| {
+                let mut at = i64::from(start);
+                let mut samples = Vec::new();
+                for (index, (step, value)) in steps.into_iter().enumerate() {
+                    let value = first.filter(|_| index == 0).unwrap_or(value);
+                    at = at.saturating_add(step);
+                    if samples.last().is_none_or(|last: &Sample| last.at < at) {
+                        samples.push(Sample { at, value });
+                    }
                 }
-            }
-            samples
-        })
+                samples
+            },
+        )
     }
 
     proptest! {
