@@ -68,6 +68,37 @@ install_promtool() {
   rm -rf "$scratch"
 }
 
+# The newest Prometheus and Alertmanager, to be compared with: from Debian's unstable, whose programs run on stable releases too.
+# The lists of packages and all else are apart from the system's.
+install_prometheus() {
+  [[ -x $tools/bin/prometheus && -x $tools/bin/prometheus-alertmanager ]] && return 0
+  local keyring=/usr/share/keyrings/debian-archive-keyring.gpg scratch name
+  [[ -e $keyring ]] || die "please put prometheus and prometheus-alertmanager into $tools/bin by hand (no keyring of Debian here)"
+  printf 'deps: unpacking Prometheus and Alertmanager\n'
+  scratch=$(mktemp -d)
+  mkdir -p "$scratch"/state/lists/partial "$scratch"/cache/archives/partial "$tools/bin"
+  printf 'deb [signed-by=%s] http://deb.debian.org/debian sid main\n' "$keyring" >"$scratch/sources.list"
+  cat >"$scratch/apt.conf" <<CONF
+Dir::Etc::SourceList "$scratch/sources.list";
+Dir::Etc::SourceParts "-";
+Dir::State "$scratch/state";
+Dir::State::status "/var/lib/dpkg/status";
+Dir::Cache "$scratch/cache";
+Acquire::Languages "none";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+CONF
+  APT_CONFIG="$scratch/apt.conf" apt-get update -qq
+  (cd "$scratch" && APT_CONFIG="$scratch/apt.conf" apt-get download -qq prometheus promtool prometheus-alertmanager 2>/dev/null)
+  for name in "$scratch"/*.deb; do dpkg -x "$name" "$scratch/unpacked"; done
+  for name in prometheus promtool prometheus-alertmanager amtool; do
+    install -m 755 "$scratch/unpacked/usr/bin/$name" "$tools/bin/$name"
+  done
+  # Debian's Alertmanager reads its templates from this place and no other.
+  [[ -e /usr/share/prometheus/alertmanager/default.tmpl ]] ||
+    as_root install -D -m 644 -t /usr/share/prometheus/alertmanager "$scratch"/unpacked/usr/share/prometheus/alertmanager/*.tmpl
+  rm -rf "$scratch"
+}
+
 # Debian packages Chromium; Ubuntu only as a snap, which containers cannot run. There the browser that
 # playwright-core brings is used.
 install_chromium() {
@@ -139,6 +170,8 @@ deps_test() {
   need jq jq
   need ps procps
   need nginx nginx-light
+  need redis-server redis-server
+  need haproxy haproxy
   install_missing
   install_promtool
   install_s3s_fs
@@ -162,7 +195,9 @@ deps_bench() {
   need nginx nginx-light
   need varnishd varnish
   need taskset util-linux
+  need jq jq
   install_missing
+  install_prometheus
 }
 
 [[ $# -gt 0 ]] || set -- run test conformance lint bench

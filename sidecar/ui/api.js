@@ -15,6 +15,7 @@ const data = async (path, parameters) => (await get(path, parameters)).data;
 export const status = () => get('/status');
 export const targets = async () => (await data('/api/v1/targets')).activeTargets;
 export const rules = async () => (await data('/api/v1/rules')).groups;
+export const silences = () => get('/api/v2/silences');
 export const instant = (query) => data('/api/v1/query', { query });
 
 /** [{labels, values}] with one value per time, null where there is none. */
@@ -31,3 +32,16 @@ export async function range(query, times) {
     return { labels: metric, values: row };
   });
 }
+
+/** Kept for as long as the page is open. */
+let known = '';
+
+async function change(method, path, body, token) {
+  known = token || known;
+  const headers = { ...(body && { 'content-type': 'application/json' }), ...(known && { authorization: `Bearer ${known}` }) };
+  const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(TIMEOUT_MS) });
+  if (!response.ok) throw Object.assign(new Error(await response.json().catch(() => `answered ${response.status}`)), { status: response.status });
+}
+
+export const addSilence = (silence, token) => change('POST', '/api/v2/silences', silence, token);
+export const endSilence = (id) => change('DELETE', `/api/v2/silence/${encodeURIComponent(id)}`);

@@ -3,7 +3,9 @@
 
 import * as api from './api.js';
 import { Chart, spark } from './charts.js';
+import { el } from './dom.js';
 import { ago, clock, span, text, units } from './format.js';
+import { drawSilences, silenceForm } from './silences.js';
 
 const REFRESH_MS = 5_000;
 const POINTS = 180;
@@ -17,13 +19,6 @@ const TROUBLE = ['--error', '--three', '--five', '--two', '--miss'];
 
 const $ = (id) => document.getElementById(id);
 const view = { range: 900, busy: false, lastGood: null };
-
-function el(tag, className, content) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (content != null) made.textContent = content;
-  return made;
-}
 
 // ---- what is asked ---------------------------------------------------------------------------------------
 
@@ -160,7 +155,8 @@ function drawAlerts(groups, now) {
     fault.append(el('strong', '', `Rule ${rule.name} cannot be evaluated: `), rule.lastError ?? '');
     items.push(fault);
   }
-  $('alerts').replaceChildren(...items);
+  // Whoever is filling in a form is not disturbed.
+  if (!$('alerts').querySelector('details[open]')) $('alerts').replaceChildren(...items);
   return firing;
 }
 
@@ -185,6 +181,7 @@ function alertCard(alert, now) {
     labels.append(el('span', 'mono', book));
   }
   if (labels.children.length) card.append(labels);
+  card.append(silenceForm(alert.labels, refresh));
   return card;
 }
 
@@ -249,7 +246,7 @@ async function refresh() {
   if (view.busy || document.hidden) return;
   view.busy = true;
   try {
-    const [status, targets, groups] = await Promise.all([api.status(), api.targets(), api.rules()]);
+    const [status, targets, groups, silences] = await Promise.all([api.status(), api.targets(), api.rules(), api.silences()]);
     const now = Date.parse(status.now);
     const times = stepsUntil(now / 1000, status);
     const step = times[1] - times[0];
@@ -264,6 +261,7 @@ async function refresh() {
     });
     if (answers.every((answer) => answer.status === 'rejected' && !answer.reason.answered)) throw answers[0].reason;
     const firing = drawAlerts(groups, now);
+    drawSilences(silences, now, refresh);
     drawStatus(status, firing);
     drawTiles(got, targets);
     drawTargets(targets, now);

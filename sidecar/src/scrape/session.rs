@@ -1,9 +1,15 @@
 //! What one target exposed from scrape to scrape: attaches the target's labels, marks series that vanish as stale,
 //! adds the series about the scrape itself. Takes a scrape whole or not at all.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use millrace_kit::clock::UnixMillis;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
     Appended, Described, Error, Fetched, SeriesId, Settings, Sink, metadata,
@@ -37,11 +43,30 @@ pub struct Report {
 pub struct Session {
     target: Arc<Target>,
     limits: Settings,
-    /// Series text of the last scrapes → what it stands for.
-    known: HashMap<Box<str>, Known>,
+    /// Hash of the series text of the last scrapes → what it stands for. At 128 bits no two texts of a target have the same by
+    /// chance; one that makes them have it confuses only its own series.
+    known: HashMap<u128, Known, BuildHasherDefault<AsIs>>,
     /// Counts scrapes, so that series of the last one can be told apart.
     round: u64,
     described: Arc<Described>,
+}
+
+/// For keys that are hashes already.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
 }
 
 struct Known {
@@ -69,7 +94,7 @@ struct Scraped {
 
 impl Session {
     pub fn new(target: Arc<Target>, limits: Settings) -> Self {
-        Self { target, limits, known: HashMap::new(), round: 0, described: Arc::default() }
+        Self { target, limits, known: HashMap::default(), round: 0, described: Arc::default() }
     }
 
     pub fn target(&self) -> &Arc<Target> {
@@ -149,18 +174,17 @@ impl Session {
             if scraped.samples > self.limits.max_samples {
                 return Err(Error::TooManySamples(self.limits.max_samples));
             }
-            let text = exposed.series.text();
-            if !self.known.contains_key(text) {
+            let text = xxh3_128(exposed.series.text().as_bytes());
+            if !self.known.contains_key(&text) {
                 let attached = self.attach(&exposed.labels());
                 let kept = relabel::apply(&self.target.metric_relabel, attached);
                 let kept = kept.filter(|labels| !labels.metric_name().is_empty());
                 let id = kept.as_ref().and_then(|labels| sink.intern(labels));
                 let dropped = kept.is_none();
                 scraped.added += usize::from(!dropped);
-                self.known
-                    .insert(text.into(), Known { id, dropped, seen: 0, own_time: false, written: false });
+                self.known.insert(text, Known { id, dropped, seen: 0, own_time: false, written: false });
             }
-            let Some(known) = self.known.get_mut(text) else { continue };
+            let Some(known) = self.known.get_mut(&text) else { continue };
             if std::mem::replace(&mut known.seen, self.round) == self.round {
                 scraped.duplicates += 1;
                 continue;

@@ -63,19 +63,45 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// The next bits from the most significant down; at least 57 of them are right, zeros beyond the end.
+    fn peek(&self) -> u64 {
+        let from = self.bytes.get(self.at / 8..).unwrap_or_default();
+        let word = match from.first_chunk::<8>() {
+            Some(bytes) => u64::from_be_bytes(*bytes),
+            None => {
+                let mut bytes = [0; 8];
+                bytes[..from.len()].copy_from_slice(from);
+                u64::from_be_bytes(bytes)
+            }
+        };
+        word << (self.at % 8)
+    }
+
+    /// `count` is at most 64.
     pub(super) fn pull(&mut self, count: u8) -> Option<u64> {
-        let mut value = 0u64;
-        let mut left = usize::from(count);
-        while left > 0 {
-            let byte = *self.bytes.get(self.at / 8)?;
-            let available = 8 - self.at % 8;
-            let take = left.min(available);
-            let chunk = (u64::from(byte) >> (available - take)) & ((1 << take) - 1);
-            value = (value << take) | chunk;
-            self.at += take;
-            left -= take;
+        if count > 56 {
+            let high = self.pull(count - 32)?;
+            return Some(high << 32 | self.pull(32)?);
         }
+        let end = self.at + usize::from(count);
+        if end > self.bytes.len() * 8 {
+            return None;
+        }
+        // Shifted in two steps, since a shift by 64 is none.
+        let value = self.peek() >> 1 >> (63 - count);
+        self.at = end;
         Some(value)
+    }
+
+    /// Ones up to the first zero, at most `most`, which needs no zero after it.
+    pub(super) fn pull_ones(&mut self, most: u8) -> Option<u8> {
+        let ones = (self.peek().leading_ones() as u8).min(most);
+        let end = self.at + usize::from(ones) + usize::from(ones < most);
+        if end > self.bytes.len() * 8 {
+            return None;
+        }
+        self.at = end;
+        Some(ones)
     }
 
     pub(super) fn pull_bit(&mut self) -> Option<bool> {
@@ -99,5 +125,17 @@ mod tests {
             assert_eq!(reader.pull(count), Some(value));
         }
         assert_eq!(reader.pull(8), None);
+    }
+
+    #[test]
+    fn ones_are_counted_up_to_a_bound() {
+        let mut writer = Writer::default();
+        writer.push(0b110_1111_0_0, 9);
+        let mut reader = Reader::new(writer.bytes());
+        assert_eq!(reader.pull_ones(3), Some(2));
+        assert_eq!(reader.pull_ones(3), Some(3));
+        assert_eq!(reader.pull_ones(3), Some(1));
+        assert_eq!(reader.pull_ones(3), Some(0));
+        assert_eq!(Reader::new(&[0xff]).pull_ones(9), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The store on disk, written at shutdown and read at start.
 //!
 //! Layout, little-endian: magic, then per series `1`, label count, labels (length-prefixed), chunk count, chunks
-//! (first time, sample count, free bits, length-prefixed bytes); then `0` and the XXH3-64 of everything before.
+//! (first time, sample count, free bits and kind, length-prefixed bytes); then `0` and the XXH3-64 of everything before.
 //! A file that is short, foreign or damaged is refused whole.
 
 use std::{
@@ -16,7 +16,9 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{Error, Store, chunk::Chunk, table::Series};
 use crate::model::Labels;
 
-const MAGIC: &[u8; 8] = b"MLRSER01";
+const MAGIC: &[u8; 8] = b"MLRSER02";
+/// Without chunks of whole numbers.
+const MAGIC_BEFORE: &[u8; 8] = b"MLRSER01";
 /// Longest string or chunk; a longer length is damage.
 const FIELD_BYTES: u32 = 1 << 20;
 const LABELS: u32 = 1 << 10;
@@ -68,7 +70,7 @@ impl Store {
 
     /// None when the content is malformed.
     fn read_all(&self, file: &mut impl Read) -> io::Result<Option<usize>> {
-        if &array::<8>(file)? != MAGIC {
+        if ![MAGIC, MAGIC_BEFORE].contains(&&array::<8>(file)?) {
             return Ok(None);
         }
         let mut count = 0;

@@ -161,6 +161,7 @@ impl Store {
         if table.by_labels.contains_key(&labels) || table.by_labels.len() >= self.bounds.max_series {
             return;
         }
+        let labels = table.shared(&labels);
         let slot = table.add(labels);
         table.samples += chunks.iter().map(Chunk::len).sum::<usize>();
         table.bytes += chunks.iter().map(Chunk::memory).sum::<usize>();

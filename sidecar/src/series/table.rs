@@ -107,7 +107,7 @@ impl Table {
         match series.chunks.back_mut() {
             Some(head) if head.last_at() == sample.at && head.last() == sample => appended.duplicate += 1,
             Some(head) if head.last_at() >= sample.at => appended.out_of_order += 1,
-            Some(head) if !head.is_full() => {
+            Some(head) if head.takes(sample.value) => {
                 let before = head.memory();
                 head.push(sample);
                 self.bytes = self.bytes + head.memory() - before;
@@ -187,8 +187,16 @@ impl Series {
 
     pub(super) fn samples(&self, from: UnixMillis, to: UnixMillis) -> Vec<Sample> {
         let first = self.chunks.partition_point(|chunk| chunk.last_at() < from);
-        let chunks = self.chunks.iter().skip(first).take_while(|chunk| chunk.first_at() <= to);
-        chunks.flat_map(Chunk::iter).filter(|sample| (from..=to).contains(&sample.at)).collect()
+        let chunks = || self.chunks.iter().skip(first).take_while(|chunk| chunk.first_at() <= to);
+        let mut samples = Vec::with_capacity(chunks().map(Chunk::len).sum());
+        for chunk in chunks() {
+            if chunk.first_at() >= from && chunk.last_at() <= to {
+                samples.extend(chunk.iter());
+            } else {
+                samples.extend(chunk.iter().filter(|sample| (from..=to).contains(&sample.at)));
+            }
+        }
+        samples
     }
 }
 

@@ -1,0 +1,257 @@
+#!/usr/bin/env node
+// Every shipped alert fires and ends: faults are made in real processes (server, sidecar, origin, file system), and where that
+// cannot be done in seconds, a made-up target exposes what the fault looks like. Durations of the rules are shortened sixtyfold
+// (5m becomes 5s), nothing else; sidecar/tests/it/faults.rs runs them in full. Starts all it needs on loopback and stops it.
+//
+//   scripts/fault-alerts.mjs [alert…]
+//
+// Environment: MILLRACE, SIDECAR (the programs). DiskFull needs root, to mount an image; without, it is made up.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const target = process.env.CARGO_TARGET_DIR ?? 'target';
+const millrace = process.env.MILLRACE ?? join(target, 'debug/millrace');
+const sidecarProgram = process.env.SIDECAR ?? join(target, 'debug/millrace-sidecar');
+const wanted = process.argv.slice(2);
+const WAIT_SECS = 90;
+const scratch = mkdtempSync(join(tmpdir(), 'millrace-alerts-'));
+const children = new Set();
+const mounted = [];
+
+function start(program, args) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  children.add(child);
+  child.log = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => { child.log = (child.log + text).slice(-3000); });
+  child.ended = new Promise((done) => { child.once('exit', () => { children.delete(child); done(); }); });
+  return child;
+}
+async function serve(handler, port = 0) {
+  const server = http.createServer(handler);
+  await new Promise((done) => { server.listen(port, '127.0.0.1', done); });
+  return { server, port: server.address().port };
+}
+async function freePort() {
+  const { server, port } = await serve(() => {});
+  await new Promise((done) => { server.close(done); });
+  return port;
+}
+async function until(what, look) {
+  const deadline = Date.now() + WAIT_SECS * 1000;
+  while (Date.now() < deadline) {
+    if (await look()) return;
+    await sleep(50);
+  }
+  throw new Error(`${what}: not within ${WAIT_SECS} s`);
+}
+
+// ---- rules, shortened
+
+const rulesDir = join(scratch, 'rules');
+mkdirSync(rulesDir);
+const shipped = [];
+for (const file of readdirSync('alerts').filter((name) => name.endsWith('.yml'))) {
+  const text = readFileSync(join('alerts', file), 'utf8');
+  shipped.push(...[...text.matchAll(/- alert: (\S+)/g)].map((found) => found[1]));
+  const short = text
+    .replace(/\[(\d+)m:15s\]/g, '[$1s:1s]')
+    .replace(/\[(\d+)m\]/g, '[$1s]')
+    .replace(/^(\s+for:) (\d+)m$/gm, '$1 $2s')
+    // ScrapeStale: two minutes.
+    .replace('> 120', '> 2');
+  writeFileSync(join(rulesDir, file), short);
+}
+const extra = join(rulesDir, 'extra.yml');
+const WATCHDOG = 'groups:\n- name: extra\n  rules:\n  - {alert: Watchdog, expr: vector(1)}\n';
+writeFileSync(extra, WATCHDOG);
+
+// ---- the scene
+
+const picture = join(scratch, 'picture.jpg');
+spawnSync('ffmpeg', ['-loglevel', 'error', '-f', 'lavfi', '-i', 'color=gray:size=6000x5000', '-frames:v', '1', '-q:v', '31', picture]);
+const mood = { status: 200, delay: 0 };
+let pictureBytes = Buffer.alloc(0);
+try { pictureBytes = readFileSync(picture); } catch { /* then no HighQueueDepth */ }
+async function answer(request, response) {
+  if (mood.delay) await sleep(mood.delay);
+  if (request.url.startsWith('/picture')) {
+    response.writeHead(200, { 'content-type': 'image/jpeg', 'cache-control': 'max-age=3600', etag: '"p"' });
+    return response.end(pictureBytes);
+  }
+  response.writeHead(mood.status, { 'content-type': 'text/plain', 'cache-control': mood.status === 200 ? 'max-age=3600' : 'no-store' });
+  return response.end('hello\n');
+}
+let origin = await serve(answer);
+const originPort = origin.port;
+
+const [dataPort, adminPort, sidecarPort] = [await freePort(), await freePort(), await freePort()];
+const serverData = join(scratch, 'server');
+const runServer = () => start(millrace, ['serve', '--origin', `http://127.0.0.1:${originPort}`, '--listen', `127.0.0.1:${dataPort}`, '--admin', `127.0.0.1:${adminPort}`,
+  '--data-dir', serverData, '--memory', '64MiB', '--disk', '64MiB', '--workers', '1', '--set', 'media.threads=1', '--set', 'media.queue=400', '--set', 'media.widths=[]']);
+let server = runServer();
+
+let madeUp = '';
+const scripted = await serve((_, response) => { response.setHeader('content-type', 'text/plain; version=0.0.4'); response.end(madeUp); });
+const told = [];
+let flaky = 200;
+const hooks = await serve((request, response) => {
+  let body = '';
+  request.on('data', (text) => { body += text; });
+  request.on('end', () => {
+    if (request.url === '/flaky') response.statusCode = flaky;
+    else told.push(...JSON.parse(body).alerts);
+    response.end();
+  });
+});
+const list = join(scratch, 'targets.json');
+const TARGETS = JSON.stringify([{ targets: [`127.0.0.1:${adminPort}`] }]);
+writeFileSync(list, TARGETS);
+const hook = (name) => `[[webhooks]]\nname = '${name}'\nurl = 'http://127.0.0.1:${hooks.port}/${name}'\ngroup_wait_secs = 0\ngroup_interval_secs = 0\n`;
+writeFileSync(join(scratch, 'sidecar.toml'), `data_dir = '${join(scratch, 'data')}'
+[http]
+listen = '127.0.0.1:${sidecarPort}'
+[scrape]
+interval_secs = 1
+timeout_secs = 1
+[[targets]]
+url = 'http://127.0.0.1:${scripted.port}'
+job = 'made-up'
+[[discover]]
+job = 'millrace'
+files = ['${list}']
+refresh_secs = 1
+[[collect]]
+kind = 'host'
+[rules]
+files = ['${rulesDir}/*.yml']
+evaluation_interval_secs = 1
+${hook('ops')}${hook('flaky')}`);
+const sidecar = start(sidecarProgram, ['serve', '--config', join(scratch, 'sidecar.toml')]);
+const reload = () => fetch(`http://127.0.0.1:${sidecarPort}/-/reload`, { method: 'POST' });
+
+const active = async () => (await (await fetch(`http://127.0.0.1:${sidecarPort}/api/v1/alerts`)).json()).data.alerts.map((alert) => alert.labels.alertname);
+
+// ---- traffic: mostly the same address; `unique` asks for others
+
+let unique = false;
+let asked = 0;
+let quiet = false;
+const traffic = setInterval(() => {
+  if (quiet) return;
+  asked += 1;
+  const path = unique ? `/unique/${asked}` : `/same/${asked % 3}`;
+  const request = http.get({ host: '127.0.0.1', port: dataPort, path, timeout: 10_000 }, (reply) => reply.resume());
+  request.on('error', () => {});
+}, 50);
+
+// ---- faults
+
+/** What a made-up target exposes: `of(n, faulty)` with counters of seconds so far and of those with the fault. */
+function pretend(of) {
+  let n = 0;
+  let faulty = 0;
+  let fault = false;
+  madeUp = of(0, 0, false);
+  const ticking = setInterval(() => { n += 1; faulty += fault ? 1 : 0; madeUp = of(n, faulty, fault); }, 500);
+  return { real: false, make: () => { fault = true; }, mend: () => { fault = false; }, end: () => { clearInterval(ticking); madeUp = ''; } };
+}
+const histogram = (name, labels, quick, slow) => `# TYPE ${name} histogram\n${[['0.1', quick], ['100', quick], ['+Inf', quick + slow]].map(([le, count]) => `${name}_bucket{${labels}le="${le}"} ${count}\n`).join('')}`;
+
+function diskFull() {
+  const [image, point] = [join(scratch, 'image'), join(scratch, 'mount')];
+  mkdirSync(point);
+  const run = (...words) => spawnSync(words[0], words.slice(1)).status === 0;
+  if (run('truncate', '-s', '32M', image) && run('mkfs.ext4', '-q', '-m', '0', image) && run('mount', '-o', 'loop', image, point)) {
+    mounted.push(point);
+    return { real: true, make: () => { run('dd', 'if=/dev/zero', `of=${point}/full`, 'bs=1M', 'count=100'); }, mend: () => { rmSync(join(point, 'full')); } };
+  }
+  const of = '{device="d",fstype="ext4",mountpoint="/"}';
+  return pretend((n, faulty, fault) => `node_filesystem_size_bytes${of} 100\nnode_filesystem_avail_bytes${of} ${fault ? 4 : 50}\nnode_filesystem_readonly${of} 0\n`);
+}
+
+const real = (make, mend, end = () => {}) => () => ({ real: true, make, mend, end });
+const FAULTS = {
+  HighErrorRate: real(() => { mood.status = 500; unique = true; }, () => { mood.status = 200; unique = false; }),
+  HighResponseTime: real(() => { mood.delay = 3000; unique = true; }, () => { mood.delay = 0; unique = false; }),
+  LowCacheHitRate: real(() => { unique = true; }, () => { unique = false; }),
+  HighQueueDepth: real(() => {
+    for (let n = 0; n < 300; n += 1) http.get({ host: '127.0.0.1', port: dataPort, path: `/picture.jpg?w=${200 + n}` }, (reply) => reply.resume()).on('error', () => {});
+  }, () => {}),
+  OriginErrors: real(() => { mood.status = 503; unique = true; }, () => { mood.status = 200; unique = false; }),
+  OriginBreakerOpen: real(async () => {
+    unique = true;
+    origin.server.closeAllConnections();
+    await new Promise((done) => { origin.server.close(done); });
+  }, async () => { origin = await serve(answer, originPort); unique = false; }),
+  TargetDown: real(async () => { server.kill('SIGKILL'); await server.ended; }, () => { server = runServer(); }),
+  ScrapeStale: real(() => { writeFileSync(list, '[]'); }, () => { writeFileSync(list, TARGETS); }),
+  DiskTierDegraded: real(() => { rmSync(serverData, { recursive: true }); writeFileSync(serverData, ''); unique = true; },
+    () => { rmSync(serverData, { force: true, recursive: true }); mkdirSync(serverData); unique = false; }),
+  DiskFull: diskFull,
+  RuleEvaluationMissed: real(async () => {
+    sidecar.kill('SIGSTOP');
+    // Shorter than the window of the rule, which is five seconds here.
+    await sleep(2500);
+    sidecar.kill('SIGCONT');
+  }, () => {}),
+  RuleEvaluationFails: real(async () => {
+    writeFileSync(extra, `${WATCHDOG}  - {record: bad, expr: up * on () up}\n`);
+    await reload();
+  }, async () => { writeFileSync(extra, WATCHDOG); await reload(); }),
+  NotificationsFail: real(async () => {
+    flaky = 500;
+    writeFileSync(extra, `${WATCHDOG}  - {alert: AnotherWatchdog, expr: vector(1)}\n`);
+    await reload();
+  }, () => { flaky = 200; }),
+  SlowMediaProcessing: () => pretend((n, faulty) => histogram('millrace_media_duration_seconds', 'operation="encode",', n - faulty, faulty)),
+  PurgeLag: () => pretend((n, faulty) => histogram('millrace_purge_apply_seconds', '', n - faulty, faulty)),
+  UploadFailures: () => pretend((n, faulty) => `millrace_uploads_total{kind="put",result="stored"} ${n * 10}\nmillrace_uploads_total{kind="put",result="failed"} ${faulty * 3}\n`),
+  CertificateExpiry: () => pretend((n, faulty, fault) => `millrace_tls_certificate_expiry_timestamp_seconds{name="cdn.example"} ${Date.now() / 1000 + (fault ? 13 : 60) * 86400}\n`),
+  ScalingStuck: () => pretend((n, faulty, fault) => `millrace_scaling_instances{pool="edge",state="desired"} 5\nmillrace_scaling_instances{pool="edge",state="ready"} ${fault ? 3 : 5}\n`),
+};
+
+let failures = 0;
+const missing = [...new Set(shipped)].filter((name) => !FAULTS[name]);
+if (missing.length) { console.log(`no fault for ${missing.join(', ')}`); failures += 1; }
+console.log('| alert | fault | fires after | ends after |\n|---|---|---|---|');
+try {
+  await until('the sidecar', async () => { try { return (await fetch(`http://127.0.0.1:${sidecarPort}/health`)).ok; } catch { return false; } });
+  await sleep(6000);
+  for (const [name, prepare] of Object.entries(FAULTS).filter(([name]) => !wanted.length || wanted.includes(name))) {
+    const heard = (status) => told.some((alert) => alert.labels.alertname === name && alert.status === status);
+    const fault = prepare();
+    let words = ['', ''];
+    try {
+      await sleep(fault.real ? 500 : 4000);
+      // What the fault before has brought about is over.
+      await until(`${name} is quiet`, async () => !(await active()).includes(name));
+      told.length = 0;
+      const begun = Date.now();
+      await fault.make();
+      await until(`${name} fires`, () => heard('firing'));
+      const fired = Date.now();
+      told.length = 0;
+      await fault.mend();
+      await until(`${name} ends`, () => heard('resolved'));
+      words = [`${((fired - begun) / 1000).toFixed(1)} s`, `${((Date.now() - fired) / 1000).toFixed(1)} s`];
+    } catch (error) {
+      words = ['**FAILS**', error.message];
+      failures += 1;
+      try { await fault.mend(); } catch { /* it was not made */ }
+    }
+    fault.end?.();
+    console.log(`| ${name} | ${fault.real ? 'real' : 'made up'} | ${words.join(' | ')} |`);
+  }
+} finally {
+  clearInterval(traffic);
+  if (failures) console.log(sidecar.log, server.log);
+  for (const child of children) { child.kill('SIGCONT'); child.kill('SIGKILL'); }
+  for (const point of mounted) spawnSync('umount', [point]);
+  rmSync(scratch, { recursive: true, force: true });
+}
+process.exit(failures ? 1 : 0);
