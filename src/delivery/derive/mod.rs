@@ -97,7 +97,7 @@ impl Media {
         let instruments = MediaInstruments {
             duration: registry.histogram(&catalogue::MEDIA_DURATION)?,
             errors: registry.counter(&catalogue::MEDIA_ERRORS)?,
-            depth: registry.shared_gauge(&catalogue::QUEUE_DEPTH)?.with_label_values(&["media"]),
+            depth: registry.gauge(&catalogue::QUEUE_DEPTH)?.with_label_values(&["media"]),
         };
         let pool = Pool::new(config.pool)?;
         Ok(Self {
