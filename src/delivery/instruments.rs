@@ -136,7 +136,7 @@ impl OriginRequests {
             refused_retries: registry.counter(&catalogue::ORIGIN_RETRIES_REFUSED)?,
             turned_away: registry.counter(&catalogue::ORIGIN_TURNED_AWAY)?,
             breakers: registry.gauge(&catalogue::ORIGIN_BREAKER_STATE)?,
-            queues: registry.shared_gauge(&catalogue::QUEUE_DEPTH)?,
+            queues: registry.gauge(&catalogue::QUEUE_DEPTH)?,
         }))
     }
 }

@@ -312,7 +312,8 @@ impl Member {
     /// Finds out in the background whether it answers again.
     pub(super) fn probe(self: &Arc<Self>, question: &Question, ticket: Ticket) -> bool {
         let Some(tasks) = &self.tasks else { return false };
-        let (member, request) = (self.clone(), question.ask());
+        // A client hears what comes before an answer from whoever gives the answer.
+        let (member, request) = (self.clone(), Request { interims: None, ..question.ask() });
         tasks.spawn_until_stop("probe", async move {
             // Only the head is wanted; the body is let go.
             let _ = member.ask(request, ticket).await;

@@ -20,7 +20,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Debug, Clone)]
 pub struct Registry {
     inner: prometheus::Registry,
-    shared: Arc<Mutex<HashMap<&'static str, IntGaugeVec>>>,
+    gauges: Arc<Mutex<HashMap<&'static str, IntGaugeVec>>>,
 }
 
 /// A definition was registered twice, or is itself malformed: a programming error found at start-up.
@@ -37,25 +37,21 @@ impl Registry {
         let inner = prometheus::Registry::new();
         // A second process collector cannot be registered on a registry made just now.
         let _ = inner.register(Box::new(ProcessCollector::for_self()));
-        Self { inner, shared: Arc::default() }
+        Self { inner, gauges: Arc::default() }
     }
 
     pub fn counter(&self, def: &'static Def) -> Result<IntCounterVec, Error> {
         self.register(def, IntCounterVec::new(opts(def), def.labels))
     }
 
+    /// The same one each time: several parts of the program may contribute, each under labels of its own.
     pub fn gauge(&self, def: &'static Def) -> Result<IntGaugeVec, Error> {
-        self.register(def, IntGaugeVec::new(opts(def), def.labels))
-    }
-
-    /// A gauge to which several parts of the program contribute, each under labels of its own.
-    pub fn shared_gauge(&self, def: &'static Def) -> Result<IntGaugeVec, Error> {
-        let mut shared = self.shared.lock();
-        if let Some(made) = shared.get(def.name) {
+        let mut gauges = self.gauges.lock();
+        if let Some(made) = gauges.get(def.name) {
             return Ok(made.clone());
         }
-        let made = self.gauge(def)?;
-        shared.insert(def.name, made.clone());
+        let made = self.register(def, IntGaugeVec::new(opts(def), def.labels))?;
+        gauges.insert(def.name, made.clone());
         Ok(made)
     }
 
@@ -122,6 +118,16 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), catalogue::ALL.len(), "names are unique");
+    }
+
+    #[test]
+    fn several_parts_contribute_to_one_gauge() {
+        let registry = Registry::new();
+        for queue in ["media", "origin:a"] {
+            registry.gauge(&catalogue::QUEUE_DEPTH).unwrap().with_label_values(&[queue]).set(7);
+        }
+        let text = registry.encode();
+        assert!(text.contains("{queue=\"media\"} 7") && text.contains("{queue=\"origin:a\"} 7"), "{text}");
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub(super) struct Done<T> {
 impl Media {
     pub fn new(config: MediaConfig, registry: &Registry) -> Result<Self, SetupError> {
         let config = MediaConfig { ffmpeg: config.ffmpeg.confined(), ..config };
-        let depth = registry.shared_gauge(&catalogue::QUEUE_DEPTH)?;
+        let depth = registry.gauge(&catalogue::QUEUE_DEPTH)?;
         let instruments = Instruments {
             duration: registry.histogram(&catalogue::MEDIA_DURATION)?,
             steps: registry.histogram(&catalogue::MEDIA_STEP)?,

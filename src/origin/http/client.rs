@@ -49,6 +49,14 @@ const MAX_RESPONSE_FIELDS: usize = 256;
 /// The same over HTTP/2, in bytes.
 const MAX_RESPONSE_HEAD: u32 = 64 << 10;
 
+/// What an origin may send over HTTP/2 before it is taken, for one body and for all on a connection. Bodies whose readers are
+/// slow must not use up what the others need: the library's own bounds let three of them.
+const STREAM_WINDOW: u32 = 512 << 10;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+/// A connection on which nothing comes is asked for a sign of life after this time, and given up after as much again.
+/// Otherwise requests would go on to share one that is dead.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+
 /// Opens connections to the origin, and to where its redirects lead.
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -93,6 +101,10 @@ pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result
         .pool_max_idle_per_host(config.max_idle_connections)
         .http1_max_headers(MAX_RESPONSE_FIELDS)
         .http2_max_header_list_size(MAX_RESPONSE_HEAD)
+        .http2_initial_stream_window_size(STREAM_WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(SIGN_OF_LIFE)
+        .http2_keep_alive_timeout(SIGN_OF_LIFE)
         .build(connector))
 }
 

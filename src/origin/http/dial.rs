@@ -51,18 +51,19 @@ impl Dialer {
     }
 }
 
-/// The first connection that comes about, and the addresses that had their chance before.
+/// The first connection that comes about, and the addresses that failed or had a head start and did not use it.
 async fn first_of(addresses: &[IpAddr], port: u16) -> io::Result<(TcpStream, Vec<IpAddr>)> {
     let mut left = addresses.iter().take(MOST).map(|address| SocketAddr::new(*address, port));
     let mut tried = Vec::new();
     let mut trying = FuturesUnordered::new();
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut failed = Vec::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     loop {
         if let Some(address) = left.next() {
             tried.push(address.ip());
             trying.push(connect(address));
         } else if trying.is_empty() {
-            return Err(failed);
+            return Err(last);
         }
         let ended = match left.len() {
             0 => trying.next().await,
@@ -73,10 +74,16 @@ async fn first_of(addresses: &[IpAddr], port: u16) -> io::Result<(TcpStream, Vec
         };
         match ended {
             Some((address, Ok(stream))) => {
-                tried.retain(|other| *other != address);
+                tried.truncate(tried.iter().position(|other| *other == address).unwrap_or_default());
+                tried.extend(failed);
                 return Ok((stream, tried));
             }
-            Some((_, Err(error))) => failed = error,
+            Some((address, Err(error))) => {
+                // Those that failed are told of apart, wherever they stood.
+                tried.retain(|other| *other != address);
+                failed.push(address);
+                last = error;
+            }
             None => {}
         }
     }

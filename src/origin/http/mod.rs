@@ -182,6 +182,10 @@ impl Http {
                 // The request's body moved on while we waited: the clock starts anew.
                 Err(_) if *exchange.sent.lock() + self.first_byte_timeout > silence => {}
                 Err(_) => {
+                    // Over HTTP/2 others would follow on the same connection, which may be dead.
+                    if let Some(connected) = connection.connection_metadata().as_ref() {
+                        connected.poison();
+                    }
                     let detail = format!("no answer within {:?}", self.first_byte_timeout);
                     return Err(self.error(ErrorKind::FirstByteTimeout, detail));
                 }

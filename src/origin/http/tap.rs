@@ -19,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Tap<S> {
     inner: S,
     heard: Heard,
+    /// It speaks HTTP/2, which frames bodies beyond doubt.
+    deaf: bool,
 }
 
 /// What has come of the answer under way. Goes along with the answer.
@@ -44,7 +46,17 @@ const STATUS_AT: usize = 9;
 
 impl<S> Tap<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, heard: Heard::default() }
+        Self { inner, heard: Heard::default(), deaf: false }
+    }
+}
+
+impl<S> Tap<S> {
+    fn written(&mut self, bytes: &[u8]) {
+        // RFC 9113 §3.4: the connection preface.
+        self.deaf |= bytes.starts_with(b"PRI * HTTP/2.0");
+        if !self.deaf {
+            self.heard.asked();
+        }
     }
 }
 
@@ -64,10 +76,7 @@ impl Heard {
 
     /// What comes now is about another request.
     fn asked(&self) {
-        let mut message = self.0.lock();
-        if message.body.is_some() {
-            *message = Message::default();
-        }
+        *self.0.lock() = Message::default();
     }
 }
 
@@ -111,7 +120,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(context, buffer);
-        self.heard.read(&buffer.filled()[before..]);
+        if !self.deaf {
+            self.heard.read(&buffer.filled()[before..]);
+        }
         result
     }
 }
@@ -122,7 +133,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.heard.asked();
+        self.written(bytes);
         Pin::new(&mut self.inner).poll_write(context, bytes)
     }
 
@@ -131,7 +142,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.heard.asked();
+        self.written(slices.iter().find(|slice| !slice.is_empty()).map_or(&[], |slice| slice));
         Pin::new(&mut self.inner).poll_write_vectored(context, slices)
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all};
 use millrace::origin::{ErrorKind, Origin, Response, http as http_origin};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
@@ -196,6 +196,24 @@ async fn files_come_whole_and_in_parts_over_http_2() {
     assert_eq!((part.status.as_u16(), part.content_length), (206, Some(1000)));
     assert_eq!(collect(part.body).await.unwrap(), expected[1000..2000]);
     assert_eq!(origin.fetch(get("/missing", &[])).await.unwrap().status, 404);
+}
+
+/// Over HTTP/2 bodies share a connection, and what it may carry at a time.
+#[tokio::test]
+async fn bodies_that_are_not_read_do_not_hold_up_others() {
+    let nginx = Nginx::start().await;
+    let origin = open(nginx.config());
+    let mut unread = Vec::new();
+    for _ in 0..16 {
+        let mut answer = origin.fetch(get("/large", &[])).await.unwrap();
+        answer.body.next().await.unwrap().unwrap();
+        unread.push(answer);
+    }
+    let answer = tokio::time::timeout(PATIENT, origin.fetch(get("/large", &[]))).await.unwrap().unwrap();
+    let bytes = tokio::time::timeout(PATIENT, collect(answer.body)).await.unwrap().unwrap();
+    assert_eq!(bytes.len() as u64, LENGTH);
+    let connections = origin.fetch(get("/seen", &[])).await.unwrap();
+    assert_eq!(field(&connections, "x-protocol"), "HTTP/2.0");
 }
 
 #[tokio::test]
