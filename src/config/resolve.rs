@@ -273,6 +273,7 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
             max_pixels: u64::from(raw.max_megapixels) * 1_000_000,
             max_output_pixels: u64::from(raw.max_output_megapixels) * 1_000_000,
             max_decode_bytes: bytes(&raw.max_decode, "media.max_decode", faults),
+            ..image::Limits::default()
         },
         lengths: raw.widths.clone().into(),
         segment_target: Duration::from_secs(u64::from(raw.segment_secs)),
