@@ -226,8 +226,8 @@ pub(super) fn camera_exif() -> Vec<u8> {
         (Tag::Copyright, text("(c) Nobody")),
         (Tag::Orientation, Value::Short(vec![6])),
         (Tag::FNumber, Value::Rational(vec![Rational { num: 28, denom: 10 }])),
-        (Tag::UserComment, Value::Undefined(b"ASCII\0\0\048 degrees".to_vec(), 0)),
-        (Tag::GPSAreaInformation, Value::Undefined(b"ASCII\0\0\048 degrees north".to_vec(), 0)),
+        (Tag::UserComment, Value::Undefined(b"ASCII\0\0\x0048 degrees".to_vec(), 0)),
+        (Tag::GPSAreaInformation, Value::Undefined(b"ASCII\0\0\x0048 degrees north".to_vec(), 0)),
     ];
     let fields = fields.map(|(tag, value)| Field { tag, ifd_num: In::PRIMARY, value });
     let mut writer = Writer::new();
