@@ -10,7 +10,7 @@ use super::retry::{Breaker, Retry};
 
 mod route;
 
-pub use route::{Fallback, Route};
+pub use route::{Fallback, Images, Route};
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -242,15 +242,41 @@ pub struct Media {
     pub max_output_megapixels: u32,
     /// Most memory to decode one image.
     pub max_decode: String,
+    /// Most memory for all image jobs together, sources not counted; further ones wait.
+    pub max_memory: String,
+    /// An image job that has run for so long is stopped at the end of its step.
+    pub image_timeout_secs: u32,
+    /// WebP images that have been asked for so often are encoded again with more effort when nothing else is to do, and replaced; 0: never.
+    pub improve_after: u32,
     /// Widths of images: one that is asked for becomes the next of these, so that nobody can have thousands of variants
     /// made; a box keeps its shape, and `h` without `w` is treated alike. `[]`: any.
     pub widths: Vec<u32>,
+    /// Image operations with names, such as `thumb = "w=320&h=240&fit=crop"`: asked for by `preset=thumb`.
+    pub presets: BTreeMap<String, String>,
+    /// Keys for signatures of image addresses: pairs `key:salt` in hexadecimal digits, separated by commas. The first
+    /// signs, all verify. Better given in the environment, as `MILLRACE__MEDIA__SIGNING_KEYS`, or in a file.
+    #[schemars(with = "String")]
+    pub signing_keys: Secret,
+    /// File of such pairs, one in each line, after those of `signing_keys`.
+    pub signing_keys_file: String,
+    /// Bytes of a signature, from 8 to 32; the rest of the HMAC is cut off.
+    pub signature_bytes: u32,
+    /// `sandbox`: SVG is served so that browsers run nothing that is in it; `refuse`: it is answered 403.
+    pub svg: Svg,
     /// Video segments are cut at the first keyframe after multiples of this.
     pub segment_secs: u32,
     /// The ffmpeg program, for video stills.
     pub ffmpeg: String,
     /// One run of ffmpeg is stopped after this time.
     pub ffmpeg_timeout_secs: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Svg {
+    #[default]
+    Sandbox,
+    Refuse,
 }
 
 /// Content codings. What is stored, and of one of these types and lengths, is also kept in the codings that clients
@@ -366,7 +392,15 @@ impl Default for Media {
             max_megapixels: 100,
             max_output_megapixels: 40,
             max_decode: "512MiB".to_owned(),
+            max_memory: "1GiB".to_owned(),
+            image_timeout_secs: 20,
+            improve_after: 20,
             widths: WIDTHS.to_vec(),
+            presets: BTreeMap::new(),
+            signing_keys: Secret::default(),
+            signing_keys_file: String::new(),
+            signature_bytes: 32,
+            svg: Svg::Sandbox,
             segment_secs: 6,
             ffmpeg: "ffmpeg".to_owned(),
             ffmpeg_timeout_secs: 20,

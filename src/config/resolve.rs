@@ -14,12 +14,13 @@ use millrace_kit::{config::Faults, telemetry};
 use super::{Raw, http_origin, raw, retry, s3 as s3_settings};
 use crate::{
     cache::{self, storable::Rules},
-    delivery::{self, FillLimits, MediaConfig, coding},
+    delivery::{self, FillLimits, MediaConfig, coding, sandbox::Svg},
     http,
     media::{ffmpeg::Ffmpeg, image, pool},
     origin::{CdnLoop, Spec, directory, http::Config as HttpOrigin, member, parse_spec, s3},
 };
 
+mod images;
 mod routes;
 
 /// Settings that have been found good, as the parts want them.
@@ -77,7 +78,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let named = raw.origins.iter().map(|origin| origin.name.as_str().into());
     let names: Vec<_> = origins.iter().map(|origin| origin.name().clone()).chain(named).collect();
     let storing = Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime, ..Rules::default() };
-    let routes = routes::routes(&raw.routes, &names, storing, &mut faults);
+    let guards = images::Guards::of(&raw.media, &mut faults);
+    let routes = routes::routes(&raw.routes, &names, storing, &guards, &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
@@ -89,6 +91,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         ("fill.idle_secs", raw.fill.idle_secs),
         ("media.segment_secs", raw.media.segment_secs),
         ("media.ffmpeg_timeout_secs", raw.media.ffmpeg_timeout_secs),
+        ("media.image_timeout_secs", raw.media.image_timeout_secs),
     ] {
         if seconds == 0 {
             faults.push(key, "must be at least 1");
@@ -114,9 +117,13 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         members,
         delivery: delivery::Config {
             fill,
-            general: routes::general(storing),
+            general: routes::general(storing, &guards),
             routes,
             show_keys: raw.cache.show_keys,
+            svg: match raw.media.svg {
+                raw::Svg::Sandbox => Svg::Sandboxed,
+                raw::Svg::Refuse => Svg::Refused,
+            },
             retry,
             media,
             coding,
@@ -266,15 +273,23 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
     if !ascending || raw.widths.iter().any(|width| !(1..=image::MAX_SIDE).contains(width)) {
         faults.push("media.widths", format!("must ascend from 1 to {}", image::MAX_SIDE));
     }
+    let max_decode = bytes(&raw.max_decode, "media.max_decode", faults);
+    let memory_bytes = bytes(&raw.max_memory, "media.max_memory", faults);
+    if memory_bytes < max_decode {
+        faults.push("media.max_memory", "is less than media.max_decode");
+    }
     MediaConfig {
         pool: pool::Config { threads, queue: if raw.queue == 0 { threads * 16 } else { raw.queue as usize } },
         limits: image::Limits {
             max_source_bytes: bytes(&raw.max_source, "media.max_source", faults),
             max_pixels: u64::from(raw.max_megapixels) * 1_000_000,
             max_output_pixels: u64::from(raw.max_output_megapixels) * 1_000_000,
-            max_decode_bytes: bytes(&raw.max_decode, "media.max_decode", faults),
+            max_decode_bytes: max_decode,
             ..image::Limits::default()
         },
+        memory_bytes,
+        image_timeout: Duration::from_secs(u64::from(raw.image_timeout_secs)),
+        improve_after: raw.improve_after,
         lengths: raw.widths.clone().into(),
         segment_target: Duration::from_secs(u64::from(raw.segment_secs)),
         ffmpeg: Ffmpeg::new(&raw.ffmpeg, Duration::from_secs(u64::from(raw.ffmpeg_timeout_secs))),

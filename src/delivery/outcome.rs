@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use http::StatusCode;
 
+use super::policy::Denied;
 use crate::{cache::storable::Refusal, origin};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,11 +43,13 @@ pub enum Reason {
     Refused(Refusal),
     Origin(origin::ErrorKind),
     BadRequest,
+    Denied(Denied),
     NotFound,
     NotAllowed,
     /// It was a purge.
     Purge,
     Overloaded,
+    ClientLeft,
     Internal,
 }
 
@@ -123,10 +126,12 @@ impl Reason {
             },
             Self::Origin(kind) => kind.as_str(),
             Self::BadRequest => "bad-request",
+            Self::Denied(denied) => denied.as_str(),
             Self::NotFound => "not-found",
             Self::NotAllowed => "not-allowed",
             Self::Purge => "purge",
             Self::Overloaded => "overloaded",
+            Self::ClientLeft => "client-left",
             Self::Internal => "internal",
         }
     }

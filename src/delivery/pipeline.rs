@@ -9,7 +9,7 @@ use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 use super::{
     Core,
     coding::{self, Form},
-    derive::{Address, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    derive::{Address, Candidate, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
     instruments::{self, Instruments, OriginRequests},
@@ -22,10 +22,11 @@ use super::{
     respond::{Available, respond, respond_inline},
     response::Response,
     route::{BadQuery, Plan, Route, Work},
+    sandbox::{self, Svg},
     shown_key,
 };
 use crate::{
-    cache::{FieldLines, Found, Key, Store, control::RequestControl, freshness::Verdict},
+    cache::{FieldLines, Found, Head, Key, Store, control::RequestControl, freshness::Verdict},
     media::coding::Coding,
     origin::{self, Chain, Member, Origin, RetryPolicy, member},
 };
@@ -38,6 +39,7 @@ pub struct Config {
     pub routes: Vec<policy::Config>,
     /// Whether `Cache-Status` has the key.
     pub show_keys: bool,
+    pub svg: Svg,
     pub retry: RetryPolicy,
     pub media: MediaConfig,
     pub coding: coding::Rules,
@@ -50,6 +52,7 @@ pub struct Delivery {
     instruments: Instruments,
     origins: Vec<Arc<Member>>,
     show_keys: bool,
+    svg: Svg,
 }
 
 pub struct Answer {
@@ -96,11 +99,12 @@ impl Delivery {
             Policy::new(route, chain)
         };
         let policies = Policies::new(config.routes.into_iter().map(with_chain).collect(), general);
-        let fills = Fills::new(store, config.fill, clock, tasks, instruments::of_fills(registry)?);
+        let fills = Fills::new(store, config.fill, clock, tasks.clone(), instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, policies, media });
-        let (coding, show_keys) = (config.coding, config.show_keys);
-        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys })
+        tasks.spawn_until_stop("improve images", core.clone().improve());
+        let (coding, show_keys, svg) = (config.coding, config.show_keys, config.svg);
+        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys, svg })
     }
 
     pub fn instruments(&self) -> &Instruments {
@@ -141,6 +145,7 @@ impl Delivery {
             _ => None,
         };
         let mut head = fresh(&key)?;
+        self.count_use(request, &plan, &key, &head);
         let form = self.coding.form(request, &head, head.length);
         let vary = form.vary(&head);
         if let Form::Coded(coding) = form {
@@ -152,10 +157,8 @@ impl Delivery {
         let served = Served { ttl, ..Served::new(Outcome::Hit, Reason::Fresh) };
         let mut response = respond_inline(request, &head, served, now)?;
         response.added.extend(vary);
-        response.added.extend(plan.vary());
-        response.key = self.shown_key(&plan);
         self.store().count_hit();
-        Some(Answer { route: plan.route, response })
+        Some(self.finished(&plan, response))
     }
 
     /// `body` is given for requests that have one.
@@ -166,22 +169,37 @@ impl Delivery {
         match self.plan(request) {
             Ok(plan) => {
                 let answer = self.get(request, &plan).await;
-                let mut response = self.or_fallback(request, &plan, answer).await;
-                response.added.extend(plan.vary());
-                response.key = self.shown_key(&plan);
-                Answer { route: plan.route, response }
+                let response = self.or_fallback(request, &plan, answer).await;
+                self.finished(&plan, response)
             }
             Err(bad) => {
-                let served = Served::new(Outcome::Error, Reason::BadRequest);
-                let response = Response::problem(StatusCode::BAD_REQUEST, &bad.to_string(), served);
+                let served = Served::new(Outcome::Error, bad.reason());
+                let response = Response::problem(bad.status(), &bad.to_string(), served);
                 Answer { route: Route::Image, response }
             }
         }
     }
 
+    /// Whether the answer has to be made of something else, unless it is stored.
+    pub fn is_made(&self, request: &Request) -> bool {
+        self.plan(request).is_ok_and(|plan| matches!(plan.work, Work::Image(_) | Work::Poster { .. }))
+    }
+
     pub(super) fn plan(&self, request: &Request) -> Result<Plan<'_>, BadQuery> {
-        let plan = Plan::of(&request.target, policy::host_of(&request.headers), &self.core.policies)?;
+        let (host, now) = (policy::host_of(&request.headers), self.core.clock().unix_millis() / 1000);
+        let now = u64::try_from(now).unwrap_or_default();
+        let plan = Plan::admitted(&request.target, host, &self.core.policies, now)?;
         Ok(plan.settled(&request.headers, self.core.media.lengths()))
+    }
+
+    /// With what goes with each answer to this plan.
+    fn finished(&self, plan: &Plan<'_>, response: Response) -> Answer {
+        let mut response = sandbox::guarded(response, self.svg);
+        response.added.extend(plan.vary());
+        let accept_ch = plan.accept_ch(|| response.is_page());
+        response.added.extend(accept_ch);
+        response.key = self.shown_key(plan);
+        Answer { route: plan.route, response }
     }
 
     fn shown_key(&self, plan: &Plan<'_>) -> Option<String> {
@@ -193,6 +211,9 @@ impl Delivery {
         for _ in 0..MAX_CHANGES {
             match self.core.resolve(&query).await {
                 Resolved::Object { mut available, mut served, mut hold } => {
+                    if served.outcome == Outcome::Hit {
+                        self.count_use(request, plan, &available.object.key, &available.object.head);
+                    }
                     if plan.is_progressive() {
                         available.arrangement = self.core.arrange(&available).await;
                     }
@@ -264,6 +285,17 @@ impl Delivery {
                 Some((available, served, hold))
             }
             _ => None,
+        }
+    }
+
+    /// What is asked for often may be worth a better form.
+    fn count_use(&self, request: &Request, plan: &Plan<'_>, key: &Key, head: &Head) {
+        if let Work::Image(params) = &plan.work {
+            let candidate = || {
+                let source = Address::of(plan, &request.headers);
+                Candidate { key: key.clone(), source, params: *params }
+            };
+            self.core.media.improvements().used(key, head, params, candidate);
         }
     }
 

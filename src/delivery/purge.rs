@@ -3,10 +3,11 @@
 use serde::Deserialize;
 
 use super::{
+    dialect::Located,
     pipeline::Delivery,
     policy::Policies,
     request::{BadTarget, Target},
-    route::{BadQuery, Shape},
+    route::{BadQuery, Plan},
 };
 use crate::cache::purge::{BadName, NotDurable, Purge};
 
@@ -104,11 +105,12 @@ impl Delivery {
 fn url_texts(url: &str, policies: &Policies) -> Result<Vec<String>, BadPlace> {
     let (host, path) = split(url);
     let target = Target::parse(path)?;
-    let found = match (host, Shape::of(&target)?.path()) {
+    let located = Located::of(&target)?;
+    let found = match (host, located.source.path()) {
         (Some(host), path) => vec![policies.of(host, path)],
         (None, path) => policies.on_any_host(path),
     };
-    let text = |policy| Ok(Shape::of(&target)?.under(policy).url_text());
+    let text = |policy| Ok(Plan::under(&target, &located, policy)?.url_text());
     found.into_iter().map(text).collect()
 }
 

@@ -7,7 +7,10 @@ use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{fill, outcome::Served};
-use crate::{cache::Head, origin};
+use crate::{
+    cache::{FieldLines, Head},
+    origin,
+};
 
 /// A body that broke: the connection must be cut, so that nobody takes the rest for the whole.
 #[derive(Debug, thiserror::Error)]
@@ -62,10 +65,24 @@ impl Response {
         Self { status, fields, added: Vec::new(), body, head_length: None, served, key: None }
     }
 
-    /// An error of ours as problem details (RFC 9457). `detail` is shown to the client.
+    /// Whether browsers take it for a page.
+    pub fn is_page(&self) -> bool {
+        let html = |value: &[u8]| {
+            value.split_at_checked(9).is_some_and(|(essence, _)| essence.eq_ignore_ascii_case(b"text/html"))
+        };
+        match &self.fields {
+            Fields::Stored(head) => head.fields.first("content-type").is_some_and(|value| html(&value)),
+            Fields::Own(headers) => {
+                headers.get(http::header::CONTENT_TYPE).is_some_and(|value| html(value.as_bytes()))
+            }
+        }
+    }
+
+    /// An error of ours as problem details (RFC 9457), with the reason in the word of metrics. `detail` is shown to the client.
     pub fn problem(status: StatusCode, detail: &str, served: Served) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        let body = serde_json::json!({ "status": status.as_u16(), "title": title, "detail": detail });
+        let reason = served.reason.as_str();
+        let body = serde_json::json!({ "status": status.as_u16(), "title": title, "reason": reason, "detail": detail });
         let mut headers = HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,18 +1,21 @@
 //! What a target asks for: a source as it is, or something derived from it.
 
-use std::{fmt::Write, sync::Arc};
+use std::{borrow::Cow, fmt::Write, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use url::form_urlencoded;
 
 use super::{
-    policy::{Policies, Policy},
-    request::Target,
+    dialect::{Located, Way},
+    hints,
+    outcome::Reason,
+    policy::{Denied, Policies, Policy},
+    request::{BadTarget, Target},
 };
 use crate::{
     cache::{FieldLines, control::split_list, vary::qvalue},
     media::{
-        image::{ParamError, Params, is_image_parameter},
+        image::{Hints, ParamError, Params, Presets},
         video::{Asset, Rendition},
     },
 };
@@ -49,6 +52,8 @@ pub struct Plan<'p> {
     pub policy: &'p Arc<Policy>,
     /// Whether the client chose among formats.
     negotiated: bool,
+    /// What else of the client has counted.
+    heeded: Hints,
 }
 
 /// What a target asks for, whoever asks.
@@ -65,10 +70,28 @@ pub enum BadQuery {
     Image(#[from] ParamError),
     #[error("parameter `t` must be seconds from 0 to 1000000, such as 12.5")]
     Time,
+    #[error("the source: {0}")]
+    Source(#[from] BadTarget),
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
-const IMAGE_EXTENSIONS: [&str; 10] =
-    ["jpg", "jpeg", "png", "webp", "gif", "avif", "heic", "bmp", "tif", "tiff"];
+impl BadQuery {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Image(_) | Self::Time | Self::Source(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Denied(denied) => Reason::Denied(*denied),
+            Self::Image(_) | Self::Time | Self::Source(_) => Reason::BadRequest,
+        }
+    }
+}
+
 /// Files whose index may stand behind the media.
 const VIDEO_EXTENSIONS: [&str; 3] = ["mp4", "m4v", "mov"];
 
@@ -98,58 +121,35 @@ impl Route {
 }
 
 impl Shape {
-    pub fn of(target: &Target) -> Result<Self, BadQuery> {
-        if let Some((source, asset)) = Asset::locate(target.path()) {
-            return Self::of_video(target, source, asset);
-        }
-        if let Some(found) = Self::of_dialect(target) {
-            return found;
-        }
-        let image = target.extension().is_some_and(|extension| {
-            IMAGE_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
-        });
-        if let Some(query) = target.query().filter(|_| image) {
-            let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-            if let Some(params) = Params::parse(&pairs)? {
-                let source = target.with_query(&without_image_parameters(query));
-                return Ok(Self { route: Route::Image, source, work: Work::Image(params) });
+    /// What a target that has been taken apart asks for, as this policy reads it.
+    fn read(target: &Target, located: &Located<'_>, policy: &Policy) -> Result<Self, BadQuery> {
+        let images = &policy.rules.images;
+        let source = located.asked_of_origin(images.is_signed());
+        let image = |params| Self { route: Route::Image, source: source.clone(), work: Work::Image(params) };
+        let presets = &*images.presets;
+        match &located.way {
+            Way::AsItIs => Ok(Self::as_it_is(target)),
+            Way::Query => {
+                let params = Params::read(&decoded(target), presets)?;
+                Ok(params.map_or_else(|| Self::as_it_is(target), image))
             }
+            Way::CdnCgi { options } => Ok(image(Params::parse_cdn_cgi(options, presets)?)),
+            Way::Imgproxy { options, extension, .. } => {
+                Ok(image(Params::parse_imgproxy(options, *extension, presets)?))
+            }
+            Way::Video(asset) => Self::of_video(target, source, asset.clone(), presets),
         }
-        Ok(Self::as_it_is(target))
     }
 
-    /// `/cdn-cgi/image/{options}/{path}` and `/img/{signature}/{options}/plain/{path}[@{extension}]`.
-    fn of_dialect(target: &Target) -> Option<Result<Self, BadQuery>> {
-        let (params, path) = if let Some(rest) = target.path().strip_prefix("/cdn-cgi/image/") {
-            let (options, path) = rest.split_once('/')?;
-            (Params::parse_cdn_cgi(options), path)
-        } else {
-            let (_signature, rest) = target.path().strip_prefix("/img/")?.split_once('/')?;
-            let (options, path) = match rest.strip_prefix("plain/") {
-                Some(path) => ("", path),
-                None => rest.split_once("/plain/")?,
-            };
-            let (path, extension) = match path.rsplit_once('@') {
-                Some((path, extension)) if !extension.contains('/') => (path, Some(extension)),
-                _ => (path, None),
-            };
-            (Params::parse_imgproxy(options, extension), path)
-        };
-        let source = Target::of_path(&format!("/{path}")).with_query(target.query().unwrap_or(""));
-        let found = |params| Self { route: Route::Image, source, work: Work::Image(params) };
-        Some(params.map(found).map_err(BadQuery::from))
-    }
-
-    fn of_video(target: &Target, source: &str, asset: Asset) -> Result<Self, BadQuery> {
-        let source = Target::of_path(source);
+    fn of_video(target: &Target, source: Target, asset: Asset, presets: &Presets) -> Result<Self, BadQuery> {
         let route = match asset {
             Asset::Poster => {
-                let pairs: Vec<_> = form_urlencoded::parse(target.query().unwrap_or("").as_bytes()).collect();
+                let pairs = decoded(target);
                 let at_millis = match pairs.iter().find(|(name, _)| name == "t") {
                     Some((_, seconds)) => millis(seconds).ok_or(BadQuery::Time)?,
                     None => 0,
                 };
-                let params = Params::parse(&pairs)?.unwrap_or_default();
+                let params = Params::read(&pairs, presets)?.unwrap_or_default();
                 return Ok(Self { route: Route::Poster, source, work: Work::Poster { at_millis, params } });
             }
             Asset::Segment(Rendition::Source | Rendition::SourceAudio(_), _) => Route::Segment,
@@ -163,22 +163,49 @@ impl Shape {
         Self { route: Route::Asset, source: target.clone(), work: Work::Fetch }
     }
 
-    /// Of the source, which decides on the policy.
-    pub fn path(&self) -> &str {
-        self.source.path()
-    }
-
     pub fn under(self, policy: &Arc<Policy>) -> Plan<'_> {
         let Self { route, source, work } = self;
-        Plan { route, source: policy.rules.query.apply(source), work, policy, negotiated: false }
+        Plan {
+            route,
+            source: policy.rules.query.apply(source),
+            work,
+            policy,
+            negotiated: false,
+            heeded: Hints::default(),
+        }
     }
 }
 
 impl<'p> Plan<'p> {
+    /// What a target asks for, whether or not strangers may.
     pub fn of(target: &Target, host: &str, policies: &'p Policies) -> Result<Self, BadQuery> {
-        let shape = Shape::of(target)?;
-        let policy = policies.of(host, shape.path());
-        Ok(shape.under(policy))
+        let located = Located::of(target)?;
+        let policy = policies.of(host, located.source.path());
+        Self::under(target, &located, policy)
+    }
+
+    /// The same for a policy that is known to be for it.
+    pub fn under(target: &Target, located: &Located<'_>, policy: &'p Arc<Policy>) -> Result<Self, BadQuery> {
+        Ok(Shape::read(target, located, policy)?.under(policy))
+    }
+
+    /// What a stranger asks for, if he may. `now` is in seconds since 1970.
+    pub fn admitted(target: &Target, host: &str, policies: &'p Policies, now: u64) -> Result<Self, BadQuery> {
+        let located = Located::of(target)?;
+        let policy = policies.of(host, located.source.path());
+        let images = &policy.rules.images;
+        // An origin may read such a path as one that another, guarded route is for.
+        if images.is_open() && policies.guards_images() && located.is_ambiguous_image() {
+            return Err(Denied::Ambiguous.into());
+        }
+        images.admit_address(target, &located, now)?;
+        let plan = Self::under(target, &located, policy)?;
+        match &plan.work {
+            Work::Image(params) => images.admit_operation(params)?,
+            Work::Poster { params, .. } if *params != Params::default() => images.admit_operation(params)?,
+            _ => {}
+        }
+        Ok(plan)
     }
 
     /// The source as it is, whatever could be made of it.
@@ -189,7 +216,15 @@ impl<'p> Plan<'p> {
     /// With what is the client's choice settled (`auto=format`), and sizes from the grid.
     pub fn settled(mut self, headers: &HeaderMap, lengths: &[u32]) -> Self {
         if let Work::Image(params) | Work::Poster { params, .. } = &mut self.work {
-            *params = params.snapped(lengths);
+            let images = &self.policy.rules.images;
+            self.heeded = params.heeds(images.hints);
+            *params = match self.heeded.is_empty() {
+                true => params.settled(),
+                false => params.hinted(self.heeded, &hints::told(headers, self.heeded)),
+            };
+            if images.is_open() || !self.heeded.is_empty() {
+                *params = params.snapped(lengths);
+            }
             if params.negotiates() {
                 *params = params.negotiated(takes_webp(headers));
                 self.negotiated = true;
@@ -198,9 +233,24 @@ impl<'p> Plan<'p> {
         self
     }
 
-    /// The field by which the client chose among formats.
+    /// The fields by which the client has chosen.
     pub fn vary(&self) -> Option<(HeaderName, HeaderValue)> {
-        self.negotiated.then(|| (header::VARY, HeaderValue::from_static("Accept")))
+        if self.heeded.is_empty() {
+            return self.negotiated.then(|| (header::VARY, HeaderValue::from_static("Accept")));
+        }
+        let names: Vec<_> =
+            self.negotiated.then_some("Accept").into_iter().chain(hints::fields(self.heeded)).collect();
+        HeaderValue::try_from(names.join(", ")).ok().map(|names| (header::VARY, names))
+    }
+
+    /// Asks browsers to tell what counts here: with the images that it counts for, and with pages, since browsers heed
+    /// only these.
+    pub fn accept_ch(&self, is_page: impl FnOnce() -> bool) -> Option<(HeaderName, HeaderValue)> {
+        const ACCEPT_CH: HeaderName = HeaderName::from_static("accept-ch");
+        let of_route = self.policy.rules.images.hints;
+        let page = !of_route.is_empty() && matches!(self.work, Work::Fetch) && is_page();
+        let asked = if page { of_route } else { self.heeded };
+        hints::accepted(asked).map(|names| (ACCEPT_CH, names))
     }
 
     /// Whether the bytes may have to be put in another order for a player.
@@ -246,12 +296,8 @@ fn takes_webp(headers: &HeaderMap) -> bool {
     })
 }
 
-fn without_image_parameters(query: &str) -> String {
-    let keep = |pair: &&str| {
-        let name = pair.split('=').next().unwrap_or("");
-        !is_image_parameter(name)
-    };
-    query.split('&').filter(keep).collect::<Vec<_>>().join("&")
+fn decoded(target: &Target) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+    form_urlencoded::parse(target.query().unwrap_or_default().as_bytes()).collect()
 }
 
 fn millis(seconds: &str) -> Option<u64> {
@@ -273,6 +319,12 @@ mod tests {
 
     fn key(target: &str) -> String {
         key_at("", target)
+    }
+
+    fn shape(target: &str) -> Result<Shape, BadQuery> {
+        let (target, policies) = (Target::parse(target).unwrap(), policies(&[]));
+        let located = Located::of(&target)?;
+        Shape::read(&target, &located, policies.of("", "/"))
     }
 
     #[test]
@@ -297,13 +349,13 @@ mod tests {
         for plain in
             ["/a.txt?w=320", "/a.jpg?v=2", "/v.mp4", "/v.mp4/other", "/v.txt/master.m3u8", "/v.mp4/1080p/x"]
         {
-            let plan = Shape::of(&Target::parse(plain).unwrap()).unwrap();
+            let plan = shape(plain).unwrap();
             assert_eq!(plan.route, Route::Asset, "{plain}");
             assert_eq!(plan.source.to_string(), plain);
         }
-        let plan = Shape::of(&Target::parse("/d/v.mp4/source/seg-3.m4s").unwrap()).unwrap();
+        let plan = shape("/d/v.mp4/source/seg-3.m4s").unwrap();
         assert_eq!((plan.route, plan.source.path()), (Route::Segment, "/d/v.mp4"));
-        let plan = Shape::of(&Target::parse("/a.png?x=1&w=10&y=2").unwrap()).unwrap();
+        let plan = shape("/a.png?x=1&w=10&y=2").unwrap();
         assert_eq!(plan.source.to_string(), "/a.png?x=1&y=2");
     }
 
@@ -344,14 +396,14 @@ mod tests {
         for plain in ["/img/a.jpg", "/img/a/b.jpg", "/cdn-cgi/image/a.jpg", "/img/plain/a.jpg"] {
             assert_eq!(key(plain), plain, "a file of the origin's");
         }
-        let error = Shape::of(&Target::parse("/cdn-cgi/image/width=x/a.jpg").unwrap()).unwrap_err();
+        let error = shape("/cdn-cgi/image/width=x/a.jpg").unwrap_err();
         assert!(error.to_string().contains("`w`"), "{error}");
     }
 
     #[test]
     fn bad_parameters_are_named() {
         for bad in ["/a.jpg?w=0", "/a.jpg?q=101", "/v.mp4/poster.webp?t=-1", "/v.mp4/poster.webp?t=nan"] {
-            let error = Shape::of(&Target::parse(bad).unwrap()).unwrap_err();
+            let error = shape(bad).unwrap_err();
             let name = bad.split(['?', '=']).nth(1).unwrap();
             assert!(error.to_string().contains(&format!("`{name}`")), "{bad}: {error}");
         }

@@ -5,7 +5,7 @@
 //! begun, since the interim answers that are left are dropped when the handler has it.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     io,
     pin::{Pin, pin},
@@ -17,7 +17,7 @@ use actix_web::rt::net::TcpStream;
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::yield_now,
 };
 
@@ -40,7 +40,14 @@ pub struct Connection {
 
 /// The interim answers of a connection.
 #[derive(Clone, Default)]
-pub struct Before(Rc<RefCell<Bytes>>);
+pub struct Before(Rc<RefCell<Bytes>>, Rc<Left>);
+
+/// Whether the client has ended its side.
+#[derive(Default)]
+struct Left {
+    ended: Cell<bool>,
+    told: Notify,
+}
 
 #[derive(Default)]
 struct Bytes {
@@ -101,6 +108,13 @@ impl Before {
         answer
     }
 
+    /// Resolves when the client has ended its side. It may still read, but hardly any does.
+    pub async fn left(&self) {
+        while !self.1.ended.get() {
+            self.1.told.notified().await;
+        }
+    }
+
     fn say(&self, interim: &Interim, left: &mut usize) {
         *left -= 1;
         let waiting = &mut self.0.borrow_mut().waiting;
@@ -124,7 +138,14 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let room = buffer.remaining() > 0;
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        if read.is_err() || (room && buffer.filled().len() == before) {
+            self.before.1.ended.set(true);
+            self.before.1.told.notify_waiters();
+        }
+        Poll::Ready(read)
     }
 }
 

@@ -113,7 +113,23 @@ async fn wait(data: &Data, mut asked: Request, body: Option<RequestBody>, before
     let Some(before) = before else { return data.delivery.answer(&asked, body).await };
     let (interims, coming) = Interims::channel();
     asked.interims = Some(interims);
-    before.wait(coming, data.delivery.answer(&asked, body)).await
+    let answer = before.wait(coming, data.delivery.answer(&asked, body));
+    if !data.delivery.is_made(&asked) {
+        return answer.await;
+    }
+    // What is made costs more than what is fetched, and nobody else may want it.
+    tokio::select! {
+        answer = answer => answer,
+        () = before.left() => abandoned(),
+    }
+}
+
+/// For logs and metrics: there is nobody to read it.
+fn abandoned() -> Answer {
+    // As nginx has it.
+    let status = StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT);
+    let served = Served::new(Outcome::Error, Reason::ClientLeft);
+    Answer { route: Route::Image, response: Response::problem(status, "the client has left", served) }
 }
 
 fn refuse(status: StatusCode, detail: &str) -> Answer {

@@ -1,5 +1,6 @@
 //! Image and video operations, and content codings: bytes in, bytes out, under limits. No HTTP, no cache.
 
+pub mod checkpoint;
 pub mod coding;
 pub mod ffmpeg;
 pub mod image;

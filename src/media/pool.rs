@@ -13,7 +13,7 @@ use std::thread;
 
 use futures_util::FutureExt as _;
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// Enough for libwebp and libjpeg, which keep their tables on the heap.
 const STACK_BYTES: usize = 2 << 20;
@@ -59,6 +59,8 @@ struct Shared {
     config: Config,
     state: Mutex<State>,
     work: Condvar,
+    /// Told whenever a job has ended.
+    quiet: Notify,
 }
 
 #[derive(Default)]
@@ -69,6 +71,12 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn is_idle(&self, _: &Config) -> bool {
+        self.running == 0 && self.waiting.is_empty()
+    }
+}
+
 /// Gives its place back through the argument before it reports its result.
 type Job = Box<dyn FnOnce(&Shared) + Send>;
 
@@ -76,7 +84,8 @@ impl Pool {
     /// Starts the threads.
     pub fn new(config: Config) -> std::io::Result<Self> {
         let config = Config { threads: config.threads.max(1), ..config };
-        let shared = Arc::new(Shared { config, state: Mutex::default(), work: Condvar::new() });
+        let shared =
+            Arc::new(Shared { config, state: Mutex::default(), work: Condvar::new(), quiet: Notify::new() });
         let pool = Self { shared: shared.clone() };
         for number in 0..config.threads {
             let shared = shared.clone();
@@ -91,15 +100,36 @@ impl Pool {
     /// Runs `job` on the pool. Dropping the future before the job starts cancels it; once started it runs to
     /// its end, and its result is thrown away.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        self.run_if(|state, config| state.running + state.waiting.len() < config.threads + config.queue, job)
+            .await
+    }
+
+    /// The same for what can as well be done later: busy when it would have to wait, or when others would soon have to.
+    pub async fn run_when_idle<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.run_if(State::is_idle, job).await
+    }
+
+    async fn run_if<T: Send + 'static>(
+        &self,
+        admits: fn(&State, &Config) -> bool,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let (sender, receiver) = oneshot::channel();
-        let ticket = self.shared.enqueue(Box::new(move |shared: &Shared| {
-            let result =
-                catch_unwind(AssertUnwindSafe(job)).map_err(|panic| Error::Panicked(text_of(&*panic)));
-            // First give the place back: who has its result may ask for the next one at once.
-            shared.state.lock().running -= 1;
-            // An unwanted result is dropped here, and that may panic as well.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(sender.send(result))));
-        }))?;
+        let ticket = self.shared.enqueue(
+            Box::new(move |shared: &Shared| {
+                let result =
+                    catch_unwind(AssertUnwindSafe(job)).map_err(|panic| Error::Panicked(text_of(&*panic)));
+                // First give the place back: who has its result may ask for the next one at once.
+                shared.state.lock().running -= 1;
+                shared.quiet.notify_waiters();
+                // An unwanted result is dropped here, and that may panic as well.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(sender.send(result))));
+            }),
+            admits,
+        )?;
         let _cancel = Cancel { shared: &self.shared, ticket };
         receiver.map(|result| result.unwrap_or(Err(Error::Closed))).await
     }
@@ -114,6 +144,17 @@ impl Pool {
         // Jobs own what their callers gave them; dropping that is not done under the lock.
         drop(abandoned);
         self.shared.work.notify_all();
+    }
+
+    /// Waits until nothing runs or waits.
+    pub async fn idle(&self) {
+        loop {
+            let changed = self.shared.quiet.notified();
+            if self.shared.state.lock().is_idle(&self.shared.config) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Jobs that wait.
@@ -138,12 +179,12 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    fn enqueue(&self, job: Job) -> Result<u64, Error> {
+    fn enqueue(&self, job: Job, admits: fn(&State, &Config) -> bool) -> Result<u64, Error> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(Error::Closed);
         }
-        if state.running + state.waiting.len() >= self.config.threads + self.config.queue {
+        if !admits(&state, &self.config) {
             return Err(Error::Busy);
         }
         let ticket = state.tickets;
@@ -205,180 +246,4 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::Future;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc;
-    use std::task::{Context, Poll, Waker};
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    /// A job that runs until it is let go, and says when it has started.
-    struct Gate {
-        go: mpsc::Sender<()>,
-        started: mpsc::Receiver<()>,
-    }
-
-    fn gate() -> (Gate, impl FnOnce() + Send + 'static) {
-        let (go, wait) = mpsc::channel::<()>();
-        let (start, started) = mpsc::channel();
-        let job = move || {
-            start.send(()).unwrap();
-            let _ = wait.recv();
-        };
-        (Gate { go, started }, job)
-    }
-
-    fn pool(threads: usize, queue: usize) -> Pool {
-        Pool::new(Config { threads, queue }).unwrap()
-    }
-
-    /// Polls once: that queues the job.
-    fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-        future.poll_unpin(&mut Context::from_waker(Waker::noop()))
-    }
-
-    fn eventually(what: &str, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !condition() {
-            assert!(Instant::now() < deadline, "{what}");
-            thread::yield_now();
-        }
-    }
-
-    #[tokio::test]
-    async fn results_come_back() {
-        let pool = pool(2, 10);
-        assert_eq!(pool.run(|| 6 * 7).await, Ok(42));
-        assert_eq!(pool.run(|| thread::current().name().unwrap()[..6].to_owned()).await.unwrap(), "media-");
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_refuses_at_once() {
-        let pool = pool(1, 2);
-        let (gate, job) = gate();
-        let mut running = Box::pin(pool.run(job));
-        assert!(poll(&mut running).is_pending());
-        gate.started.recv().unwrap();
-        let mut first = Box::pin(pool.run(|| 1));
-        let mut second = Box::pin(pool.run(|| 2));
-        assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
-        assert_eq!((pool.running(), pool.depth()), (1, 2));
-
-        assert_eq!(poll(&mut Box::pin(pool.run(|| 3))), Poll::Ready(Err(Error::Busy)));
-        gate.go.send(()).unwrap();
-        assert_eq!((running.await, first.await, second.await), (Ok(()), Ok(1), Ok(2)));
-        // Its place is free as soon as a result is there.
-        assert_eq!((pool.running(), pool.depth()), (0, 0));
-        for _ in 0..100 {
-            assert_eq!(pool.run(|| 4).await, Ok(4));
-        }
-    }
-
-    #[tokio::test]
-    async fn without_a_queue_only_idle_threads_are_used() {
-        let pool = pool(1, 0);
-        let (gate, job) = gate();
-        let mut running = Box::pin(pool.run(job));
-        assert!(poll(&mut running).is_pending());
-        assert_eq!(pool.run(|| ()).await, Err(Error::Busy));
-        gate.go.send(()).unwrap();
-        assert_eq!(running.await, Ok(()));
-        assert_eq!(pool.run(|| ()).await, Ok(()));
-    }
-
-    #[tokio::test]
-    async fn a_job_nobody_waits_for_never_starts_and_leaves_its_place() {
-        let pool = pool(1, 1);
-        let (gate, job) = gate();
-        let mut running = Box::pin(pool.run(job));
-        assert!(poll(&mut running).is_pending());
-        gate.started.recv().unwrap();
-
-        let runs = Arc::new(AtomicUsize::new(0));
-        for _ in 0..10 {
-            let runs = runs.clone();
-            let mut abandoned = Box::pin(pool.run(move || runs.fetch_add(1, Ordering::SeqCst)));
-            assert!(poll(&mut abandoned).is_pending());
-            assert_eq!(pool.depth(), 1);
-            drop(abandoned);
-            assert_eq!(pool.depth(), 0);
-        }
-        let mut last = Box::pin(pool.run(|| "ran"));
-        assert!(poll(&mut last).is_pending());
-        gate.go.send(()).unwrap();
-        assert_eq!((running.await, last.await), (Ok(()), Ok("ran")));
-        assert_eq!(runs.load(Ordering::SeqCst), 0);
-    }
-
-    #[tokio::test]
-    async fn a_started_job_without_caller_gives_its_place_back() {
-        let pool = pool(1, 0);
-        let (gate, job) = gate();
-        let mut abandoned = Box::pin(pool.run(job));
-        assert!(poll(&mut abandoned).is_pending());
-        gate.started.recv().unwrap();
-        drop(abandoned);
-        assert_eq!(pool.running(), 1);
-        gate.go.send(()).unwrap();
-        eventually("the place is free", || pool.running() == 0);
-        assert_eq!(pool.run(|| 5).await, Ok(5));
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_an_error_and_harms_nobody_else() {
-        let pool = pool(1, 8);
-        for _ in 0..20 {
-            assert_eq!(pool.run(|| panic!("boom")).await, Err::<(), _>(Error::Panicked("boom".into())));
-            let text = pool.run(|| std::panic::panic_any(7)).await;
-            assert_eq!(text, Err::<(), _>(Error::Panicked("no message".into())));
-        }
-        assert_eq!(pool.run(|| 1).await, Ok(1));
-        assert_eq!(pool.running(), 0);
-    }
-
-    #[tokio::test]
-    async fn closing_refuses_what_waits_and_finishes_what_runs() {
-        let pool = pool(1, 4);
-        let (gate, job) = gate();
-        let shared = pool.shared.clone();
-        let mut running = Box::pin(pool.run(job));
-        assert!(poll(&mut running).is_pending());
-        gate.started.recv().unwrap();
-        let mut waiting = Box::pin(pool.run(|| ()));
-        assert!(poll(&mut waiting).is_pending());
-
-        pool.close();
-        assert_eq!(waiting.await, Err(Error::Closed));
-        assert_eq!(pool.run(|| ()).await, Err(Error::Closed));
-        gate.go.send(()).unwrap();
-        assert_eq!(running.await, Ok(()));
-        drop(pool);
-        eventually("the thread ends", || Arc::strong_count(&shared) == 1);
-    }
-
-    #[tokio::test]
-    async fn threads_run_side_by_side() {
-        let pool = pool(3, 0);
-        let gates: Vec<_> = (0..3).map(|_| gate()).collect();
-        let mut runs = Vec::new();
-        let mut holds = Vec::new();
-        for (gate, job) in gates {
-            let mut run = Box::pin(pool.run(job));
-            assert!(poll(&mut run).is_pending());
-            runs.push(run);
-            holds.push(gate);
-        }
-        for gate in &holds {
-            gate.started.recv().unwrap();
-        }
-        assert_eq!(pool.running(), 3);
-        for gate in &holds {
-            gate.go.send(()).unwrap();
-        }
-        for run in runs {
-            assert_eq!(run.await, Ok(()));
-        }
-    }
-}
+mod tests;

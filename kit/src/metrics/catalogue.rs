@@ -102,6 +102,12 @@ catalogue! {
         "Run time of image and video operations.";
     MEDIA_ERRORS = "millrace_media_errors_total" Kind::Counter, ["operation", "reason"],
         "Image and video operations that failed.";
+    MEDIA_STEP = "millrace_media_step_duration_seconds" Kind::Histogram(MEDIA_SECONDS), ["operation", "step"],
+        "Time that each step of making an image took, from fetching its source to encoding.";
+    MEDIA_CANCELLED = "millrace_media_cancelled_total" Kind::Counter, ["stage"],
+        "Media jobs given up because nobody waited for them any more, by how far they had come.";
+    MEDIA_IMPROVEMENTS = "millrace_media_improvements_total" Kind::Counter, ["result"],
+        "Images that were asked for often, by what became of encoding them again with more effort.";
 
     // Sidecar.
     SIDECAR_HTTP_DURATION = "millrace_sidecar_http_request_duration_seconds" Kind::Histogram(REQUEST_SECONDS),

@@ -119,6 +119,23 @@ impl Store {
         .await;
     }
 
+    /// Puts `to` in the place of `from`, if that is what is there and is to be seen. Whether it did.
+    pub async fn exchange_head(&self, key: &Key, from: &Arc<Head>, to: Arc<Head>) -> bool {
+        let write = self.admits(&to, key.hash(), Occasion::Found).then(|| to.weight());
+        let mut exchanged = false;
+        self.change(key, write, |current| match current {
+            Some(Entry::Head(head, _))
+                if Arc::ptr_eq(head, from) && self.purges.judge(head) == Standing::Current =>
+            {
+                exchanged = true;
+                Some(Entry::Head(to, OnDisk::default()))
+            }
+            _ => None,
+        })
+        .await;
+        exchanged
+    }
+
     /// Afterwards nothing is found under `key`, even after a restart.
     pub async fn remove_head(&self, key: &Key) {
         self.change(key, None, |_| Some(Entry::Gone)).await;

@@ -52,7 +52,24 @@ pub struct Route {
     pub stale_while_revalidate_secs: u32,
     /// How long answers that do not say may be served stale when no origin can answer; 0: not at all.
     pub stale_if_error_secs: u32,
+    /// Which images are made here. `open`: all that are asked for. `presets`: those of `media.presets`. `signed`: those whose
+    /// addresses carry a signature of one of `media.signing_keys`. What is not made is answered 403; sources are served as they are.
+    pub images: Images,
+    /// With `presets`, only these; empty: all of `media.presets`.
+    pub image_presets: Vec<String>,
+    /// What browsers tell of themselves that counts for all images here: of `dpr`, `width`, `viewport-width` and `save-data`. Pages
+    /// from here ask browsers to tell it.
+    pub client_hints: Vec<String>,
     pub fallback: Fallback,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Images {
+    #[default]
+    Open,
+    Presets,
+    Signed,
 }
 
 /// What a route serves to GET and HEAD when its origins have failed (errors of theirs, 5xx included) and nothing stored may
@@ -94,6 +111,9 @@ impl Default for Route {
             error_ttl_secs: 0,
             stale_while_revalidate_secs: 0,
             stale_if_error_secs: 24 * 3600,
+            images: Images::Open,
+            image_presets: Vec::new(),
+            client_hints: Vec::new(),
             fallback: Fallback::default(),
         }
     }

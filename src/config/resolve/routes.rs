@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use http::HeaderName;
 use millrace_kit::config::Faults;
 
-use super::super::raw;
+use super::{super::raw, images::Guards};
 use crate::{
     cache::{Lifetimes, storable::Rules},
     delivery::{
@@ -27,6 +27,7 @@ pub(super) fn routes(
     raw: &[raw::Route],
     origins: &[Arc<str>],
     storing: Rules,
+    guards: &Guards,
     faults: &mut Faults,
 ) -> Vec<Config> {
     if raw.len() > MAX_ROUTES {
@@ -46,7 +47,7 @@ pub(super) fn routes(
         if route.origins.iter().collect::<BTreeSet<_>>().len() < route.origins.len() {
             faults.push("origins", "an origin stands there twice");
         }
-        let rules = rules(route, storing, &mut faults);
+        let rules = rules(route, storing, guards, &mut faults);
         let (Some(host), Some(path)) = (host, path) else { continue };
         if !places.insert((host.to_string(), path.path().trim_end_matches('/').to_owned())) {
             faults.push("path", "another route has the same host and path");
@@ -65,18 +66,19 @@ pub(super) fn routes(
 }
 
 /// For what no route is for: the defaults of routes.
-pub(super) fn general(storing: Rules) -> PolicyRules {
+pub(super) fn general(storing: Rules, guards: &Guards) -> PolicyRules {
     let mut none = Faults::default();
-    rules(&raw::Route::default(), storing, &mut Here { faults: &mut none, index: 0 })
+    rules(&raw::Route::default(), storing, guards, &mut Here { faults: &mut none, index: 0 })
 }
 
-fn rules(route: &raw::Route, storing: Rules, faults: &mut Here<'_>) -> PolicyRules {
+fn rules(route: &raw::Route, storing: Rules, guards: &Guards, faults: &mut Here<'_>) -> PolicyRules {
     PolicyRules {
         query: query(route, faults),
         fields: fields(route, faults),
         storing: storing_of(route, storing, faults),
         lifetimes: lifetimes(route, faults),
         fallback: fallback::fallback(&route.fallback, faults).map(Arc::new),
+        images: guards.rule(route, |field, wrong| faults.push(field, wrong)),
     }
 }
 
@@ -204,7 +206,9 @@ mod tests {
 
     fn faults(routes: Vec<raw::Route>) -> Vec<(String, String)> {
         let mut faults = Faults::default();
-        super::routes(&routes, &["a".into(), "b".into()], Rules::default(), &mut faults);
+        let presets = [("thumb".to_owned(), "w=1".to_owned())].into();
+        let guards = Guards::of(&raw::Media { presets, ..Default::default() }, &mut faults);
+        super::routes(&routes, &["a".into(), "b".into()], Rules::default(), &guards, &mut faults);
         faults.0.into_iter().map(|fault| (fault.key, fault.message)).collect()
     }
 
@@ -260,6 +264,13 @@ mod tests {
             },
             raw::Route { path: "/x".into(), name: "/".into(), ..default() },
             raw::Route {
+                path: "/z".into(),
+                images: raw::Images::Signed,
+                image_presets: texts(&["thumb", "other"]),
+                client_hints: texts(&["DPR", "battery"]),
+                ..default()
+            },
+            raw::Route {
                 path: "/y".into(),
                 key_headers: (0..=MAX_KEYED).map(|n| format!("x-{n}")).collect(),
                 ..default()
@@ -289,7 +300,11 @@ mod tests {
                 "routes[3].path",
                 "routes[3].name",
                 "routes[4].name",
-                "routes[5].key_headers",
+                "routes[5].image_presets",
+                "routes[5].images",
+                "routes[5].image_presets",
+                "routes[5].client_hints",
+                "routes[6].key_headers",
             ]
         );
         let many = (0..=MAX_ROUTES).map(|n| raw::Route { path: format!("/{n}"), ..default() }).collect();

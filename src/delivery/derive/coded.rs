@@ -9,6 +9,7 @@ use millrace_kit::clock::UnixMillis;
 use super::{
     super::{Core, fill::Ask, resolve::Query},
     Derived, Refusal, confirm,
+    gate::Task,
     source::{SourceError, as_origin_error},
     whole,
 };
@@ -44,7 +45,9 @@ impl Derived for CodedVariant {
         if let Some(confirmed) = confirm(ask, &fields) {
             return Ok(confirmed);
         }
-        let _room = self.core.media.room_for(source.length()).await.map_err(SourceError::Refused)?;
+        let media = &self.core.media;
+        let place = media.enter().map_err(SourceError::Refused)?;
+        let _room = media.room_for_source(&place, source.length()).await.map_err(SourceError::Refused)?;
         let bytes = source.read_all().await.map_err(|error| SourceError::Origin(as_origin_error(&error)))?;
         let (coding, length) = (self.coding, bytes.len());
         let encode = move || {
@@ -53,7 +56,7 @@ impl Derived for CodedVariant {
                 Refusal::internal("coding")
             })
         };
-        let coded = self.core.media.run("coding", encode).await.map_err(SourceError::Refused)?;
+        let coded = media.run(Task::awaited("coding"), encode).await.map_err(SourceError::Refused)?.result;
         if coded.len() < length {
             return Ok(whole(StatusCode::OK, fields, coded));
         }

@@ -1,17 +1,21 @@
 //! An image variant as something that answers like an origin.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     super::{Core, fill::Ask},
     Derived, Refusal, confirm, derived_fields,
-    source::{Address, SourceError, Want, as_origin_error},
+    gate::{self, Task},
+    source::{Address, Source, SourceError, Want, as_origin_error},
     whole,
 };
 use crate::{
-    media::image::{self, Encoded, Params},
+    media::image::{self, Effort, Encoded, Kind, Params},
     origin,
 };
 
@@ -21,61 +25,131 @@ pub struct ImageVariant {
     pub params: Params,
 }
 
+/// What an encoded image took before it was a job that ran.
+pub(super) struct Waits {
+    /// Until the source was there.
+    pub fetch: Duration,
+    /// For memory and a thread.
+    pub queue: Duration,
+}
+
 impl Derived for ImageVariant {
     async fn make(&self, ask: &Ask) -> Result<origin::Response, SourceError> {
+        let begun = Instant::now();
         let source = self.core.source(&self.source, Want::All, &ask.born).await?;
-        let limits = self.core.media.config.limits;
-        if source.length() > limits.max_source_bytes {
-            let detail = format!(
-                "the source is {} bytes long, the limit for images is {}",
-                source.length(),
-                limits.max_source_bytes
-            );
-            return Err(refused(StatusCode::UNPROCESSABLE_ENTITY, "image_too_large", detail));
-        }
-        let params = self.params;
         let now = self.core.clock().unix_millis();
+        let params = self.params;
         let content_type = params.format().content_type();
-        let mut fields =
-            derived_fields(source.head(), &format!("image:{}", params.canonical()), content_type, now);
-        if let Some(confirmed) = confirm(ask, &fields) {
-            return Ok(confirmed);
+        let fields = |params: &Params| derived_fields(source.head(), &operation(params), content_type, now);
+        // What is stored may be the better form.
+        for stored in [Some(params), params.thorough()].into_iter().flatten() {
+            if let Some(confirmed) = confirm(ask, &fields(&stored)) {
+                return Ok(confirmed);
+            }
         }
-        let _room = self.core.media.room_for(source.length()).await.map_err(SourceError::Refused)?;
-        let bytes = source.read_all().await.map_err(|error| SourceError::Origin(as_origin_error(&error)))?;
-        let encoded = self
-            .core
-            .media
-            .run("image", move || image::transform(&bytes, &params, &limits).map_err(refusal))
-            .await
-            .map_err(SourceError::Refused)?;
+        let mut fields = fields(&params);
+        let limits = &self.core.media.config.limits;
+        if source.length() <= limits.max_source_bytes && params.asks_for_format_only() {
+            let beginning = source.beginning(BEGINNING).await.map_err(broken)?;
+            if Kind::of(&beginning) == Kind::Svg {
+                let bytes = source.read_all().await.map_err(broken)?;
+                fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/svg+xml"));
+                return Ok(whole(StatusCode::OK, fields, bytes));
+            }
+        }
+        let task = Task { budget: Some(self.core.media.config.image_timeout), ..Task::awaited("image") };
+        let (encoded, mut waits) = encode(&self.core, &source, params, task).await?;
+        waits.fetch = begun.elapsed().saturating_sub(waits.queue + worked(&encoded));
         // Which format it became may depend on the picture.
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type));
-        if let Ok(timing) = HeaderValue::try_from(server_timing(&encoded)) {
+        if let Ok(timing) = HeaderValue::try_from(server_timing(&encoded, &waits)) {
             fields.insert(HeaderName::from_static("server-timing"), timing);
         }
         Ok(whole(StatusCode::OK, fields, encoded.bytes))
     }
 }
 
-fn server_timing(encoded: &Encoded) -> String {
-    let steps =
-        encoded.steps.iter().map(|(step, took)| format!("{step};dur={:.2}", took.as_secs_f64() * 1000.0));
+/// In this much of a source the headers stand that say what it is and how large, as a rule.
+const BEGINNING: u64 = 64 << 10;
+
+/// The text that tells operations apart: one that takes more effort makes other bytes.
+pub(super) fn operation(params: &Params) -> String {
+    let effort = match params.effort() {
+        Effort::Quick => "",
+        Effort::Thorough => ",thorough",
+    };
+    format!("image:{}{effort}", params.canonical())
+}
+
+/// From a source to an image file, through the gate. What is too large is refused as soon as its headers are there.
+pub(super) async fn encode(
+    core: &Core,
+    source: &Source,
+    params: Params,
+    task: Task,
+) -> Result<(Encoded, Waits), SourceError> {
+    let (media, limits) = (&core.media, core.media.config.limits);
+    if source.length() > limits.max_source_bytes {
+        let (length, limit) = (source.length(), limits.max_source_bytes);
+        let detail = format!("the source is {length} bytes long, the limit for images is {limit}");
+        let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "image_too_large", detail);
+        return Err(SourceError::Refused(refusal));
+    }
+    let begun = Instant::now();
+    let place = media.enter().map_err(SourceError::Refused)?;
+    let _source = media.room_for_source(&place, source.length()).await.map_err(SourceError::Refused)?;
+    let beginning = source.beginning(BEGINNING).await.map_err(broken)?;
+    match image::weigh(&beginning, &params, &limits) {
+        // It may only be cut off.
+        Ok(_) | Err(image::Error::Corrupt { .. }) => {}
+        Err(error) => return Err(SourceError::Refused(refusal(error))),
+    }
+    drop(beginning);
+    let bytes = source.read_all().await.map_err(broken)?;
+    let weight =
+        image::weigh(&bytes, &params, &limits).map_err(|error| SourceError::Refused(refusal(error)))?;
+    let fetched = Instant::now();
+    let _memory = media.room_for_job(&place, weight).await.map_err(SourceError::Refused)?;
+    let waited = fetched.elapsed();
+    let job = move || image::transform(&bytes, &params, &limits).map_err(refusal);
+    let done = media.run(task, job).await.map_err(SourceError::Refused)?;
+    for (step, took) in &done.result.steps {
+        media.instruments.steps.with_label_values(&[task.operation, step]).observe(took.as_secs_f64());
+    }
+    let waits = Waits { fetch: fetched - begun, queue: waited + done.queued };
+    for (step, took) in [("fetch", waits.fetch), ("queue", waits.queue)] {
+        media.instruments.steps.with_label_values(&[task.operation, step]).observe(took.as_secs_f64());
+    }
+    Ok((done.result, waits))
+}
+
+fn worked(encoded: &Encoded) -> Duration {
+    encoded.steps.iter().map(|(_, took)| *took).sum()
+}
+
+fn server_timing(encoded: &Encoded, waits: &Waits) -> String {
+    let waits = [("fetch", waits.fetch), ("queue", waits.queue)];
+    let steps = waits.iter().chain(&encoded.steps);
+    let steps = steps.map(|(step, took)| format!("{step};dur={:.2}", took.as_secs_f64() * 1000.0));
     steps.collect::<Vec<_>>().join(", ")
 }
 
+fn broken(error: super::super::fill::Error) -> SourceError {
+    SourceError::Origin(as_origin_error(&error))
+}
+
 pub(super) fn refusal(error: image::Error) -> Refusal {
+    let reason = error.as_str();
+    if let image::Error::Stopped(stop) = error {
+        return gate::stopped(stop, reason);
+    }
     let status = match error.fault() {
         image::Fault::Client => StatusCode::BAD_REQUEST,
         image::Fault::Source => StatusCode::UNPROCESSABLE_ENTITY,
         image::Fault::Internal => {
             tracing::error!("{error}");
-            return Refusal::internal(error.as_str());
+            return Refusal::internal(reason);
         }
     };
-    Refusal::new(status, error.as_str(), error.to_string())
-}
-
-fn refused(status: StatusCode, reason: &'static str, detail: String) -> SourceError {
-    SourceError::Refused(Refusal::new(status, reason, detail))
+    Refusal::new(status, reason, error.to_string())
 }

@@ -3,32 +3,24 @@
 //! A derived answer carries the source's lifetime, and an entity tag made from the source's validator and the
 //! operation. So it goes stale with its source, and is confirmed by comparing tags instead of being made again.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use millrace_kit::{
-    clock::UnixMillis,
-    metrics::{self, Registry, catalogue},
-};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use millrace_kit::clock::UnixMillis;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::fill::{Ask, Upstream};
 use crate::{
     cache::{Head, purge::ANY_TAG, validator},
-    media::{
-        ffmpeg::Ffmpeg,
-        image,
-        pool::{self, Pool},
-        video::Package,
-    },
     origin,
 };
 
 mod coded;
+mod gate;
 mod image_variant;
+mod improve;
 mod poster;
 mod progressive;
 mod slots;
@@ -36,129 +28,17 @@ mod source;
 mod video;
 
 pub use coded::CodedVariant;
+pub use gate::{Media, MediaConfig, SetupError};
 pub use image_variant::ImageVariant;
+pub use improve::Candidate;
 pub use progressive::Arrangement;
 pub use source::Address;
 pub use video::VideoAsset;
 
-use progressive::Arrangements;
-use slots::Slots;
 use source::SourceError;
 
 /// Raised whenever an operation's output changes, so that old and new are never taken for each other.
 const OPERATIONS_VERSION: u32 = 1;
-
-/// Memory for the sample indexes of videos, and as much for what stands in front of rearranged ones. An hour of video takes
-/// one or two MiB.
-const INDEX_BYTES: usize = 16 << 20;
-
-/// What a semaphore can count, at least.
-const MAX_PAGES: u32 = u32::MAX >> 3;
-
-#[derive(Debug, Clone)]
-pub struct MediaConfig {
-    pub pool: pool::Config,
-    pub limits: image::Limits,
-    /// Widths and heights of images, ascending; empty: any.
-    pub lengths: Arc<[u32]>,
-    pub segment_target: Duration,
-    pub ffmpeg: Ffmpeg,
-}
-
-/// What media operations need.
-pub struct Media {
-    config: MediaConfig,
-    pool: Pool,
-    /// Operations that hold a source in memory, waiting ones included: no more than the pool takes.
-    places: Semaphore,
-    /// Pages of memory for sources: as much as the longest one.
-    pages: Semaphore,
-    packages: Slots<Package>,
-    arrangements: Arrangements,
-    instruments: MediaInstruments,
-}
-
-struct MediaInstruments {
-    duration: prometheus::HistogramVec,
-    errors: prometheus::IntCounterVec,
-    depth: metrics::IntGauge,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    #[error("starting media threads: {0}")]
-    Threads(#[from] std::io::Error),
-    #[error(transparent)]
-    Metrics(#[from] metrics::Error),
-}
-
-impl Media {
-    pub fn new(config: MediaConfig, registry: &Registry) -> Result<Self, SetupError> {
-        let instruments = MediaInstruments {
-            duration: registry.histogram(&catalogue::MEDIA_DURATION)?,
-            errors: registry.counter(&catalogue::MEDIA_ERRORS)?,
-            depth: registry.gauge(&catalogue::QUEUE_DEPTH)?.with_label_values(&["media"]),
-        };
-        let pool = Pool::new(config.pool)?;
-        Ok(Self {
-            places: Semaphore::new(pool.config().threads + pool.config().queue),
-            pages: Semaphore::new(pages(config.limits.max_source_bytes) as usize),
-            pool,
-            packages: Slots::new(INDEX_BYTES),
-            arrangements: Slots::new(INDEX_BYTES),
-            instruments,
-            config,
-        })
-    }
-
-    pub fn lengths(&self) -> &[u32] {
-        &self.config.lengths
-    }
-
-    /// Waits for room to hold a source in memory; busy when too many wait already.
-    async fn room_for(
-        &self,
-        source_bytes: u64,
-    ) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), Refusal> {
-        let place = self.places.try_acquire().map_err(|_| Refusal::busy())?;
-        let room = self.pages.acquire_many(pages(source_bytes)).await.map_err(|_| Refusal::busy())?;
-        Ok((place, room))
-    }
-
-    /// Brings gauges up to date, before they are read.
-    pub fn observe(&self) {
-        self.instruments.depth.set(i64::try_from(self.pool.depth()).unwrap_or(i64::MAX));
-    }
-
-    /// Runs CPU work on the pool and records how it went.
-    async fn run<T: Send + 'static>(
-        &self,
-        operation: &'static str,
-        job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let timer = self.instruments.duration.with_label_values(&[operation]).start_timer();
-        let result = match self.pool.run(job).await {
-            Ok(result) => result,
-            Err(pool::Error::Busy) => Err(Refusal::busy()),
-            Err(failed) => {
-                tracing::error!(operation, "{failed}");
-                Err(Refusal::internal("internal"))
-            }
-        };
-        match &result {
-            Ok(_) => timer.observe_duration(),
-            Err(refusal) => {
-                timer.stop_and_discard();
-                self.instruments.errors.with_label_values(&[operation, refusal.reason]).inc();
-            }
-        }
-        result
-    }
-}
-
-fn pages(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(4096)).unwrap_or(u32::MAX).min(MAX_PAGES)
-}
 
 /// Something that is made of a source, whole.
 trait Derived: Send + Sync {
@@ -173,7 +53,14 @@ impl<T: Derived> Upstream for T {
     fn is_selective(&self) -> bool {
         false
     }
+
+    fn is_abandonable(&self) -> bool {
+        true
+    }
 }
+
+/// The reason when the source has been answered with an error.
+const SOURCE: &str = "source";
 
 /// Why there is no derived object; becomes an answer like an origin's.
 #[derive(Debug)]
@@ -204,10 +91,18 @@ impl Refusal {
         )
     }
 
-    /// What the source itself makes impossible is remembered for a moment, so that a crowd does not try it again and
-    /// again.
+    /// Whether the next attempt would most probably end like this one. Not when there is only too much to do, or when it is
+    /// the source's origin that is in trouble.
+    fn is_lasting(&self) -> bool {
+        match self.reason {
+            SOURCE => matches!(self.status, StatusCode::NOT_FOUND | StatusCode::GONE),
+            _ => self.status != StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// What is lasting is remembered for a moment, so that a crowd does not try it again and again.
     fn into_response(self) -> origin::Response {
-        let lasting = self.status == StatusCode::UNPROCESSABLE_ENTITY || self.status == StatusCode::NOT_FOUND;
+        let lasting = self.is_lasting();
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let control = if lasting { "public, max-age=10" } else { "no-store" };
@@ -219,7 +114,7 @@ impl Refusal {
         }
         let title = self.status.canonical_reason().unwrap_or("Error");
         let body =
-            serde_json::json!({ "status": self.status.as_u16(), "title": title, "detail": self.detail })
+            serde_json::json!({ "status": self.status.as_u16(), "title": title, "reason": self.reason, "detail": self.detail })
                 .to_string();
         whole(self.status, headers, body.into())
     }

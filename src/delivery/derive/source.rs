@@ -19,7 +19,7 @@ use super::{
         respond::Available,
         route::{Plan, Shape},
     },
-    Refusal,
+    Refusal, SOURCE,
 };
 use crate::{
     cache::{Head, Key, control::RequestControl},
@@ -170,6 +170,11 @@ impl Source {
         Reader::new(self.fills.clone(), self.object.clone(), range, pace, self.following.as_ref())
     }
 
+    /// No more than `most` of its first bytes.
+    pub async fn beginning(&self, most: u64) -> Result<Bytes, fill::Error> {
+        self.collect(0..self.length.min(most), Pace::Demand).await
+    }
+
     pub async fn read_all(&self) -> Result<Bytes, fill::Error> {
         self.collect(0..self.length, Pace::Whole).await
     }
@@ -221,11 +226,11 @@ impl SourceError {
             Self::Origin(error) => Err(error),
             Self::Refused(refusal) => Ok(refusal.into_response()),
             Self::Status(status) if status.is_client_error() || status.is_server_error() => {
-                Ok(Refusal::new(status, "source", format!("the source answered {status}")).into_response())
+                Ok(Refusal::new(status, SOURCE, format!("the source answered {status}")).into_response())
             }
             Self::Status(status) => {
                 let detail = format!("the source answered {status}, which is nothing to work on");
-                Ok(Refusal::new(StatusCode::BAD_GATEWAY, "source", detail).into_response())
+                Ok(Refusal::new(StatusCode::BAD_GATEWAY, SOURCE, detail).into_response())
             }
         }
     }

@@ -12,7 +12,9 @@ use super::{
         fill::{Ask, Pace},
         route::Work,
     },
-    Derived, Refusal, confirm, derived_fields, poster,
+    Derived, Refusal, confirm, derived_fields,
+    gate::Task,
+    poster,
     source::{Address, Source, SourceError, Want, as_origin_error},
     whole,
 };
@@ -54,7 +56,8 @@ impl Derived for VideoAsset {
                 let (runtime, ffmpeg) = (Handle::current(), media.config.ffmpeg.clone());
                 let (at_millis, params) = (*at_millis, *params);
                 let job = move || poster::make(&runtime, &source, &package, at_millis, &params, &ffmpeg);
-                let encoded = media.run("poster", job).await.map_err(SourceError::Refused)?;
+                let encoded =
+                    media.run(Task::awaited("poster"), job).await.map_err(SourceError::Refused)?.result;
                 fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type));
                 Ok(whole(StatusCode::OK, fields, encoded.bytes))
             }

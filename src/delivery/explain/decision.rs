@@ -45,11 +45,7 @@ pub struct Subject<'a> {
 const MOST_ALTERNATIVES: usize = 3;
 
 pub fn bad_query(bad: &BadQuery) -> Verdict {
-    Verdict {
-        outcome: Outcome::Error.as_str(),
-        reason: Reason::BadRequest.as_str(),
-        because: bad.to_string(),
-    }
+    Verdict { outcome: Outcome::Error.as_str(), reason: bad.reason().as_str(), because: bad.to_string() }
 }
 
 impl Subject<'_> {

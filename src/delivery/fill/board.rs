@@ -104,6 +104,15 @@ pub(super) struct Flight {
     born: u64,
 }
 
+/// When a flight is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// When all has come, whoever still wants it.
+    Landed,
+    /// Also when nobody waits for it any more.
+    Abandoned,
+}
+
 /// Requests that only want the head do not wait for those that want bytes, or the other way round; and what is answered to
 /// somebody with credentials says little about the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -181,7 +190,8 @@ impl Fills {
             self.collapsed.inc();
             return Boarded::Boarding(Boarding { landed: flight.landed.subscribe(), leader: None });
         }
-        self.start(wanted, flight_key, board)
+        let ends = if wanted.upstream.is_abandonable() { Ends::Abandoned } else { Ends::Landed };
+        self.start(wanted, flight_key, board, ends)
     }
 
     fn start(
@@ -189,6 +199,7 @@ impl Fills {
         wanted: Wanted,
         flight_key: FlightKey,
         mut board: MutexGuard<'_, Board>,
+        ends: Ends,
     ) -> Boarded {
         // A flight stores first and leaves then, so what has left since the caller looked is stored by now.
         if self.has_changed(&wanted) {
@@ -214,9 +225,18 @@ impl Fills {
         let place = Place { fills: self.clone(), flight, keys: vec![flight_key], born: Born::after(born) };
         self.tasks.spawn("flight", async move {
             place.fills.in_flight.inc();
-            let in_flight = place.fills.in_flight.clone();
-            place.fills.clone().fly(&wanted, leader, place).await;
-            in_flight.dec();
+            let (fills, flight) = (place.fills.clone(), place.flight.clone());
+            let flying = fills.clone().fly(&wanted, leader, place);
+            match ends {
+                Ends::Landed => flying.await,
+                Ends::Abandoned => tokio::select! {
+                    () = flying => {}
+                    () = fills.abandoned(&flight) => {
+                        tracing::debug!(path = wanted.key.path(), "nobody waits for it any more");
+                    }
+                },
+            }
+            fills.in_flight.dec();
         });
         Boarded::Boarding(Boarding { landed, leader: Some(follow) })
     }
@@ -226,8 +246,25 @@ impl Fills {
         let board = self.board.lock();
         if self.joinable(&board, &wanted).is_none() {
             let flight_key = FlightKey::of(&wanted);
-            self.start(wanted, flight_key, board);
+            self.start(wanted, flight_key, board, Ends::Landed);
         }
+    }
+
+    /// Resolves when everybody who waited for this flight has gone before it landed; from then on nobody can join it.
+    async fn abandoned(&self, flight: &Arc<Flight>) {
+        loop {
+            flight.landed.closed().await;
+            let mut board = self.board.lock();
+            if flight.landed.borrow().is_some() {
+                break;
+            }
+            // Somebody may have joined just now.
+            if flight.landed.receiver_count() == 0 {
+                board.flights.retain(|_, other| !Arc::ptr_eq(other, flight));
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// The flight to join, if any: what began before a purge that may concern it is not for those who come after.

@@ -60,6 +60,11 @@ pub trait Upstream: Send + Sync {
     fn is_selective(&self) -> bool {
         true
     }
+
+    /// Whether asking is given up when nobody waits for the answer any more, since making it is what costs.
+    fn is_abandonable(&self) -> bool {
+        false
+    }
 }
 
 impl Ask {

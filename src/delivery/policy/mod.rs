@@ -14,11 +14,13 @@ use crate::{
 mod fallback;
 mod fields;
 mod host;
+mod images;
 mod query;
 
 pub use fallback::{Content as FallbackContent, Fallback};
 pub use fields::{BadField, FieldRule, MAX_KEYED, is_dangerous, is_judged_here, passed};
 pub use host::{BadHost, HostPattern};
+pub use images::{Denied, ImageMode, ImageRule};
 pub use query::{BadName as BadParameter, Name as Parameter, QueryRule};
 
 use host::normal;
@@ -43,6 +45,7 @@ pub struct PolicyRules {
     pub storing: Rules,
     pub lifetimes: Lifetimes,
     pub fallback: Option<Arc<Fallback>>,
+    pub images: ImageRule,
 }
 
 /// A part of the addresses.
@@ -65,6 +68,8 @@ pub struct Policies {
     all: Vec<Arc<Policy>>,
     /// Whether the host makes a difference.
     by_host: bool,
+    /// Whether some of them do not make all images for everybody.
+    guards_images: bool,
 }
 
 impl Policy {
@@ -99,7 +104,8 @@ impl Policies {
         });
         let by_host = all.iter().any(|policy| !policy.host.is_any());
         all.push(Arc::new(general));
-        Self { all, by_host }
+        let guards_images = all.iter().any(|policy| !policy.rules.images.is_open());
+        Self { all, by_host, guards_images }
     }
 
     /// The one for a source. The host counts more than the path, and of paths the longest.
@@ -108,6 +114,10 @@ impl Policies {
         let fits = |policy: &&Arc<Policy>| policy.host.matches(&host) && policy.has_path(path);
         // The last is for everything.
         self.all.iter().find(fits).unwrap_or(&self.all[self.all.len() - 1])
+    }
+
+    pub fn guards_images(&self) -> bool {
+        self.guards_images
     }
 
     /// Those that may be for a source on some host: for each host pattern the one with the longest path.

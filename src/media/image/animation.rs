@@ -1,6 +1,7 @@
 //! Animations that stay animations: each frame goes the way of a still, and one by one to the writer. Only the canvas, one frame
 //! of the output and what is already coded are held.
 
+use super::super::checkpoint;
 use super::error::Error;
 use super::finish::{self, Finish};
 use super::geometry::{Area, Plan, plan};
@@ -17,7 +18,7 @@ use super::webp::animated as webp;
 use super::{Encoded, geometry::Size};
 
 /// What the encoders hold of the output's canvas: frames before, now and between, in ARGB.
-const OUTPUT_CANVASES: u64 = 6;
+pub(super) const OUTPUT_CANVASES: u64 = 6;
 
 pub(super) fn transform(
     source: &[u8],
@@ -58,6 +59,7 @@ pub(super) fn transform(
         };
         writer.add(raster, millis)?;
         steps.done("encode");
+        checkpoint::pass()?;
     }
     let (plan, writer) = layout.zip(open).ok_or_else(|| Error::corrupt(probe.kind().as_str(), "no frame"))?;
     let (format, bytes) = writer.finish()?;
@@ -66,7 +68,8 @@ pub(super) fn transform(
     Ok(finish::encoded(bytes, plan.canvas, format, steps))
 }
 
-fn decode_bytes(probe: &Probe) -> u64 {
+/// Of the source's canvases and a frame.
+pub(super) fn decode_bytes(probe: &Probe) -> u64 {
     match &probe.coding {
         Coding::Gif(coding) => gif::decode_bytes(coding, probe.stored),
         _ => webp::decode_bytes(probe.stored),

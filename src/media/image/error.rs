@@ -1,5 +1,7 @@
 //! Why an image could not be made: whose fault it is, in words fit for the person who asked.
 
+use crate::media::checkpoint::Stop;
+
 /// Who has to act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
@@ -51,6 +53,9 @@ pub enum Error {
     /// A codec failed on input that should have been acceptable.
     #[error("image processing failed at {step}: {detail}")]
     Internal { step: &'static str, detail: String },
+    /// It was told to.
+    #[error("image processing was stopped: {0}")]
+    Stopped(#[from] Stop),
 }
 
 impl Error {
@@ -58,7 +63,7 @@ impl Error {
         match self {
             Self::TooLarge { measure: Measure::OutputPixels | Measure::OutputSide, .. } => Fault::Client,
             Self::TooLarge { .. } | Self::Corrupt { .. } | Self::Unsupported { .. } => Fault::Source,
-            Self::Internal { .. } => Fault::Internal,
+            Self::Internal { .. } | Self::Stopped(_) => Fault::Internal,
         }
     }
 
@@ -69,6 +74,8 @@ impl Error {
             Self::Corrupt { .. } => "image_corrupt",
             Self::Unsupported { .. } => "image_unsupported",
             Self::Internal { .. } => "image_internal",
+            Self::Stopped(Stop::Abandoned) => "abandoned",
+            Self::Stopped(Stop::OutOfTime) => "image_timeout",
         }
     }
 

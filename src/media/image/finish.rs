@@ -7,7 +7,7 @@ use super::metadata::Kept;
 use super::params::{Format, Params};
 use super::raster::Raster;
 use super::steps::Steps;
-use super::webp::{Effort, Tuning};
+use super::webp::Tuning;
 use super::{Encoded, gif, jpeg, look, png, webp};
 
 const WHITE: [u8; 3] = [255; 3];
@@ -15,7 +15,6 @@ const WHITE: [u8; 3] = [255; 3];
 /// What is the same for all frames of a picture.
 pub(super) struct Finish<'a> {
     pub(super) params: &'a Params,
-    pub(super) effort: Effort,
     /// Of the source's colours, where they are to be changed.
     pub(super) profile: Option<Profile>,
     pub(super) kept: Kept,
@@ -41,7 +40,7 @@ impl Finish<'_> {
 
     pub(super) fn tuning(&self) -> Tuning {
         let (quality, lossless) = (self.params.quality(), self.params.lossless());
-        Tuning { quality, lossless, effort: self.effort }
+        Tuning { quality, lossless, effort: self.params.effort() }
     }
 
     pub(super) fn encode(&self, raster: Raster, mut steps: Steps) -> Result<Encoded, Error> {

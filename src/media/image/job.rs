@@ -1,6 +1,7 @@
 //! One still picture: decoded as small as will do, resampled, turned upright. In the source's stored orientation until the end:
 //! turning comes last, on fewer pixels.
 
+use super::super::checkpoint;
 use super::colour::Profile;
 use super::error::Error;
 use super::finish::{self, Finish};
@@ -43,6 +44,7 @@ pub(super) fn transform(
         limits.admit_decode(decode_bytes(probe, job.shrink))?;
     }
     steps.done("probe");
+    checkpoint::pass()?;
 
     if decoded.is_none()
         && finish.profile.is_none()
@@ -56,12 +58,14 @@ pub(super) fn transform(
         None => decode(source, probe, job.shrink, limits, finish)?,
     };
     steps.done("decode");
+    checkpoint::pass()?;
     job.place(&reduced, area, params.gravity());
     let crop = reduced.crop(job.crop, probe.stored);
     let raster = resize(reduced.raster.view(), crop, job.target)?;
     drop(reduced);
     let raster = finish.dress(raster.oriented(orientation), &plan);
     steps.done("resize");
+    checkpoint::pass()?;
     if params.format().is_summary() {
         return summary::encode(source, probe, asked, raster, finish, steps);
     }
@@ -82,7 +86,8 @@ pub(super) fn trimmed(stored: &Raster, orientation: Orientation, area: Area, tol
     Area { left: left as u32, top: top as u32, size: Size::new(width as u32, height as u32) }
 }
 
-fn decode_bytes(probe: &Probe, shrink: u32) -> u64 {
+/// Memory to decode a still, or a frame.
+pub(super) fn decode_bytes(probe: &Probe, shrink: u32) -> u64 {
     match &probe.coding {
         Coding::Jpeg(jpeg) => jpeg::decode_bytes(jpeg, probe.stored, shrink),
         Coding::Png(png) => png::decode_bytes(png, probe.stored, shrink),
@@ -110,17 +115,17 @@ fn decode(
     }
 }
 
-struct Job<'a> {
+pub(super) struct Job<'a> {
     probe: &'a Probe,
     orientation: Orientation,
     plan: &'a Plan,
     crop: Rect,
     target: Size,
-    shrink: u32,
+    pub(super) shrink: u32,
 }
 
 impl<'a> Job<'a> {
-    fn new(probe: &'a Probe, orientation: Orientation, plan: &'a Plan) -> Self {
+    pub(super) fn new(probe: &'a Probe, orientation: Orientation, plan: &'a Plan) -> Self {
         let crop = orientation.to_stored(plan.crop, probe.stored);
         let target = orientation.apply(plan.content);
         let shrink = match &probe.coding {
@@ -160,9 +165,11 @@ impl<'a> Job<'a> {
             return Ok(None);
         };
         steps.done("decode");
+        checkpoint::pass()?;
         let mut yuv = planes.resized(self.crop, self.probe.stored, self.target, self.orientation)?;
         drop(planes);
         steps.done("resize");
+        checkpoint::pass()?;
         let bytes = webp::encode_planes(&mut yuv, finish.tuning())?;
         let bytes = finish.with_metadata(bytes, Format::Webp, yuv.y.size);
         steps.done("encode");

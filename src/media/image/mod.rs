@@ -7,6 +7,7 @@
 
 mod animation;
 mod colour;
+mod cost;
 mod dominant;
 mod error;
 mod exif;
@@ -38,18 +39,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use cost::weigh;
 pub use error::{Error, Fault, Measure};
 pub use geometry::{Area, Plan, Rect, Size, plan};
 pub use limits::Limits;
 pub use orientation::Orientation;
 pub use params::{
-    DEFAULT_QUALITY, Fit, Format, Gravity, Keep, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
-    Rgba, is_image_parameter,
+    BadPreset, DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Hints, Keep, Look, MAX_DPR, MAX_SIDE,
+    ParamError, Params, PixelRect, Presets, Rgba, Told, is_image_parameter,
 };
 pub use probe::{Probe, probe};
 pub use sniff::Kind;
-pub use webp::Effort;
 
+use super::checkpoint;
 use colour::Profile;
 use finish::Finish;
 use metadata::{Kept, Metadata};
@@ -68,18 +70,8 @@ pub struct Encoded {
     pub steps: Vec<(&'static str, Duration)>,
 }
 
-/// Makes the variant that `params` asks for of the image file `source`, for somebody who waits.
+/// Makes the variant that `params` asks for of the image file `source`.
 pub fn transform(source: &[u8], params: &Params, limits: &Limits) -> Result<Encoded, Error> {
-    transform_with(source, params, limits, Effort::Prompt)
-}
-
-/// The same picture with more or less care for its bytes.
-pub fn transform_with(
-    source: &[u8],
-    params: &Params,
-    limits: &Limits,
-    effort: Effort,
-) -> Result<Encoded, Error> {
     let steps = Steps::start();
     limits.admit_source(source.len())?;
     let probe = probe(source)?;
@@ -88,7 +80,7 @@ pub fn transform_with(
     let kept = metadata.kept(params.keep());
     // With its profile, a picture keeps its colours.
     let profile = if kept.icc.is_none() { metadata.icc.as_deref().and_then(Profile::read) } else { None };
-    let finish = Finish { params, effort, profile, kept };
+    let finish = Finish { params, profile, kept };
     if probe.is_animated() && params.animates() {
         return animation::transform(source, &probe, &finish, limits, steps);
     }
@@ -121,9 +113,10 @@ pub fn encode_rgb(width: u32, height: u32, rgb: &[u8], params: &Params) -> Resul
     }
     let raster = resize(source.view(), plan.crop, plan.content)?;
     drop(source);
-    let finish = Finish { params, effort: Effort::Prompt, profile: None, kept: Kept::default() };
+    let finish = Finish { params, profile: None, kept: Kept::default() };
     let raster = finish.dress(raster, &plan);
     steps.done("resize");
+    checkpoint::pass()?;
     if params.format().is_summary() {
         return summary::encode_frame(asked, raster, &finish, steps);
     }

@@ -9,12 +9,12 @@ use super::exif;
 use super::finish::{self, Finish};
 use super::geometry::{Plan, Rect, Size};
 use super::metadata::Metadata;
-use super::params::Format;
+use super::params::{Effort, Format};
 use super::probe::Probe;
 use super::raster::Raster;
 use super::resize::resize;
 use super::steps::Steps;
-use super::webp::{self, Effort, Tuning};
+use super::webp::{self, Tuning};
 use super::{Encoded, dominant};
 
 /// Longest side of the miniature.

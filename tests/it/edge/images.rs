@@ -28,7 +28,7 @@ fn photo(tint: u8) -> Answer {
 }
 
 /// Width and height of a lossy WebP (RFC 9649 §2.5).
-fn size(reply: &Reply) -> (u16, u16) {
+pub(super) fn size(reply: &Reply) -> (u16, u16) {
     assert_eq!(reply.field("content-type"), "image/webp");
     let body = &reply.body;
     assert_eq!((&body[..4], &body[8..16]), (&b"RIFF"[..], &b"WEBPVP8 "[..]));
@@ -36,7 +36,7 @@ fn size(reply: &Reply) -> (u16, u16) {
     (side(26), side(28))
 }
 
-async fn made(edge: &Edge) -> u64 {
+pub(super) async fn made(edge: &Edge) -> u64 {
     edge.metric("millrace_media_duration_seconds_count", &["operation=\"image\""]).await
 }
 

@@ -147,6 +147,11 @@ impl Edge {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
+    /// Since 1970.
+    pub(crate) fn seconds(&self) -> u64 {
+        self.clock.unix_millis().unsigned_abs() / 1000
+    }
+
     /// `seconds` before or after now, as a date field says it.
     pub(crate) fn date(&self, seconds: i64) -> String {
         let millis = self.clock.unix_millis() + seconds * 1000;

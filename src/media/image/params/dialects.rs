@@ -4,28 +4,31 @@
 use std::borrow::Cow;
 
 use super::{
-    ParamError, Params,
+    ParamError, Params, Presets,
+    presets::{PRESET, Pairs},
     values::{integer, number, refused},
 };
-
-type Pairs = Vec<(Cow<'static, str>, Cow<'static, str>)>;
 
 /// Longer lists of options are refused.
 const MAX_OPTIONS: usize = 64;
 
 impl Params {
     /// From `width=320,fit=cover,format=auto`.
-    pub fn parse_cdn_cgi(options: &str) -> Result<Self, ParamError> {
+    pub fn parse_cdn_cgi(options: &str, presets: &Presets) -> Result<Self, ParamError> {
         let mut pairs = Pairs::new();
         for option in bounded(options.split(','))? {
             let (name, value) = option.split_once('=').ok_or_else(|| unknown(option))?;
             cdn_cgi(name, value, &mut pairs)?;
         }
-        Ok(Self::parse(&pairs)?.unwrap_or_default())
+        Ok(Self::read(&pairs, presets)?.unwrap_or_default())
     }
 
     /// From `rs:fill:320:240/g:sm/q:70`; `extension` is what follows the source after an `@`.
-    pub fn parse_imgproxy(options: &str, extension: Option<&str>) -> Result<Self, ParamError> {
+    pub fn parse_imgproxy(
+        options: &str,
+        extension: Option<&str>,
+        presets: &Presets,
+    ) -> Result<Self, ParamError> {
         let mut pairs = Pairs::new();
         for option in bounded(options.split('/').filter(|option| !option.is_empty()))? {
             let mut parts = option.split(':');
@@ -35,7 +38,7 @@ impl Params {
         if let Some(extension) = extension {
             set(&mut pairs, "fm", extension.to_owned());
         }
-        Ok(Self::parse(&pairs)?.unwrap_or_default())
+        Ok(Self::read(&pairs, presets)?.unwrap_or_default())
     }
 }
 
@@ -103,6 +106,7 @@ fn cdn_cgi(name: &str, value: &str, pairs: &mut Pairs) -> Result<(), ParamError>
         "contrast" => set(pairs, "con", around_one("con", value)?),
         "saturation" => set(pairs, "sat", around_one("sat", value)?),
         "trim" if value == "border" => set(pairs, "trim", "auto"),
+        "preset" => set(pairs, PRESET, value.to_owned()),
         // Metadata never stays, animations are stills, and errors are told.
         "metadata" | "anim" | "onerror" => {}
         _ => return Err(unknown(name)),
@@ -179,9 +183,11 @@ fn imgproxy(name: &str, arguments: &[&str], pairs: &mut Pairs) -> Result<(), Par
                 set(pairs, "trim-tol", scaled("trim-tol", first, 1.0)?);
             }
         }
+        "preset" | "pr" => set(pairs, PRESET, arguments.join(",")),
         "extend" | "ex" if is_true(first) => set(pairs, "fit", "fill"),
         "auto_rotate" | "ar" if !is_true(first) => set(pairs, "orient", "0"),
-        // Pictures are turned upright, metadata goes, and nothing is enlarged but by `fill` and `force`.
+        // Pictures are turned upright, metadata goes, and nothing is enlarged but by `fill` and `force`. When the address
+        // ends being good is judged with its signature.
         "extend"
         | "ex"
         | "auto_rotate"
@@ -192,6 +198,8 @@ fn imgproxy(name: &str, arguments: &[&str], pairs: &mut Pairs) -> Result<(), Par
         | "sm"
         | "cachebuster"
         | "cb"
+        | "expires"
+        | "exp"
         | "strip_color_profile"
         | "scp" => {}
         _ => return Err(unknown(name)),
@@ -265,6 +273,7 @@ mod tests {
 
     #[test]
     fn three_ways_to_write_the_same() {
+        let none = Presets::default();
         for (ours, cdn_cgi, imgproxy) in [
             ("w=320", "width=320", "w:320"),
             ("w=320&h=240&fit=crop", "width=320,height=240,fit=cover", "rs:fill:320:240"),
@@ -297,16 +306,31 @@ mod tests {
         ] {
             let expected = query(ours).canonical();
             if !cdn_cgi.is_empty() {
-                assert_eq!(Params::parse_cdn_cgi(cdn_cgi).unwrap().canonical(), expected, "{cdn_cgi}");
+                assert_eq!(Params::parse_cdn_cgi(cdn_cgi, &none).unwrap().canonical(), expected, "{cdn_cgi}");
             }
-            assert_eq!(Params::parse_imgproxy(imgproxy, None).unwrap().canonical(), expected, "{imgproxy}");
+            assert_eq!(
+                Params::parse_imgproxy(imgproxy, None, &none).unwrap().canonical(),
+                expected,
+                "{imgproxy}"
+            );
         }
-        assert!(Params::parse_cdn_cgi("w=1,format=auto").unwrap().negotiates());
-        assert_eq!(Params::parse_imgproxy("w:5", Some("png")).unwrap(), query("w=5&fm=png"));
+        assert!(Params::parse_cdn_cgi("w=1,format=auto", &none).unwrap().negotiates());
+        assert_eq!(Params::parse_imgproxy("w:5", Some("png"), &none).unwrap(), query("w=5&fm=png"));
+    }
+
+    #[test]
+    fn presets_have_names_in_each() {
+        let mut presets = Presets::default();
+        presets.add("thumb", "w=5&q=50").unwrap();
+        presets.add("wide", "w=9").unwrap();
+        let expected = query("w=9&q=50&fm=png");
+        assert_eq!(Params::parse_cdn_cgi("preset=thumb,width=9,format=png", &presets).unwrap(), expected);
+        assert_eq!(Params::parse_imgproxy("pr:thumb:wide", Some("png"), &presets).unwrap(), expected);
     }
 
     #[test]
     fn what_is_not_known_is_refused_by_name() {
+        let none = Presets::default();
         for (options, part) in [
             ("width=0", "`w`"),
             ("width", "`width`"),
@@ -318,7 +342,7 @@ mod tests {
             ("draw=logo", "`draw`"),
             ("", "options"),
         ] {
-            let error = Params::parse_cdn_cgi(options).unwrap_err().to_string();
+            let error = Params::parse_cdn_cgi(options, &none).unwrap_err().to_string();
             assert!(error.contains(part), "{options}: {error}");
         }
         for (options, part) in [
@@ -328,9 +352,10 @@ mod tests {
             ("pd:1:2", "`pad`"),
             ("watermark:1", "`watermark`"),
             ("bg:1:2:300", "`bg`"),
+            ("pr:thumb", "`preset`"),
             (&"w:1/".repeat(65), "more than 64"),
         ] {
-            let error = Params::parse_imgproxy(options, None).unwrap_err().to_string();
+            let error = Params::parse_imgproxy(options, None, &none).unwrap_err().to_string();
             assert!(error.contains(part), "{options}: {error}");
         }
     }

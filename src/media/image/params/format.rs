@@ -36,6 +36,16 @@ pub struct Keep {
     pub place: bool,
 }
 
+/// How hard an encoder tries. It makes the same picture either way, so it is no part of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Effort {
+    /// Somebody waits.
+    #[default]
+    Quick,
+    /// Nobody waits, and many will load it.
+    Thorough,
+}
+
 impl Format {
     pub fn as_str(self) -> &'static str {
         match self {

@@ -22,19 +22,25 @@ use super::Orientation;
 
 mod dialects;
 mod format;
+mod hints;
 mod look;
 mod parse;
+mod presets;
 mod values;
 
-pub use format::{Format, Keep};
+pub use format::{Effort, Format, Keep};
+pub use hints::{Hints, Told};
 pub use look::Look;
 pub use parse::is_image_parameter;
+pub use presets::{BadPreset, Presets};
 pub use values::Rgba;
 
 /// Longest side that can be asked for.
 pub const MAX_SIDE: u32 = 8192;
 pub const MAX_DPR: f64 = 5.0;
 pub const DEFAULT_QUALITY: u8 = 80;
+/// Between qualities that strangers can choose.
+const QUALITY_STEP: u8 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Fit {
@@ -91,6 +97,10 @@ pub struct Params {
     keep: Keep,
     /// This frame of an animation, from 1, in place of all.
     frame: Option<u16>,
+    effort: Effort,
+    /// What the client may decide; both are spent before anything is made.
+    hints: Hints,
+    dpr_given: bool,
 }
 
 /// A parameter has an unacceptable value. The text is fit for the client.
@@ -158,6 +168,9 @@ impl Default for Params {
             lossless: false,
             keep: Keep::default(),
             frame: None,
+            effort: Effort::default(),
+            hints: Hints::default(),
+            dpr_given: false,
         }
     }
 }
@@ -237,6 +250,16 @@ impl Params {
         self.frame.is_none() && self.format.animates()
     }
 
+    pub fn effort(&self) -> Effort {
+        self.effort
+    }
+
+    /// The same picture, with more effort; None where that makes no difference.
+    #[must_use]
+    pub fn thorough(self) -> Option<Self> {
+        (self.format == Format::Webp).then_some(Self { effort: Effort::Thorough, ..self })
+    }
+
     /// Whether the format is the client's choice (`auto=format`).
     pub fn negotiates(&self) -> bool {
         self.negotiates
@@ -251,8 +274,13 @@ impl Params {
 
     /// With the side that decides the size as long as the next of these lengths, in ascending order; longer ones stay. So the
     /// number of variants has a bound that clients cannot move. A box keeps its shape.
+    ///
+    /// So is the quality a multiple of five. Without lengths all is left as it is.
     #[must_use]
     pub fn snapped(mut self, lengths: &[u32]) -> Self {
+        if !lengths.is_empty() {
+            self.quality = self.quality.div_ceil(QUALITY_STEP) * QUALITY_STEP;
+        }
         let next = |side: u32| lengths.get(lengths.partition_point(|length| *length < side)).copied();
         match (self.width, self.height) {
             (Some(width), height) => {
@@ -265,6 +293,13 @@ impl Params {
             (None, None) => {}
         }
         self
+    }
+
+    /// Whether nothing is to be changed about the picture, and the format is one that is chosen for the client.
+    pub fn asks_for_format_only(&self) -> bool {
+        let Self { format, quality, effort, .. } = *self;
+        let chosen = matches!(format, Format::Webp | Format::Baseline);
+        chosen && *self == Self { format, quality, effort, ..Self::default() }
     }
 
     /// Whether nothing but size, place, turn and encoding is asked for.

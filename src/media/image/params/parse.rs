@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use super::{
-    DEFAULT_QUALITY, Fit, Format, Gravity, Keep, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
+    DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Keep, Look, MAX_DPR, MAX_SIDE, ParamError, Params,
+    PixelRect,
+    hints::Hints,
+    presets::PRESET,
     values::{colour, integer, number, percentage, refused},
 };
 use crate::media::image::Orientation;
@@ -29,6 +32,7 @@ pub fn is_image_parameter(name: &str) -> bool {
             | "lossless"
             | "keep"
             | "frame"
+            | "ch"
             | "crop"
             | "fp-x"
             | "fp-y"
@@ -47,6 +51,7 @@ pub fn is_image_parameter(name: &str) -> bool {
             | "bg"
             | "pad"
             | BORDER_RADIUS
+            | PRESET
     )
 }
 
@@ -63,6 +68,7 @@ struct Given {
     lossless: Option<bool>,
     keep: Option<Keep>,
     frame: Option<u32>,
+    ch: Option<Hints>,
     crop: Option<Gravity>,
     focus_x: Option<f64>,
     focus_y: Option<f64>,
@@ -87,6 +93,7 @@ struct Given {
 struct Auto {
     format: bool,
     compress: bool,
+    hints: Hints,
 }
 
 impl Params {
@@ -119,6 +126,7 @@ impl Given {
             "lossless" => once("lossless", &mut self.lossless, truth("lossless", value)?)?,
             "keep" => once("keep", &mut self.keep, Keep::parse(value)?)?,
             "frame" => once("frame", &mut self.frame, integer("frame", value, 1, MAX_FRAME)?)?,
+            "ch" => once("ch", &mut self.ch, hints(value)?)?,
             "crop" => once("crop", &mut self.crop, gravity(value)?)?,
             "fp-x" => once("fp-x", &mut self.focus_x, number("fp-x", value, 0.0, 1.0)?)?,
             "fp-y" => once("fp-y", &mut self.focus_y, number("fp-y", value, 0.0, 1.0)?)?,
@@ -189,6 +197,9 @@ impl Given {
             keep: self.keep.unwrap_or_default(),
             // At most `MAX_FRAME`.
             frame: self.frame.map(|frame| frame as u16),
+            effort: Effort::default(),
+            hints: auto.hints.with(self.ch.unwrap_or_default()),
+            dpr_given: self.dpr.is_some(),
         };
         Ok(params.scaled_by(self.dpr.unwrap_or(1.0)).normalised())
     }
@@ -228,10 +239,19 @@ fn auto(text: &str) -> Result<Auto, ParamError> {
         match word {
             "format" => auto.format = true,
             "compress" => auto.compress = true,
-            _ => return Err(refused("auto", "must be format, compress or both", text)),
+            "dpr" => auto.hints = auto.hints.with(Hints::DPR),
+            "width" => auto.hints = auto.hints.with(Hints::WIDTH),
+            _ => return Err(refused("auto", "must be of format, compress, dpr and width", text)),
         }
     }
     Ok(auto)
+}
+
+fn hints(text: &str) -> Result<Hints, ParamError> {
+    let rule = "must be of dpr, width, viewport-width and save-data";
+    text.split(',').try_fold(Hints::default(), |all, name| {
+        Ok(all.with(Hints::parse(name).ok_or_else(|| refused("ch", rule, text))?))
+    })
 }
 
 /// Sides may be combined: `top,left`. Of two opposite ones the later counts.

@@ -56,6 +56,9 @@ fn sizes_come_from_the_grid() {
         ("h=15", "h=20,fit=clip,fm=webp,q=80"),
         ("w=30&h=9&fit=crop", "w=40,h=12,fit=crop,fm=webp,q=80"),
         ("fm=png", "fm=png"),
+        ("q=1", "fm=webp,q=5"),
+        ("q=71", "fm=webp,q=75"),
+        ("q=100", "fm=webp,q=100"),
     ] {
         let snapped = parse(query).unwrap().unwrap().snapped(&[10, 20, 40]);
         assert_eq!(snapped.canonical(), key, "{query}");
@@ -99,6 +102,7 @@ fn refusals_name_the_parameter_and_what_is_accepted() {
         ("dpr=1e0", "dpr", "1 to 5"),
         ("dpr=.", "dpr", "1 to 5"),
         ("auto=enhance", "auto", "format, compress"),
+        ("ch=battery", "ch", "viewport-width"),
         ("crop=faces", "crop", "entropy"),
         ("crop=entropy,top", "crop", "entropy"),
         ("crop=top&fp-x=0.5", "crop", "fp-x"),

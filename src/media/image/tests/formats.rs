@@ -86,7 +86,7 @@ fn few_colours_take_few_bytes() {
 #[test]
 fn more_effort_takes_fewer_bytes() {
     let jpeg = super::samples::jpeg(&scene(900, 700), turbojpeg::Subsamp::Sub2x2, false);
-    let size =
-        |effort| transform_with(&jpeg, &params("q=80"), &Limits::default(), effort).unwrap().bytes.len();
-    assert!(size(Effort::Thorough) < size(Effort::Prompt));
+    let size = |params: &Params| transform(&jpeg, params, &Limits::default()).unwrap().bytes.len();
+    let quick = params("q=80");
+    assert!(size(&quick.thorough().unwrap()) < size(&quick));
 }
