@@ -64,8 +64,8 @@ impl Finish<'_> {
     pub(super) fn with_metadata(&self, bytes: Vec<u8>, format: Format, size: Size) -> Vec<u8> {
         match format {
             _ if self.kept.is_empty() => bytes,
-            Format::Jpeg => self.kept.into_jpeg(bytes),
-            Format::Webp => self.kept.into_webp(bytes, size),
+            Format::Jpeg => self.kept.added_to_jpeg(bytes),
+            Format::Webp => self.kept.added_to_webp(bytes, size),
             _ => bytes,
         }
     }

@@ -142,7 +142,7 @@ impl Kept {
     }
 
     /// Behind the JFIF header, if there is one.
-    pub(super) fn into_jpeg(&self, file: Vec<u8>) -> Vec<u8> {
+    pub(super) fn added_to_jpeg(&self, file: Vec<u8>) -> Vec<u8> {
         let at = match jpeg_segment(&file, 2) {
             Some((0xe0, _, next)) => next,
             _ => 2,
@@ -171,7 +171,7 @@ impl Kept {
     }
 
     /// In the extended layout (RFC 9649 §2.7), with the profile in front and EXIF at the end.
-    pub(super) fn into_webp(&self, file: Vec<u8>, size: Size) -> Vec<u8> {
+    pub(super) fn added_to_webp(&self, file: Vec<u8>, size: Size) -> Vec<u8> {
         const ICC: u8 = 0x20;
         const ALPHA: u8 = 0x10;
         const EXIF: u8 = 0x08;

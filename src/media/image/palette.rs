@@ -74,7 +74,8 @@ impl Indexed {
             NeuQuant::new(SAMPLED, MOST, pixels.as_flattened())
         };
         let mut palette: Vec<[u8; 4]> = network.color_map_rgba().as_chunks().0.to_vec();
-        if alpha == Alpha::OnOff {
+        // The network begins with some translucent colours, whatever it is shown.
+        if alpha == Alpha::OnOff || pixels.iter().all(|pixel| pixel[3] == 255) {
             palette.iter_mut().for_each(|colour| colour[3] = 255);
         }
         let nothing = (palette.len().min(MOST - 1)) as u8;

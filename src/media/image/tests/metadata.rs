@@ -1,5 +1,7 @@
 //! Colour profiles and EXIF: heeded, and gone unless asked for.
 
+use std::sync::LazyLock;
+
 use moxcms::ColorProfile;
 use turbojpeg::Subsamp;
 
@@ -12,8 +14,10 @@ fn profiled(jpeg: &[u8], icc: &[u8]) -> Vec<u8> {
     samples::with_segment(jpeg, 0xe2, &body)
 }
 
+/// Made once: it has the time of day in it.
 fn p3() -> Vec<u8> {
-    ColorProfile::new_display_p3().encode().unwrap()
+    static PROFILE: LazyLock<Vec<u8>> = LazyLock::new(|| ColorProfile::new_display_p3().encode().unwrap());
+    PROFILE.clone()
 }
 
 fn plain(colour: [u8; 3]) -> Raster {
