@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the outside tools that a group of targets needs: deps.sh [run|test|conformance|lint|bench]...
+# Installs the outside tools that a group of targets needs: deps.sh [run|test|conformance|lint|bench|image-bench]...
 #
 # A tool that is already there is left alone, so a second call does nothing and costs milliseconds.
 # Debian and Ubuntu; a Rust toolchain and Node.js are taken for granted. What the distribution does
@@ -151,6 +151,20 @@ install_s3s_fs() {
   rm -rf "$tools/build"
 }
 
+# Real photos, without installing them as wallpapers.
+install_photos() {
+  [[ -d $tools/photos ]] && return 0
+  have apt-get || die "please unpack Debian's lomiri-wallpapers-16.04 to $tools/photos by hand (no apt-get here)"
+  printf 'deps: unpacking photos\n'
+  apt_update
+  local scratch
+  scratch=$(mktemp -d)
+  (cd "$scratch" && apt-get download -qq lomiri-wallpapers-16.04 2>/dev/null && dpkg -x lomiri-wallpapers-16.04_*.deb photos)
+  mkdir -p "$tools"
+  mv "$scratch/photos" "$tools/photos"
+  rm -rf "$scratch"
+}
+
 deps_run() {
   have cargo || die 'no cargo: install a Rust toolchain first'
   have node || die 'no node: install Node.js 20 or newer first'
@@ -200,12 +214,22 @@ deps_bench() {
   install_prometheus
 }
 
+# Heavier than the other benches' needs: a build of its own, and photos.
+deps_image-bench() {
+  need taskset util-linux
+  need cmake cmake make
+  need nasm nasm
+  install_missing
+  install_photos
+  install_node_modules benches/image
+}
+
 [[ $# -gt 0 ]] || set -- run test conformance lint bench
 # nginx and varnishd live in sbin, which is not on every user's PATH.
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 for group in "$@"; do
   case $group in
-    run | test | conformance | lint | bench) "deps_$group" ;;
-    *) die "unknown group '$group'; one of run, test, conformance, lint, bench" ;;
+    run | test | conformance | lint | bench | image-bench) "deps_$group" ;;
+    *) die "unknown group '$group'; one of run, test, conformance, lint, bench, image-bench" ;;
   esac
 done

@@ -1,8 +1,9 @@
 //! What a job will cost, from headers alone: it is let in by this, or refused, before anything is decoded.
 
 use super::{
-    Area, Error, Job, Limits, Params, Size, decode_bytes, plan,
+    Area, Error, Limits, Params, Size, animation, job, plan,
     probe::{Coding, probe},
+    summary,
 };
 
 /// Bytes of memory that making this variant takes, at most; the source itself not counted. Of the source its beginning is
@@ -12,18 +13,24 @@ pub fn weigh(source: &[u8], params: &Params, limits: &Limits) -> Result<u64, Err
     limits.admit_pixels(probe.stored)?;
     let orientation = params.orientation(probe.orientation);
     let area = Area::of(params.rect(), orientation.apply(probe.stored));
-    let plan = plan(area, params);
+    let mut plan = plan(area, params);
+    if params.format().is_summary() {
+        plan = summary::miniature(plan);
+    }
     // Where an even border is to go, the size shows only in the pixels.
-    let (shrink, output) = match params.trim() {
-        Some(_) => (1, plan.canvas),
-        None => {
-            limits.admit_output(plan.canvas, params.format().max_side())?;
-            (Job::new(&probe, orientation, &plan).shrink, plan.canvas)
-        }
+    if params.trim().is_none() {
+        limits.admit_output(plan.canvas, params.format().max_side())?;
+    }
+    let moves = probe.is_animated() && params.animates();
+    let decoded = match params.trim() {
+        _ if moves => animation::decode_bytes(&probe),
+        Some(_) => job::decode_bytes(&probe, 1),
+        None => job::decode_bytes(&probe, job::Job::new(&probe, orientation, &plan).shrink),
     };
-    let decoded = decode_bytes(&probe, shrink);
     limits.admit_decode(decoded)?;
-    Ok(decoded + finishing(output) + kept(&probe.coding, probe.stored))
+    let output =
+        if moves { plan.canvas.pixels() * 4 * animation::OUTPUT_CANVASES } else { finishing(plan.canvas) };
+    Ok(decoded + output + kept(&probe.coding, probe.stored))
 }
 
 /// Resized, looked at once more, and what an encoder keeps beside.

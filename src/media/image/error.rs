@@ -21,6 +21,8 @@ pub enum Measure {
     DecodeBytes,
     OutputPixels,
     OutputSide,
+    Frames,
+    AnimationPixels,
 }
 
 impl Measure {
@@ -31,6 +33,8 @@ impl Measure {
             Self::DecodeBytes => "bytes of memory to decode the source",
             Self::OutputPixels => "output pixels",
             Self::OutputSide => "output side length in pixels",
+            Self::Frames => "frames",
+            Self::AnimationPixels => "pixels of all frames",
         }
     }
 }

@@ -42,7 +42,7 @@ impl Size {
     }
 
     /// Rounds both sides times `scale`, at least one pixel each.
-    fn scaled(self, scale: f64) -> Self {
+    pub(super) fn scaled(self, scale: f64) -> Self {
         let side = |v: u32| ((f64::from(v) * scale).round() as u32).max(1);
         Self { width: side(self.width), height: side(self.height) }
     }

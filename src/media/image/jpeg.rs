@@ -7,6 +7,7 @@ use turbojpeg::{
     Colorspace, Compressor, DecompressHeader, Decompressor, PixelFormat, ScalingFactor, Subsamp,
 };
 
+use super::colour::Profile;
 use super::error::Error;
 use super::geometry::{Rect, Size};
 use super::planes::Planes;
@@ -38,7 +39,13 @@ pub(super) fn decode_bytes(jpeg: &Jpeg, stored: Size, shrink: u32) -> u64 {
     jpeg.working_bytes(stored) + (stored.pixels() / u64::from(shrink * shrink)) * samples
 }
 
-pub(super) fn decode(source: &[u8], jpeg: &Jpeg, stored: Size, shrink: u32) -> Result<Reduced, Error> {
+pub(super) fn decode(
+    source: &[u8],
+    jpeg: &Jpeg,
+    stored: Size,
+    shrink: u32,
+    profile: Option<&Profile>,
+) -> Result<Reduced, Error> {
     // Of halved chroma the decoder undoes one halving, so that it shrinks it less.
     let source = trimmed(source, jpeg, Shrink { luma: shrink, chroma: shrink / 2 });
     let mut decoder = Decoder::open(source, stored, shrink)?;
@@ -53,7 +60,7 @@ pub(super) fn decode(source: &[u8], jpeg: &Jpeg, stored: Size, shrink: u32) -> R
     };
     let done = decoder.inner.decompress(&decoder.source, image);
     tolerate(done)?;
-    let raster = if jpeg.components == 4 { cmyk_to_rgb(&raster, jpeg.adobe) } else { raster };
+    let raster = if jpeg.components == 4 { cmyk_to_rgb(raster, jpeg.adobe, profile) } else { raster };
     Ok(Reduced { raster, extent: decoder.extent() })
 }
 
@@ -147,9 +154,15 @@ fn corrupt(detail: impl ToString) -> Error {
     Error::corrupt("JPEG", detail)
 }
 
-/// Without a colour profile: ink on white. Adobe writes the samples inverted.
-fn cmyk_to_rgb(cmyk: &Raster, inverted: bool) -> Raster {
-    let light = |v: u8| if inverted { u32::from(v) } else { u32::from(255 - v) };
+/// By the source's profile, or without one: ink on white. Adobe writes the samples inverted.
+fn cmyk_to_rgb(mut cmyk: Raster, inverted: bool, profile: Option<&Profile>) -> Raster {
+    if inverted {
+        cmyk.data.iter_mut().for_each(|sample| *sample = 255 - *sample);
+    }
+    if let Some(light) = profile.and_then(|profile| profile.ink_to_srgb(&cmyk)) {
+        return light;
+    }
+    let light = |ink: u8| u32::from(255 - ink);
     let (pixels, _) = cmyk.data.as_chunks::<4>();
     let data = pixels
         .iter()

@@ -11,6 +11,10 @@ pub struct Limits {
     pub max_output_pixels: u64,
     /// Memory for decoding, estimated by format, coding mode and scale.
     pub max_decode_bytes: u64,
+    /// Of an animation that stays one.
+    pub max_frames: u32,
+    /// Pixels of all its frames together, of the source and of the output.
+    pub max_animation_pixels: u64,
 }
 
 impl Default for Limits {
@@ -20,6 +24,8 @@ impl Default for Limits {
             max_pixels: 100_000_000,
             max_output_pixels: 40_000_000,
             max_decode_bytes: 512 << 20,
+            max_frames: 1000,
+            max_animation_pixels: 250_000_000,
         }
     }
 }
@@ -31,6 +37,11 @@ impl Limits {
 
     pub(super) fn admit_pixels(&self, size: Size) -> Result<(), Error> {
         within(Measure::SourcePixels, size.pixels(), self.max_pixels)
+    }
+
+    pub(super) fn admit_animation(&self, frames: u32, size: Size) -> Result<(), Error> {
+        within(Measure::Frames, frames.into(), self.max_frames.into())?;
+        within(Measure::AnimationPixels, size.pixels() * u64::from(frames), self.max_animation_pixels)
     }
 
     pub(super) fn admit_decode(&self, bytes: u64) -> Result<(), Error> {

@@ -1,12 +1,15 @@
 //! PNG in and out. Rows are averaged into a smaller image as they are decoded, so that a large picture is
 //! never held whole; only interlaced ones must be.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
-use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Reader, Transformations};
+use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Filter, Reader, Transformations};
 
 use super::error::Error;
 use super::geometry::{Rect, Size};
+use super::metadata::Kept;
+use super::palette::{Alpha, Indexed};
 use super::probe::Png;
 use super::raster::{Raster, Reduced};
 
@@ -83,6 +86,9 @@ fn average<const C: usize>(reader: &mut Source<'_>, stored: Size, shrink: u32) -
 /// Averages squares of pixels of `C` samples, colour weighted by alpha, into RGB or RGBA.
 struct Boxes<const C: usize> {
     shrink: usize,
+    /// Of opaque pixels, the rows of a square added up, before they are added up across: that is one vector instruction for
+    /// many samples.
+    column_sums: Vec<u16>,
     sums: Vec<[u32; C]>,
     rows_in: u32,
     width: usize,
@@ -98,6 +104,7 @@ impl<const C: usize> Boxes<C> {
         let size = reduced_size(stored, shrink);
         Self {
             shrink: shrink as usize,
+            column_sums: vec![0; if Self::ALPHA || shrink == 1 { 0 } else { stored.width as usize * C }],
             sums: vec![[0; C]; size.width as usize],
             rows_in: 0,
             width: stored.width as usize,
@@ -112,20 +119,18 @@ impl<const C: usize> Boxes<C> {
         if self.shrink == 1 {
             return self.emit_row(|out, x| write::<C>(out, pixels[x]));
         }
-        for (sum, square) in self.sums.iter_mut().zip(pixels.chunks(self.shrink)) {
-            for pixel in square {
-                let weight = if Self::ALPHA { u32::from(pixel[C - 1]) } else { 1 };
-                for (sum, sample) in sum.iter_mut().zip(&pixel[..C - usize::from(Self::ALPHA)]) {
-                    *sum += u32::from(*sample) * weight;
-                }
-                if Self::ALPHA {
-                    sum[C - 1] += weight;
-                }
+        if Self::ALPHA {
+            self.add_weighted(pixels);
+        } else {
+            // 128 rows of 255 still fit.
+            for (sum, sample) in self.column_sums.iter_mut().zip(row) {
+                *sum += u16::from(*sample);
             }
         }
         self.rows_in += 1;
         self.rows_left -= 1;
         if self.rows_in as usize == self.shrink || self.rows_left == 0 {
+            self.add_across();
             let sums = std::mem::take(&mut self.sums);
             let (rows, width, shrink) = (self.rows_in, self.width, self.shrink);
             self.emit_row(|out, x| {
@@ -136,6 +141,30 @@ impl<const C: usize> Boxes<C> {
             self.sums.fill([0; C]);
             self.rows_in = 0;
         }
+    }
+
+    fn add_weighted(&mut self, pixels: &[[u8; C]]) {
+        for (sum, square) in self.sums.iter_mut().zip(pixels.chunks(self.shrink)) {
+            for pixel in square {
+                let weight = u32::from(pixel[C - 1]);
+                for (sum, sample) in sum.iter_mut().zip(&pixel[..C - 1]) {
+                    *sum += u32::from(*sample) * weight;
+                }
+                sum[C - 1] += weight;
+            }
+        }
+    }
+
+    fn add_across(&mut self) {
+        let (columns, _) = self.column_sums.as_chunks::<C>();
+        for (sum, square) in self.sums.iter_mut().zip(columns.chunks(self.shrink)) {
+            for column in square {
+                for (sum, sample) in sum.iter_mut().zip(column) {
+                    *sum += u32::from(*sample);
+                }
+            }
+        }
+        self.column_sums.fill(0);
     }
 
     fn emit_row(&mut self, fill: impl Fn(&mut [u8], usize)) {
@@ -175,9 +204,9 @@ fn write<const C: usize>(out: &mut [u8], pixel: [u8; C]) {
     }
 }
 
-pub(super) fn encode(raster: &Raster) -> Result<Vec<u8>, Error> {
+pub(super) fn encode(raster: &Raster, kept: &Kept) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
-    let mut encoder = Encoder::new(&mut out, raster.size.width, raster.size.height);
+    let mut encoder = encoder(&mut out, raster.size, kept)?;
     encoder.set_depth(BitDepth::Eight);
     encoder.set_color(if raster.channels == 4 { ColorType::Rgba } else { ColorType::Rgb });
     encoder
@@ -188,6 +217,40 @@ pub(super) fn encode(raster: &Raster) -> Result<Vec<u8>, Error> {
         })
         .map_err(|error| Error::internal("encode", error))?;
     Ok(out)
+}
+
+/// With at most 256 colours.
+pub(super) fn encode_indexed(raster: &Raster, kept: &Kept) -> Result<Vec<u8>, Error> {
+    let Indexed { palette, pixels } = Indexed::of(raster, Alpha::Full, true);
+    let mut out = Vec::new();
+    let mut encoder = encoder(&mut out, raster.size, kept)?;
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_color(ColorType::Indexed);
+    encoder.set_palette(palette.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect::<Vec<_>>());
+    if palette.iter().any(|colour| colour[3] < 255) {
+        encoder.set_trns(palette.iter().map(|colour| colour[3]).collect::<Vec<_>>());
+    }
+    // Places in a palette are no slopes.
+    encoder.set_filter(Filter::NoFilter);
+    encoder
+        .write_header()
+        .and_then(|mut writer| {
+            writer.write_image_data(&pixels)?;
+            writer.finish()
+        })
+        .map_err(|error| Error::internal("encode", error))?;
+    Ok(out)
+}
+
+fn encoder<'a>(
+    out: &'a mut Vec<u8>,
+    size: Size,
+    kept: &'a Kept,
+) -> Result<Encoder<'a, &'a mut Vec<u8>>, Error> {
+    let mut info = png::Info::with_size(size.width, size.height);
+    info.icc_profile = kept.icc.as_deref().map(Cow::Borrowed);
+    info.exif_metadata = kept.exif.as_deref().map(Cow::Borrowed);
+    Encoder::with_info(out, info).map_err(|error| Error::internal("encode", error))
 }
 
 fn corrupt(detail: impl Into<Detail>) -> Error {

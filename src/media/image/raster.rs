@@ -144,6 +144,12 @@ impl Raster {
     }
 }
 
+impl View<'_> {
+    pub(super) fn to_raster(self) -> Raster {
+        Raster { size: self.size, channels: self.channels, data: self.data.to_vec() }
+    }
+}
+
 impl Reduced {
     pub(super) fn unreduced(raster: Raster) -> Self {
         let extent = (f64::from(raster.size.width), f64::from(raster.size.height));

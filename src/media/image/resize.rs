@@ -1,29 +1,43 @@
 //! Resampling: Lanczos3 in SIMD, in the source's own gamma as browsers and libvips do. Colour is weighted by
 //! alpha, so that the invisible colour of transparent pixels does not bleed into visible ones.
 
+use std::cell::RefCell;
+
 use fast_image_resize as fir;
 
 use super::error::Error;
 use super::geometry::{Rect, Size};
 use super::raster::{Raster, View};
 
+/// What a thread keeps between two jobs.
+const MAX_KEPT: usize = 4 << 20;
+
+thread_local! {
+    /// Its buffers between the two passes are used again by the next plane, frame and job.
+    static RESIZER: RefCell<fir::Resizer> = RefCell::new(fir::Resizer::new());
+}
+
 /// Pixels between the two passes above which their order is chosen to keep them few.
 const LARGE: f64 = 16e6;
 
 /// Scales `crop` of `source` to `target`.
 pub(super) fn resize(source: View<'_>, crop: Rect, target: Size) -> Result<Raster, Error> {
+    resize_with(source, crop, target, fir::FilterType::Lanczos3)
+}
+
+fn resize_with(source: View<'_>, crop: Rect, target: Size, filter: fir::FilterType) -> Result<Raster, Error> {
     let crop = snapped(crop, source.size);
     // The resizer goes down first. Stretching a wide, flat image into a tall, narrow one would hold the product
     // of both long sides; going across first holds that of both short ones.
     if crop.width * f64::from(target.height) > LARGE && f64::from(target.height) > crop.height {
         let rows = Size::new(target.width, (crop.height.ceil() as u32).max(1));
-        let narrow = resample(source, crop, rows)?;
-        return resample(narrow.view(), Rect::whole(rows), target);
+        let narrow = resample(source, crop, rows, filter)?;
+        return resample(narrow.view(), Rect::whole(rows), target, filter);
     }
-    resample(source, crop, target)
+    resample(source, crop, target, filter)
 }
 
-fn resample(source: View<'_>, crop: Rect, target: Size) -> Result<Raster, Error> {
+fn resample(source: View<'_>, crop: Rect, target: Size, filter: fir::FilterType) -> Result<Raster, Error> {
     let pixel_type = match source.channels {
         1 => fir::PixelType::U8,
         3 => fir::PixelType::U8x3,
@@ -35,12 +49,16 @@ fn resample(source: View<'_>, crop: Rect, target: Size) -> Result<Raster, Error>
     let mut image = fir::images::Image::from_slice_u8(target.width, target.height, &mut out.data, pixel_type)
         .map_err(|error| Error::internal("resize", error))?;
     let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Lanczos3))
+        .resize_alg(fir::ResizeAlg::Convolution(filter))
         .crop(crop.left, crop.top, crop.width, crop.height)
         .use_alpha(source.channels == 4);
-    fir::Resizer::new()
-        .resize(&view, &mut image, &options)
-        .map_err(|error| Error::internal("resize", error))?;
+    RESIZER.with_borrow_mut(|resizer| {
+        let done = resizer.resize(&view, &mut image, &options);
+        if resizer.size_of_internal_buffers() > MAX_KEPT {
+            resizer.reset_internal_buffers();
+        }
+        done.map_err(|error| Error::internal("resize", error))
+    })?;
     Ok(out)
 }
 

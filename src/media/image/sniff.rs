@@ -1,6 +1,6 @@
 //! What kind of file this is, by its content alone: names and declared types lie (`bad-inputs` C9, D3).
 
-/// A kind of file, of which only the first four are decoded here.
+/// A kind of file, of which only the first four, TIFF and BMP are decoded here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Jpeg,
@@ -38,6 +38,26 @@ impl Kind {
             Self::Html => "HTML",
             Self::Pdf => "PDF",
             Self::Unknown => "a file of unknown kind",
+        }
+    }
+
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+            Self::Webp => "image/webp",
+            Self::Gif => "image/gif",
+            Self::Avif => "image/avif",
+            Self::Heic => "image/heic",
+            Self::JpegXl => "image/jxl",
+            Self::Jpeg2000 => "image/jp2",
+            Self::Tiff => "image/tiff",
+            Self::Bmp => "image/bmp",
+            Self::Ico => "image/vnd.microsoft.icon",
+            Self::Svg => "image/svg+xml",
+            Self::Html => "text/html",
+            Self::Pdf => "application/pdf",
+            Self::Unknown => "application/octet-stream",
         }
     }
 

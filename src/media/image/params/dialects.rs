@@ -107,7 +107,11 @@ fn cdn_cgi(name: &str, value: &str, pairs: &mut Pairs) -> Result<(), ParamError>
         "saturation" => set(pairs, "sat", around_one("sat", value)?),
         "trim" if value == "border" => set(pairs, "trim", "auto"),
         "preset" => set(pairs, PRESET, value.to_owned()),
-        // Metadata never stays, animations are stills, and errors are told.
+        "metadata" if value == "copyright" => set(pairs, "keep", "copyright"),
+        // Of what the camera noted all but the place.
+        "metadata" if value == "keep" => set(pairs, "keep", "exif"),
+        "anim" if value == "false" => set(pairs, "frame", "1"),
+        // Metadata goes unless asked for, animations stay, and errors are told.
         "metadata" | "anim" | "onerror" => {}
         _ => return Err(unknown(name)),
     }
@@ -302,7 +306,7 @@ mod tests {
             ),
             ("h=100&dpr=2&fm=jpg", "height=100,dpr=2,format=baseline-jpeg", "h:100/dpr:2/f:jpg"),
             ("pad=10&trim=auto&trim-tol=5", "", "pd:10:10/t:5"),
-            ("fm=webp", "metadata=none,anim=false", "sm:1/cb:abc/rs:fit:0:0"),
+            ("fm=webp", "metadata=none,anim=true", "sm:1/cb:abc/rs:fit:0:0"),
         ] {
             let expected = query(ours).canonical();
             if !cdn_cgi.is_empty() {
@@ -315,6 +319,13 @@ mod tests {
             );
         }
         assert!(Params::parse_cdn_cgi("w=1,format=auto", &none).unwrap().negotiates());
+        for (ours, cdn_cgi) in [
+            ("keep=copyright&frame=1", "metadata=copyright,anim=false"),
+            ("keep=exif&fm=jpg", "metadata=keep,format=jpeg"),
+            ("fm=json", "format=json"),
+        ] {
+            assert_eq!(Params::parse_cdn_cgi(cdn_cgi, &none).unwrap(), query(ours), "{cdn_cgi}");
+        }
         assert_eq!(Params::parse_imgproxy("w:5", Some("png"), &none).unwrap(), query("w=5&fm=png"));
     }
 

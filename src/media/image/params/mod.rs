@@ -21,12 +21,16 @@ use std::fmt::{self, Write as _};
 use super::Orientation;
 
 mod dialects;
+mod format;
 mod hints;
+mod look;
 mod parse;
 mod presets;
 mod values;
 
+pub use format::{Effort, Format, Keep};
 pub use hints::{Hints, Told};
+pub use look::Look;
 pub use parse::is_image_parameter;
 pub use presets::{BadPreset, Presets};
 pub use values::Rgba;
@@ -47,16 +51,6 @@ pub enum Fit {
     Scale,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Format {
-    #[default]
-    Webp,
-    Jpeg,
-    Png,
-    /// PNG if the picture is transparent somewhere, else JPEG: for clients that take nothing newer.
-    Baseline,
-}
-
 /// Which part stays when a picture is cropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Gravity {
@@ -75,33 +69,6 @@ pub struct PixelRect {
     pub top: u32,
     pub width: u32,
     pub height: u32,
-}
-
-/// Changes of colour and sharpness; zero does nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Look {
-    /// Percent, -100 (black) to 100 (white).
-    pub brightness: i8,
-    /// Percent, -100 (even grey) to 100 (doubled).
-    pub contrast: i8,
-    /// Percent, -100 (grey) to 100 (doubled).
-    pub saturation: i8,
-    /// Standard deviation in twentieths of a pixel.
-    pub blur: u16,
-    /// Percent of an unsharp mask.
-    pub sharpen: u8,
-    /// Shades of this colour.
-    pub mono: Option<[u8; 3]>,
-}
-
-/// How hard an encoder tries. It makes the same picture either way, so it is no part of the key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Effort {
-    /// Somebody waits.
-    #[default]
-    Quick,
-    /// Nobody waits, and many will load it.
-    Thorough,
 }
 
 /// A canonical operation. `Default` re-encodes at the source's size.
@@ -125,6 +92,11 @@ pub struct Params {
     format: Format,
     negotiates: bool,
     quality: u8,
+    /// Of WebP: every pixel as it is.
+    lossless: bool,
+    keep: Keep,
+    /// This frame of an animation, from 1, in place of all.
+    frame: Option<u16>,
     effort: Effort,
     /// What the client may decide; both are spent before anything is made.
     hints: Hints,
@@ -146,35 +118,6 @@ impl Fit {
             Self::Crop => "crop",
             Self::Fill => "fill",
             Self::Scale => "scale",
-        }
-    }
-}
-
-impl Format {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Webp => "webp",
-            Self::Jpeg => "jpg",
-            Self::Png => "png",
-            Self::Baseline => "baseline",
-        }
-    }
-
-    /// Of the most likely encoding, where there are two.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Webp => "image/webp",
-            Self::Jpeg | Self::Baseline => "image/jpeg",
-            Self::Png => "image/png",
-        }
-    }
-
-    /// What the format can hold: WEBP_MAX_DIMENSION, libjpeg's JPEG_MAX_DIMENSION.
-    pub(super) fn max_side(self) -> u32 {
-        match self {
-            Self::Webp => 16_383,
-            Self::Jpeg | Self::Baseline => 65_500,
-            Self::Png => i32::MAX as u32,
         }
     }
 }
@@ -204,28 +147,6 @@ impl Default for Gravity {
     }
 }
 
-impl Look {
-    pub fn is_plain(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn write(&self, key: &mut String) {
-        for (name, value) in [("bri", self.brightness), ("con", self.contrast), ("sat", self.saturation)] {
-            if value != 0 {
-                let _ = write!(key, "{name}={value},");
-            }
-        }
-        if let Some([r, g, b]) = self.mono {
-            let _ = write!(key, "mono={r:02x}{g:02x}{b:02x},");
-        }
-        for (name, value) in [("blur", self.blur), ("sharp", u16::from(self.sharpen))] {
-            if value != 0 {
-                let _ = write!(key, "{name}={value},");
-            }
-        }
-    }
-}
-
 impl Default for Params {
     fn default() -> Self {
         Self {
@@ -244,6 +165,9 @@ impl Default for Params {
             format: Format::default(),
             negotiates: false,
             quality: DEFAULT_QUALITY,
+            lossless: false,
+            keep: Keep::default(),
+            frame: None,
             effort: Effort::default(),
             hints: Hints::default(),
             dpr_given: false,
@@ -308,6 +232,24 @@ impl Params {
         self.quality
     }
 
+    pub fn lossless(&self) -> bool {
+        self.lossless
+    }
+
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// The frame, from 0, that is shown of an animation where it does not stay one.
+    pub(super) fn still_frame(&self) -> u32 {
+        self.frame.map_or(0, |frame| u32::from(frame) - 1)
+    }
+
+    /// Whether an animation stays one.
+    pub(super) fn animates(&self) -> bool {
+        self.frame.is_none() && self.format.animates()
+    }
+
     pub fn effort(&self) -> Effort {
         self.effort
     }
@@ -327,7 +269,7 @@ impl Params {
     #[must_use]
     pub fn negotiated(self, webp: bool) -> Self {
         let format = if webp { Format::Webp } else { Format::Baseline };
-        Self { format, negotiates: false, ..self }
+        Self { format, negotiates: false, ..self }.normalised()
     }
 
     /// With the side that decides the size as long as the next of these lengths, in ascending order; longer ones stay. So the
@@ -401,8 +343,14 @@ impl Params {
         if let Some([r, g, b, a]) = self.background {
             let _ = write!(key, "bg={r:02x}{g:02x}{b:02x}{a:02x},");
         }
+        self.keep.write(&mut key);
+        if let Some(frame) = self.frame {
+            let _ = write!(key, "frame={frame},");
+        }
         let _ = write!(key, "fm={}", self.format.as_str());
-        if self.format != Format::Png {
+        if self.lossless {
+            key.push_str(",lossless");
+        } else if self.format.has_quality() {
             let _ = write!(key, ",q={}", self.quality);
         }
         key
@@ -430,8 +378,12 @@ impl Params {
         if self.fit != Fit::Crop {
             self.gravity = Gravity::CENTRE;
         }
-        if self.format == Format::Png {
+        self.lossless &= self.format == Format::Webp;
+        if self.lossless || !self.format.has_quality() {
             self.quality = DEFAULT_QUALITY;
+        }
+        if matches!(self.format, Format::Gif) || self.format.is_summary() {
+            self.keep = Keep::default();
         }
         self
     }

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::{
-    DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Look, MAX_DPR, MAX_SIDE, ParamError, Params, PixelRect,
+    DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Keep, Look, MAX_DPR, MAX_SIDE, ParamError, Params,
+    PixelRect,
     hints::Hints,
     presets::PRESET,
     values::{colour, integer, number, percentage, refused},
@@ -12,6 +13,9 @@ use crate::media::image::Orientation;
 
 /// Quality with `auto=compress`, when none is given.
 const COMPRESSED_QUALITY: u8 = 60;
+
+/// Of those that can be asked for by number.
+const MAX_FRAME: u32 = 1000;
 
 const BORDER_RADIUS: &str = "border-radius";
 
@@ -25,6 +29,9 @@ pub fn is_image_parameter(name: &str) -> bool {
             | "fm"
             | "dpr"
             | "auto"
+            | "lossless"
+            | "keep"
+            | "frame"
             | "ch"
             | "crop"
             | "fp-x"
@@ -58,6 +65,9 @@ struct Given {
     fm: Option<Format>,
     dpr: Option<f64>,
     auto: Option<Auto>,
+    lossless: Option<bool>,
+    keep: Option<Keep>,
+    frame: Option<u32>,
     ch: Option<Hints>,
     crop: Option<Gravity>,
     focus_x: Option<f64>,
@@ -110,9 +120,12 @@ impl Given {
             "h" => once("h", &mut self.h, integer("h", value, 1, MAX_SIDE)?)?,
             "q" => once("q", &mut self.q, integer("q", value, 1, 100)?)?,
             "fit" => once("fit", &mut self.fit, fit(value)?)?,
-            "fm" => once("fm", &mut self.fm, format(value)?)?,
+            "fm" => once("fm", &mut self.fm, Format::parse(value)?)?,
             "dpr" => once("dpr", &mut self.dpr, number("dpr", value, 1.0, MAX_DPR)?)?,
             "auto" => once("auto", &mut self.auto, auto(value)?)?,
+            "lossless" => once("lossless", &mut self.lossless, truth("lossless", value)?)?,
+            "keep" => once("keep", &mut self.keep, Keep::parse(value)?)?,
+            "frame" => once("frame", &mut self.frame, integer("frame", value, 1, MAX_FRAME)?)?,
             "ch" => once("ch", &mut self.ch, hints(value)?)?,
             "crop" => once("crop", &mut self.crop, gravity(value)?)?,
             "fp-x" => once("fp-x", &mut self.focus_x, number("fp-x", value, 0.0, 1.0)?)?,
@@ -180,6 +193,10 @@ impl Given {
             format: self.fm.unwrap_or_default(),
             negotiates: auto.format && self.fm.is_none(),
             quality: self.q.map_or(quality, |q| q.min(100) as u8),
+            lossless: self.lossless.unwrap_or(false),
+            keep: self.keep.unwrap_or_default(),
+            // At most `MAX_FRAME`.
+            frame: self.frame.map(|frame| frame as u16),
             effort: Effort::default(),
             hints: auto.hints.with(self.ch.unwrap_or_default()),
             dpr_given: self.dpr.is_some(),
@@ -208,12 +225,11 @@ fn fit(text: &str) -> Result<Fit, ParamError> {
     }
 }
 
-fn format(text: &str) -> Result<Format, ParamError> {
+fn truth(parameter: &'static str, text: &str) -> Result<bool, ParamError> {
     match text {
-        "webp" => Ok(Format::Webp),
-        "jpg" | "jpeg" | "pjpg" => Ok(Format::Jpeg),
-        "png" => Ok(Format::Png),
-        _ => Err(refused("fm", "must be one of webp, jpg, png", text)),
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(refused(parameter, "must be 1, true, 0 or false", text)),
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn probe(source: &[u8]) -> Result<Probe, Error> {
                 jpeg.multi_scan = jpeg.progressive || in_scan < jpeg.components;
                 jpeg.adobe = adobe;
                 let orientation = orientation.unwrap_or_default();
-                return Ok(Probe { stored, orientation, coding: Coding::Jpeg(jpeg) });
+                return Ok(Probe { stored, orientation, frames: 1, coding: Coding::Jpeg(jpeg) });
             }
             _ => {}
         }

@@ -4,11 +4,14 @@
 mod gif;
 mod jpeg;
 mod png;
+mod rare;
 mod webp;
 
+pub(super) use gif::Gif;
 pub(super) use jpeg::{Jpeg, segment as jpeg_segment};
-pub(super) use png::Png;
-pub(super) use webp::Webp;
+pub(super) use png::{Png, chunk as png_chunk};
+pub(super) use rare::Rare;
+pub(super) use webp::{Webp, chunk as webp_chunk};
 
 use super::error::Error;
 use super::geometry::Size;
@@ -20,6 +23,8 @@ pub struct Probe {
     /// Pixels as stored, before `orientation`.
     pub stored: Size,
     pub orientation: Orientation,
+    /// Of an animation, as far as they were counted; 1 of what stands still.
+    pub frames: u32,
     pub(super) coding: Coding,
 }
 
@@ -29,8 +34,13 @@ pub(super) enum Coding {
     Jpeg(Jpeg),
     Png(Png),
     Webp(Webp),
-    Gif,
+    Gif(Gif),
+    /// Read by the library for all kinds.
+    Rare(Rare),
 }
+
+/// Frames that are counted; what has more is beyond every limit.
+const MAX_FRAMES: u32 = 4096;
 
 impl Probe {
     pub fn kind(&self) -> Kind {
@@ -38,8 +48,13 @@ impl Probe {
             Coding::Jpeg(_) => Kind::Jpeg,
             Coding::Png(_) => Kind::Png,
             Coding::Webp(_) => Kind::Webp,
-            Coding::Gif => Kind::Gif,
+            Coding::Gif(_) => Kind::Gif,
+            Coding::Rare(rare) => rare.kind,
         }
+    }
+
+    pub fn is_animated(&self) -> bool {
+        self.frames > 1
     }
 
     /// Size as a viewer sees it.
@@ -56,6 +71,7 @@ pub fn probe(source: &[u8]) -> Result<Probe, Error> {
         Kind::Png => png::probe(source)?,
         Kind::Webp => webp::probe(source)?,
         Kind::Gif => gif::probe(source)?,
+        Kind::Bmp | Kind::Tiff => rare::probe(source, kind)?,
         other => return Err(Error::Unsupported { what: other.as_str() }),
     };
     if probe.stored.width == 0 || probe.stored.height == 0 {

@@ -34,7 +34,7 @@ pub(super) fn probe(source: &[u8]) -> Result<Probe, Error> {
             (b"IDAT", Some((stored, mut png))) => {
                 // Gray and colour gain an alpha channel.
                 png.channels += u8::from(transparent && png.channels % 2 == 1);
-                return Ok(Probe { stored, orientation, coding: Coding::Png(png) });
+                return Ok(Probe { stored, orientation, frames: 1, coding: Coding::Png(png) });
             }
             _ => {}
         }
@@ -45,7 +45,7 @@ pub(super) fn probe(source: &[u8]) -> Result<Probe, Error> {
 
 /// Name and body of the chunk at `at`, and where the next begins. Image data may be cut off: that is the
 /// decoder's to find.
-fn chunk(source: &[u8], at: usize) -> Option<(&[u8; 4], &[u8], usize)> {
+pub(in crate::media::image) fn chunk(source: &[u8], at: usize) -> Option<(&[u8; 4], &[u8], usize)> {
     let length = be32(source, at)? as usize;
     let name: &[u8; 4] = source.get(at + 4..at + 8)?.try_into().ok()?;
     if name == b"IDAT" {

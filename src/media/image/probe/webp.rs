@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Coding, Probe, le16, le24, le32};
+use super::{Coding, MAX_FRAMES, Probe, le16, le24, le32};
 use crate::media::image::error::Error;
 use crate::media::image::geometry::Size;
 use crate::media::image::orientation::Orientation;
@@ -24,8 +24,8 @@ pub(in crate::media::image) struct Frame {
     pub(in crate::media::image) data: (usize, usize),
 }
 
-/// Chunks looked at; animations have one per frame.
-const MAX_CHUNKS: usize = 4096;
+/// Chunks looked at; animations have one per frame, and few besides.
+const MAX_CHUNKS: usize = MAX_FRAMES as usize + 16;
 const ANIMATION: u8 = 0x02;
 const ALPHA: u8 = 0x10;
 
@@ -42,7 +42,7 @@ pub(super) fn probe(source: &[u8]) -> Result<Probe, Error> {
 
 /// Four-character code and place of the chunk at `at`, and where the next begins. The last chunk may be cut
 /// off: that is the decoder's to find.
-fn chunk(source: &[u8], at: usize) -> Option<(&[u8; 4], Range<usize>, usize)> {
+pub(in crate::media::image) fn chunk(source: &[u8], at: usize) -> Option<(&[u8; 4], Range<usize>, usize)> {
     let name = source.get(at..at + 4)?.try_into().ok()?;
     let length = le32(source, at + 4)? as usize;
     let body = at + 8;
@@ -55,6 +55,7 @@ struct Found {
     canvas: Option<Size>,
     bitstream: Option<Size>,
     animated: bool,
+    frames: u32,
     webp: Webp,
     orientation: Orientation,
 }
@@ -71,7 +72,12 @@ impl Found {
                 self.canvas = Some(Size::new(w + 1, h + 1));
             }
             b"VP8 " | b"VP8L" | b"ALPH" => self.bitstream_chunk(name, body)?,
-            b"ANMF" if self.webp.first_frame.is_none() => self.frame(source, place)?,
+            b"ANMF" => {
+                self.frames += 1;
+                if self.webp.first_frame.is_none() {
+                    self.frame(source, place)?;
+                }
+            }
             b"EXIF" => self.orientation = Orientation::from_tiff(body),
             _ => {}
         }
@@ -133,7 +139,8 @@ impl Found {
                 }
             }
         }
-        Ok(Probe { stored, orientation: self.orientation, coding: Coding::Webp(self.webp) })
+        let frames = if self.animated { self.frames.max(1) } else { 1 };
+        Ok(Probe { stored, orientation: self.orientation, frames, coding: Coding::Webp(self.webp) })
     }
 }
 

@@ -1,12 +1,18 @@
 //! What a caller of `transform` sees: pixels where they belong, refusals with the right fault.
 
+mod animated;
+mod formats;
+mod golden;
 mod hostile;
+mod metadata;
 mod operations;
 mod pixels;
 mod samples;
+mod summaries;
 
 use std::borrow::Cow;
 
+use super::probe::Coding;
 use super::raster::Raster;
 use super::*;
 
@@ -31,10 +37,11 @@ fn variant(source: &[u8], query: &str) -> Raster {
 fn decoded(file: &[u8]) -> Raster {
     let probe = probe(file).unwrap();
     match probe.coding {
-        Coding::Jpeg(coding) => jpeg::decode(file, &coding, probe.stored, 1).unwrap().raster,
+        Coding::Jpeg(coding) => jpeg::decode(file, &coding, probe.stored, 1, None).unwrap().raster,
         Coding::Png(_) => png::decode(file, probe.stored, 1).unwrap().raster,
-        Coding::Webp(coding) => webp::decode(file, &coding, probe.stored, 1).unwrap().raster,
-        Coding::Gif => gif::decode(file, probe.stored, 1 << 30).unwrap().raster,
+        Coding::Webp(coding) => webp::decode(file, &coding, probe.stored, 1, 0).unwrap().raster,
+        Coding::Gif(_) => gif::decode(file, probe.stored, 1 << 30, 0).unwrap().raster,
+        Coding::Rare(coding) => rare::decode(file, &coding, probe.stored, 1 << 30).unwrap().raster,
     }
 }
 

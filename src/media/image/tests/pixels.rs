@@ -90,7 +90,7 @@ fn leaving_out_fine_scans_hardly_shows() {
         whole.progressive = false;
         for (shrink, rgb_mean, planes_mean) in [(8, 0.3, 0.0), (4, 1.0, 1.0)] {
             let what = format!("{subsamp:?} 1/{shrink}");
-            let rgb = |coding| jpeg::decode(&file, coding, picture.size, shrink).unwrap().raster;
+            let rgb = |coding| jpeg::decode(&file, coding, picture.size, shrink, None).unwrap().raster;
             assert_alike(&rgb(&coding), &rgb(&whole), rgb_mean, &what);
             let planes = |coding| {
                 let planes = jpeg::decode_planes(&file, coding, picture.size, shrink).unwrap().unwrap();

@@ -139,7 +139,7 @@ fn chunk(out: &mut Vec<u8>, name: &[u8; 4], body: &[u8]) {
 }
 
 /// A zlib stream of stored blocks.
-fn stored_zlib(data: &[u8]) -> Vec<u8> {
+pub(super) fn stored_zlib(data: &[u8]) -> Vec<u8> {
     let mut out = vec![0x78, 0x01];
     let mut blocks = data.chunks(65_535).peekable();
     while let Some(block) = blocks.next() {
@@ -165,6 +165,76 @@ pub(super) fn gif(screen: (u16, u16), left: u16, top: u16, size: (u16, u16), pix
     encoder.write_frame(&frame).unwrap();
     drop(encoder);
     out
+}
+
+/// A frame of an animated GIF, of palette indices: red, blue, green, and one that is clear.
+#[derive(Clone)]
+pub(super) struct GifFrame {
+    /// Left, top, width, height.
+    pub(super) place: (u16, u16, u16, u16),
+    pub(super) pixels: Vec<u8>,
+    pub(super) dispose: gif::DisposalMethod,
+    /// Hundredths of a second.
+    pub(super) delay: u16,
+}
+
+/// `repeat`: how often again, 0 for ever, or nothing said.
+pub(super) fn animated_gif(screen: (u16, u16), repeat: Option<u16>, frames: &[GifFrame]) -> Vec<u8> {
+    let palette = [255, 0, 0, 0, 0, 255, 0, 200, 0, 0, 0, 0];
+    let mut encoder = gif::Encoder::new(Vec::new(), screen.0, screen.1, &palette).unwrap();
+    match repeat {
+        None => {}
+        Some(0) => encoder.set_repeat(gif::Repeat::Infinite).unwrap(),
+        Some(again) => encoder.set_repeat(gif::Repeat::Finite(again)).unwrap(),
+    }
+    for frame in frames {
+        let (left, top, width, height) = frame.place;
+        let clear = frame.pixels.contains(&3).then_some(3);
+        let mut out = gif::Frame::from_indexed_pixels(width, height, frame.pixels.as_slice(), clear);
+        (out.left, out.top, out.dispose, out.delay) = (left, top, frame.dispose, frame.delay);
+        encoder.write_frame(&out).unwrap();
+    }
+    encoder.into_inner().unwrap()
+}
+
+/// A picture with chunks before its image data.
+pub(super) fn png_with(raster: &Raster, chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+    let rows = raster.data.chunks(raster.stride()).flat_map(|row| [&[0], row].concat()).collect();
+    let size = (raster.size.width, raster.size.height);
+    Png { size, depth: 8, colour: if raster.channels == 4 { 6 } else { 2 }, interlaced: false, chunks, rows }
+        .file()
+}
+
+/// So many zeros as a zlib stream.
+pub(super) fn deflated_zeros(count: usize) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    let block = vec![0; 1 << 20];
+    for _ in 0..count >> 20 {
+        encoder.write_all(&block).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+/// What a camera writes, and a place; says that the picture is to be turned by a quarter.
+pub(super) fn camera_exif() -> Vec<u8> {
+    use ::exif::{Field, In, Rational, Tag, Value, experimental::Writer};
+    let text = |text: &str| Value::Ascii(vec![text.as_bytes().to_vec()]);
+    let fields = [
+        (Tag::Make, text("Maker")),
+        (Tag::Artist, text("Nobody")),
+        (Tag::Copyright, text("(c) Nobody")),
+        (Tag::Orientation, Value::Short(vec![6])),
+        (Tag::FNumber, Value::Rational(vec![Rational { num: 28, denom: 10 }])),
+        (Tag::UserComment, Value::Undefined(b"ASCII\0\0\x0048 degrees".to_vec(), 0)),
+        (Tag::GPSAreaInformation, Value::Undefined(b"ASCII\0\0\x0048 degrees north".to_vec(), 0)),
+    ];
+    let fields = fields.map(|(tag, value)| Field { tag, ifd_num: In::PRIMARY, value });
+    let mut writer = Writer::new();
+    fields.iter().for_each(|field| writer.push_field(field));
+    let mut out = std::io::Cursor::new(Vec::new());
+    writer.write(&mut out, true).unwrap();
+    out.into_inner()
 }
 
 /// An animation whose one frame is this still WebP.

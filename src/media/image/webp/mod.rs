@@ -7,6 +7,8 @@
 //! it allocates is freed by a guard on each path. Input bytes are only read within the given length.
 #![allow(unsafe_code)]
 
+pub(super) mod animated;
+
 use std::ffi::c_int;
 
 use libwebp_sys as sys;
@@ -18,10 +20,31 @@ use super::planes::Yuv420;
 use super::probe::Webp;
 use super::raster::{Raster, Reduced};
 
-/// Effort of the encoder, 0 to 6, while somebody waits. On a thumbnail 4 gains a point of SSIMULACRA2 and four
-/// percent of bytes for 3 ms; on a large image it would double the time of the whole operation.
-///
-/// Behind, nobody waits: 6 is worth it, and on a large image, where it takes three times as long, 4.
+/// How a picture is to be coded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    /// 1 to 100.
+    pub(super) quality: u8,
+    pub(super) lossless: bool,
+    pub(super) effort: Effort,
+}
+
+impl Tuning {
+    fn config(self, width: c_int, height: c_int) -> Result<sys::WebPConfig, Error> {
+        let mut config = sys::WebPConfig::new().map_err(|()| internal("encode", "version mismatch"))?;
+        config.quality = f32::from(self.quality);
+        config.method = method(width, height, self.effort);
+        if self.lossless {
+            // Its quality is an effort; this is libwebp's own middle.
+            (config.lossless, config.quality) = (1, 75.0);
+        }
+        Ok(config)
+    }
+}
+
+/// Effort of the encoder, 0 to 6. On a thumbnail 4 gains a point of SSIMULACRA2 and four percent of bytes for 3 ms; on a
+/// large image it would double the time of the whole operation. Behind, nobody waits: 6 is worth it, and on a large image,
+/// where it takes three times as long, 4.
 fn method(width: c_int, height: c_int, effort: Effort) -> c_int {
     const THUMBNAIL_PIXELS: i64 = 300_000;
     let small = i64::from(width) * i64::from(height) <= THUMBNAIL_PIXELS;
@@ -57,8 +80,24 @@ pub(super) fn decode_bytes(webp: &Webp, stored: Size, shrink: u32) -> u64 {
     whole + canvas + rows + shrunk(stored, shrink).pixels() * if webp.alpha { 4 } else { 3 }
 }
 
-pub(super) fn decode(source: &[u8], webp: &Webp, stored: Size, shrink: u32) -> Result<Reduced, Error> {
+/// Of an animation, the frame of this number, from 0; of fewer, the last.
+pub(super) fn decode(
+    source: &[u8],
+    webp: &Webp,
+    stored: Size,
+    shrink: u32,
+    number: u32,
+) -> Result<Reduced, Error> {
     match webp.first_frame {
+        Some(_) if number > 0 => {
+            let mut frames = animated::Frames::open(source, stored)?;
+            let mut last = None;
+            for _ in 0..=number {
+                let Some((canvas, _)) = frames.next()? else { break };
+                last = Some(canvas.to_raster());
+            }
+            last.map(Reduced::unreduced).ok_or_else(|| corrupt("no frame"))
+        }
         None => {
             let raster = decode_still(source, shrunk(stored, shrink), webp.alpha, shrink > 1)?;
             let mut reduced = Reduced::unreduced(raster);
@@ -122,33 +161,15 @@ fn refused(status: sys::VP8StatusCode) -> Error {
         S::VP8_STATUS_UNSUPPORTED_FEATURE => Error::Unsupported { what: "WebP feature" },
         S::VP8_STATUS_NOT_ENOUGH_DATA | S::VP8_STATUS_SUSPENDED => corrupt("ends early"),
         // "Out of memory" is said of damaged alpha headers as well; the memory needed was admitted before.
-        // "Out of memory" is said of damaged alpha headers as well; the memory needed was admitted before.
         _ => corrupt("bad bitstream"),
     }
 }
 
-pub(super) fn encode(raster: &Raster, quality: u8, effort: Effort) -> Result<Vec<u8>, Error> {
-    let (width, height, stride) =
-        (side(raster.size.width)?, side(raster.size.height)?, stride(raster.stride())?);
-    if raster.data.len() < raster.stride() * raster.size.height as usize {
-        return Err(internal("encode", "raster too short"));
-    }
-    let mut picture = Picture::new(width, height)?;
-    // SAFETY: the picture has its size set, and the raster holds `height` rows of `stride` bytes.
-    let imported = unsafe {
-        if raster.channels == 4 {
-            sys::WebPPictureImportRGBA(&raw mut picture.0, raster.data.as_ptr(), stride)
-        } else {
-            sys::WebPPictureImportRGB(&raw mut picture.0, raster.data.as_ptr(), stride)
-        }
-    };
-    if imported == 0 {
-        return Err(internal("encode", "out of memory"));
-    }
-    picture.encode(quality, effort)
+pub(super) fn encode(raster: &Raster, tuning: Tuning) -> Result<Vec<u8>, Error> {
+    Picture::of(raster, tuning.lossless)?.encode(tuning)
 }
 
-pub(super) fn encode_planes(planes: &mut Yuv420, quality: u8, effort: Effort) -> Result<Vec<u8>, Error> {
+pub(super) fn encode_planes(planes: &mut Yuv420, tuning: Tuning) -> Result<Vec<u8>, Error> {
     let Yuv420 { y, u, v } = planes;
     let half = Size::new(y.size.width.div_ceil(2), y.size.height.div_ceil(2));
     let whole = |plane: &Raster| plane.channels == 1 && plane.data.len() as u64 == plane.size.pixels();
@@ -164,7 +185,7 @@ pub(super) fn encode_planes(planes: &mut Yuv420, quality: u8, effort: Effort) ->
     picture.0.v = v.data.as_mut_ptr();
     picture.0.y_stride = side(y.size.width)?;
     picture.0.uv_stride = side(half.width)?;
-    picture.encode(quality, effort)
+    picture.encode(tuning)
 }
 
 /// A picture whose own memory is freed.
@@ -177,10 +198,28 @@ impl Picture {
         Ok(Self(picture))
     }
 
-    fn encode(&mut self, quality: u8, effort: Effort) -> Result<Vec<u8>, Error> {
-        let mut config = sys::WebPConfig::new().map_err(|()| internal("encode", "version mismatch"))?;
-        config.quality = f32::from(quality);
-        config.method = method(self.0.width, self.0.height, effort);
+    /// Of a raster's pixels, as ARGB or as YCbCr.
+    fn of(raster: &Raster, argb: bool) -> Result<Self, Error> {
+        let (width, height, stride) =
+            (side(raster.size.width)?, side(raster.size.height)?, stride(raster.stride())?);
+        if raster.data.len() < raster.stride() * raster.size.height as usize {
+            return Err(internal("encode", "raster too short"));
+        }
+        let mut picture = Self::new(width, height)?;
+        picture.0.use_argb = argb.into();
+        // SAFETY: the picture has its size set, and the raster holds `height` rows of `stride` bytes.
+        let imported = unsafe {
+            if raster.channels == 4 {
+                sys::WebPPictureImportRGBA(&raw mut picture.0, raster.data.as_ptr(), stride)
+            } else {
+                sys::WebPPictureImportRGB(&raw mut picture.0, raster.data.as_ptr(), stride)
+            }
+        };
+        if imported == 0 { Err(internal("encode", "out of memory")) } else { Ok(picture) }
+    }
+
+    fn encode(&mut self, tuning: Tuning) -> Result<Vec<u8>, Error> {
+        let mut config = tuning.config(self.0.width, self.0.height)?;
         match self.attempt(&config) {
             Err(sys::WebPEncodingError::VP8_ENC_ERROR_PARTITION0_OVERFLOW) => {
                 // Very large and detailed: trade modes for space, as libwebp's documentation advises.
