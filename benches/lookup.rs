@@ -22,16 +22,16 @@ const MEMORY: usize = 64 << 20;
 /// Nanoseconds for one look of one thread.
 fn time(threads: usize, hot: bool, look: &(impl Fn(usize) -> bool + Sync)) -> f64 {
     let barrier = Barrier::new(threads);
+    let run = |thread: usize| {
+        let mut random = fastrand::Rng::with_seed(thread as u64);
+        barrier.wait();
+        let begun = Instant::now();
+        let found = (0..LOOKS).filter(|_| look(if hot { 7 } else { random.usize(..OBJECTS) })).count();
+        assert_eq!(black_box(found), LOOKS);
+        begun.elapsed().as_nanos() as f64 / LOOKS as f64
+    };
+    let run = &run;
     let times: Vec<_> = std::thread::scope(|scope| {
-        let run = |thread: usize| {
-            let mut random = fastrand::Rng::with_seed(thread as u64);
-            barrier.wait();
-            let begun = Instant::now();
-            let found = (0..LOOKS).filter(|_| look(if hot { 7 } else { random.usize(..OBJECTS) })).count();
-            assert_eq!(black_box(found), LOOKS);
-            begun.elapsed().as_nanos() as f64 / LOOKS as f64
-        };
-        let run = &run;
         let all: Vec<_> = (0..threads).map(|thread| scope.spawn(move || run(thread))).collect();
         all.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
