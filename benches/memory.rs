@@ -1,11 +1,14 @@
 //! What a small object costs in memory beyond its payload.
 //!
 //! `cargo bench --bench memory`: stores many objects of 1 KiB with the fields of a usual answer, with the server's
-//! allocator, and counts resident memory.
+//! allocator, and counts resident memory: as they were stored, and after each was asked for once. Payload is the body, the
+//! text of the key, and the text of names and values of the fields.
+
+use std::hint::black_box;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use millrace::cache::{Config, Content, Head, Key, Store};
+use millrace::cache::{Config, Content, Found, Head, Key, Store};
 use millrace_kit::{metrics::Registry, tasks::Tasks};
 
 #[global_allocator]
@@ -37,22 +40,35 @@ async fn main() -> anyhow::Result<()> {
     for (name, value) in FIELDS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
+    let fields: usize = FIELDS.iter().map(|(name, value)| name.len() + value.len()).sum();
     let before = resident()?;
     let mut payload = 0;
+    let key = |n: usize| Key::new(format!("/images/products/{n}.webp?w=640"), store.seed());
     for n in 0..OBJECTS {
-        let key = Key::new(format!("/images/products/{n}.webp?w=640"), store.seed());
+        let key = key(n);
         let content = Content::Inline(Bytes::from(vec![n as u8; BODY]));
         let head = Head::new(key.text(), StatusCode::OK, &headers, (0, 0), BODY as u64, content);
-        payload += BODY + key.text().len() + head.fields.encoded().len();
+        payload += BODY + key.text().len() + fields;
         store.put_head(&key, head.into()).await;
     }
-    let taken = resident()? - before;
+    let stored = resident()? - before;
+    for n in 0..OBJECTS {
+        // As for an answer: the body and the values of the fields are shared with it.
+        if let Some(Found::Head(head)) = store.peek(&key(n)) {
+            black_box((head.fields.iter().count(), head.content.clone()));
+        }
+    }
+    let used = resident()? - before;
     let counted = store.stats().memory_bytes as usize;
     let each = |bytes: usize| bytes as f64 / OBJECTS as f64;
     let lines = [
-        format!("resident, for each object:    {:.0} bytes", each(taken)),
+        format!("resident, for each object:    {:.0} bytes; {:.0} after use", each(stored), each(used)),
         format!("payload (key, fields, body):  {:.0} bytes", each(payload)),
-        format!("beyond payload:               {:.0} bytes", each(taken) - each(payload)),
+        format!(
+            "beyond payload:               {:.0} bytes; {:.0} after use",
+            each(stored) - each(payload),
+            each(used) - each(payload)
+        ),
         format!("what the tier counts:         {:.0} bytes", each(counted)),
         format!("of that, the head itself:     {} bytes", size_of::<Head>()),
     ];

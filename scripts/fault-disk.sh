@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A disk that fails under the built server: EIO and a read-only filesystem, on an ext4 image of its own. Asks for objects all
+# A disk that fails under the built server: one that hangs, EIO and a read-only filesystem, on an ext4 image of its own. Asks for objects all
 # the time; every answer must be 200 and right, the tier must go off, and come back when the disk does. Needs root.
 #
 # Environment: MILLRACE (the binary).
@@ -15,6 +15,7 @@ pid=
 loop=
 finish() {
   [[ -z $pid ]] || { kill -TERM "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; }
+  fsfreeze -u "$scratch/disk" 2>/dev/null || true
   umount -l "$scratch/disk" 2>/dev/null || true
   [[ -z $loop ]] || losetup -d "$loop" 2>/dev/null || true
   rm -rf "$scratch"
@@ -65,6 +66,16 @@ data=$(grep -o 'http://[0-9.:]*' "$scratch/out" | sed -n 1p)
 admin=$(grep -o 'http://[0-9.:]*' "$scratch/out" | sed -n 2p)
 get_all start
 [[ $(state) == on ]] || die 'not on at first'
+
+# Writes hang, as they do while a controller resets. What is stored is answered at once, what is not within the two seconds
+# that a fill waits for the disk; and it is used again when it moves.
+fsfreeze -f "$scratch/disk"
+until_state behind hanging
+for n in {1..60}; do
+  curl -fsS -m 1 -o "$scratch/body" "$data/$n?hanging0" || die "/$n waits for a disk that hangs"
+done
+fsfreeze -u "$scratch/disk"
+until_state on moving
 
 # EXT4_IOC_SHUTDOWN: from now on every read and write of this filesystem fails with EIO.
 python3 -c 'import fcntl, struct, sys; fcntl.ioctl(open(sys.argv[1]), 0x8004587d, struct.pack("I", 2))' "$scratch/disk/cache/lock"

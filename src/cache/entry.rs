@@ -2,7 +2,10 @@
 
 use std::{
     io::{Read, Write},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -16,8 +19,10 @@ use super::{
     vary::VarySpec,
 };
 
-/// Names the blocks of one version of one object, so that blocks of different versions never mix.
+/// Names the blocks of one version of one object, so that blocks of different versions never mix. Packed, lest every head is
+/// padded for its sake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(packed(8))]
 pub struct Incarnation(pub u128);
 
 impl Incarnation {
@@ -59,9 +64,10 @@ impl Variants {
     }
 }
 
-/// The round in which an entry in memory was last tried to be brought to the disk; 0: never.
+/// The round in which a head in memory was last tried to be brought to the disk; 0: never. Only saves work, so it is no
+/// part of what the object is.
 #[derive(Debug, Default)]
-pub(super) struct OnDisk(AtomicU32);
+pub struct OnDisk(AtomicU32);
 
 impl OnDisk {
     /// Whether this is the first try in this round.
@@ -70,18 +76,28 @@ impl OnDisk {
     }
 }
 
+/// Of another entry nothing has been tried yet.
 impl Clone for OnDisk {
     fn clone(&self) -> Self {
-        Self(self.0.load(Ordering::Relaxed).into())
+        Self::default()
     }
 }
 
+impl PartialEq for OnDisk {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for OnDisk {}
+
+/// Small, and cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) enum Entry {
-    Head(std::sync::Arc<Head>, OnDisk),
+    Head(Arc<Head>),
     /// Several variants: the fields that choose among them.
-    Variants(std::sync::Arc<Variants>),
-    Block(Bytes),
+    Variants(Arc<Variants>),
+    Block(Arc<Bytes>),
     /// What was here is not to be found any more. foyer's own removal does not reach a write that is under way, and
     /// is forgotten at a restart; a newer entry is not.
     Gone,
@@ -90,24 +106,24 @@ pub(super) enum Entry {
 impl Entry {
     pub(super) fn block(&self) -> Option<Bytes> {
         match self {
-            Self::Block(bytes) => Some(bytes.clone()),
+            Self::Block(bytes) => Some(Bytes::clone(bytes)),
             _ => None,
         }
     }
 
     /// Notes that it has been tried to be brought to the disk.
     pub(super) fn tried(&self, round: u32) {
-        if let Self::Head(_, on_disk) = self {
-            on_disk.try_in(round);
+        if let Self::Head(head) = self {
+            head.on_disk.try_in(round);
         }
     }
 
     pub(super) fn weight(&self) -> usize {
         /// The tier's own bookkeeping per entry, and what the allocator rounds up: see `benches/memory.rs`.
-        const OVERHEAD: usize = 256;
+        const OVERHEAD: usize = 128;
         OVERHEAD
             + match self {
-                Self::Head(head, _) => head.weight(),
+                Self::Head(head) => head.weight(),
                 Self::Variants(variants) => {
                     variants.key.len()
                         + variants.spec.names().iter().map(|name| name.len() + 16).sum::<usize>()
@@ -133,11 +149,11 @@ impl Code for EntryKey {
     }
 }
 
-/// Changes whenever the form of an entry does: directories of another form are not read. The tags change too, so that what
+/// Changes whenever the form of an entry or of [`Fields`] does: directories of another form are not read. The tags change too, so that what
 /// is read all the same is a miss, not garbage.
-pub(super) const FORM: u32 = 1;
+pub(super) const FORM: u32 = 2;
 
-const TAG_HEAD: u8 = 6;
+const TAG_HEAD: u8 = 7;
 const TAG_VARIANTS: u8 = 5;
 const TAG_BLOCK: u8 = 3;
 const TAG_GONE: u8 = 4;
@@ -150,7 +166,7 @@ const MAX_CHUNK: u64 = 64 << 20;
 impl Code for Entry {
     fn encode(&self, writer: &mut impl Write) -> foyer::Result<()> {
         match self {
-            Self::Head(head, _) => {
+            Self::Head(head) => {
                 put(writer, &[TAG_HEAD])?;
                 encode_head(head, writer)
             }
@@ -171,7 +187,7 @@ impl Code for Entry {
 
     fn decode(reader: &mut impl Read) -> foyer::Result<Self> {
         match take::<1>(reader)?[0] {
-            TAG_HEAD => Ok(Self::Head(decode_head(reader)?.into(), OnDisk::default())),
+            TAG_HEAD => Ok(Self::Head(decode_head(reader)?.into())),
             TAG_VARIANTS => {
                 let key = take_text(reader)?;
                 let stamp = u64::from_le_bytes(take(reader)?);
@@ -183,7 +199,7 @@ impl Code for Entry {
                 let spec = VarySpec::from_names(names);
                 Ok(Self::Variants(Variants { key, spec, stamp }.into()))
             }
-            TAG_BLOCK => Ok(Self::Block(take_chunk(reader)?)),
+            TAG_BLOCK => Ok(Self::Block(take_chunk(reader)?.into())),
             TAG_GONE => Ok(Self::Gone),
             _ => Err(malformed("unknown entry tag")),
         }
@@ -191,7 +207,7 @@ impl Code for Entry {
 
     fn estimated_size(&self) -> usize {
         64 + match self {
-            Self::Head(head, _) => head.weight(),
+            Self::Head(head) => head.weight(),
             Self::Variants(_) => 512,
             Self::Block(bytes) => bytes.len(),
             Self::Gone => 0,
@@ -244,7 +260,21 @@ fn decode_head(reader: &mut impl Read) -> foyer::Result<Head> {
     let freshness =
         Freshness { initial_age, ..Freshness::of(status, &fields, &control, request_time, response_time) };
     let (tags, seen) = (Tags::of(&fields), Seen::up_to(born));
-    Ok(Head { key, status, fields, control, freshness, length, content, request_time, born, tags, seen })
+    let on_disk = OnDisk::default();
+    Ok(Head {
+        key,
+        status,
+        fields,
+        control,
+        freshness,
+        length,
+        content,
+        request_time,
+        born,
+        tags,
+        seen,
+        on_disk,
+    })
 }
 
 fn put(writer: &mut impl Write, bytes: &[u8]) -> foyer::Result<()> {
@@ -310,8 +340,7 @@ mod tests {
         let blocks = Content::Blocks { incarnation: Incarnation::new(), block_size: 1 << 20 };
         for content in [inline, blocks] {
             let head = Head::new("/a", StatusCode::OK, &headers, (5, 6), 4, content).born_after(7);
-            let Entry::Head(back, _) = round_trip(&Entry::Head(head.clone().into(), OnDisk::default()))
-            else {
+            let Entry::Head(back) = round_trip(&Entry::Head(head.clone().into())) else {
                 panic!("not a head")
             };
             assert_eq!(*back, head);
@@ -326,9 +355,9 @@ mod tests {
             panic!("not variants")
         };
         assert_eq!(*back, variants);
-        let Entry::Block(back) = round_trip(&Entry::Block(Bytes::from_static(b"xyz"))) else {
+        let Entry::Block(back) = round_trip(&Entry::Block(Bytes::from_static(b"xyz").into())) else {
             panic!("not a block")
         };
-        assert_eq!(&back[..], b"xyz");
+        assert_eq!(&back[..], &b"xyz"[..]);
     }
 }

@@ -1,7 +1,9 @@
 //! Header fields in one compact buffer: what a stored response keeps of them, and how rules read fields from
 //! anywhere.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Field lines by name, whoever holds them. Names are given in lower case.
@@ -23,13 +25,75 @@ impl FieldLines for HeaderMap {
     }
 }
 
-/// Ordered field lines, each as (name length: u16, value length: u32, name, value), big-endian. Cloning is cheap.
+/// Ordered field lines, each as name and value: a well-known name as its number in [`NAMES`], any other as 0, its length and
+/// itself; a value as its length and itself. Lengths are written seven bits to a byte, the lowest first. Cloning is cheap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
     encoded: Bytes,
 }
 
-const PREFIX: usize = 6;
+/// In order. Their numbers, from 1, are on disks too: who changes the list changes [`super::entry::FORM`].
+const NAMES: [&str; 48] = [
+    "accept-ranges",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "allow",
+    "alt-svc",
+    "cache-control",
+    "cache-tag",
+    "cdn-cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-location",
+    "content-security-policy",
+    "content-type",
+    "cross-origin-embedder-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "date",
+    "etag",
+    "expires",
+    "last-modified",
+    "link",
+    "location",
+    "nel",
+    "p3p",
+    "permissions-policy",
+    "pragma",
+    "referrer-policy",
+    "report-to",
+    "server",
+    "server-timing",
+    "set-cookie",
+    "strict-transport-security",
+    "surrogate-control",
+    "surrogate-key",
+    "timing-allow-origin",
+    "vary",
+    "via",
+    "x-cache",
+    "x-content-type-options",
+    "x-frame-options",
+    "x-powered-by",
+    "x-robots-tag",
+    "x-xss-protection",
+];
+
+/// Where the parts of a line stand.
+struct Line {
+    name: Name,
+    value: Range<usize>,
+}
+
+enum Name {
+    Known(&'static str),
+    Spelled(Range<usize>),
+}
 
 impl Fields {
     pub fn iter(&self) -> Iter {
@@ -55,9 +119,11 @@ impl Fields {
     pub fn decode(encoded: Bytes) -> Option<Self> {
         let mut rest = &encoded[..];
         while !rest.is_empty() {
-            let (name, value) = split(rest)?;
-            std::str::from_utf8(name).ok()?;
-            rest = &rest[PREFIX + name.len() + value.len()..];
+            let line = split(rest)?;
+            if let Name::Spelled(name) = line.name {
+                std::str::from_utf8(&rest[name]).ok()?;
+            }
+            rest = &rest[line.value.end..];
         }
         Some(Self { encoded })
     }
@@ -77,21 +143,22 @@ impl Fields {
 
 impl From<&HeaderMap> for Fields {
     fn from(map: &HeaderMap) -> Self {
-        let size = map.iter().map(|(name, value)| PREFIX + name.as_str().len() + value.len()).sum();
-        let mut encoded = BytesMut::with_capacity(size);
+        let mut encoded = Vec::new();
         for (name, value) in map {
-            let name = name.as_str().as_bytes();
-            // Both are bounded by the size of a message head, far below these widths.
-            let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.len()), u32::try_from(value.len()))
-            else {
-                continue;
-            };
-            encoded.put_u16(name_len);
-            encoded.put_u32(value_len);
-            encoded.put_slice(name);
-            encoded.put_slice(value.as_bytes());
+            let name = name.as_str();
+            match NAMES.binary_search(&name) {
+                Ok(known) => encoded.push(known as u8 + 1),
+                Err(_) => {
+                    encoded.push(0);
+                    put_length(&mut encoded, name.len());
+                    encoded.extend_from_slice(name.as_bytes());
+                }
+            }
+            put_length(&mut encoded, value.len());
+            encoded.extend_from_slice(value.as_bytes());
         }
-        Self { encoded: encoded.freeze() }
+        // Kept for long: no byte more than is needed.
+        Self { encoded: encoded.into_boxed_slice().into() }
     }
 }
 
@@ -99,9 +166,14 @@ impl FieldLines for Fields {
     fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = &self.encoded[..];
         std::iter::from_fn(move || {
-            while let Some((found, value)) = split(rest) {
-                rest = &rest[PREFIX + found.len() + value.len()..];
-                if found == name.as_bytes() {
+            while let Some(line) = split(rest) {
+                let found = match line.name {
+                    Name::Known(known) => known == name,
+                    Name::Spelled(spelled) => &rest[spelled] == name.as_bytes(),
+                };
+                let value = &rest[line.value.clone()];
+                rest = &rest[line.value.end..];
+                if found {
                     return Some(value);
                 }
             }
@@ -119,20 +191,52 @@ impl Iterator for Iter {
     type Item = (Bytes, Bytes);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, value) = split(&self.rest)?;
-        let (name_end, value_end) = (PREFIX + name.len(), PREFIX + name.len() + value.len());
-        let line = (self.rest.slice(PREFIX..name_end), self.rest.slice(name_end..value_end));
-        self.rest = self.rest.slice(value_end..);
-        Some(line)
+        let line = split(&self.rest)?;
+        let end = line.value.end;
+        let name = match line.name {
+            Name::Known(known) => Bytes::from_static(known.as_bytes()),
+            Name::Spelled(spelled) => self.rest.slice(spelled),
+        };
+        let value = self.rest.slice(line.value);
+        self.rest.advance(end);
+        Some((name, value))
     }
 }
 
-fn split(encoded: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name_len, rest) = encoded.split_first_chunk::<2>()?;
-    let (value_len, rest) = rest.split_first_chunk::<4>()?;
-    let (name, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*name_len)))?;
-    let value = rest.get(..usize::try_from(u32::from_be_bytes(*value_len)).ok()?)?;
-    Some((name, value))
+/// The first line.
+fn split(encoded: &[u8]) -> Option<Line> {
+    let (name, at) = match *encoded.first()? {
+        0 => {
+            let (length, at) = take_length(encoded, 1)?;
+            let end = at.checked_add(length).filter(|end| *end <= encoded.len())?;
+            (Name::Spelled(at..end), end)
+        }
+        known => (Name::Known(NAMES.get(usize::from(known) - 1)?), 1),
+    };
+    let (length, at) = take_length(encoded, at)?;
+    let end = at.checked_add(length).filter(|end| *end <= encoded.len())?;
+    Some(Line { name, value: at..end })
+}
+
+fn put_length(encoded: &mut Vec<u8>, mut length: usize) {
+    while length >= 0x80 {
+        encoded.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    encoded.push(length as u8);
+}
+
+/// The length that stands at `at`, and where it ends.
+fn take_length(encoded: &[u8], at: usize) -> Option<(usize, usize)> {
+    let mut length = 0;
+    // As many as there are in 32 bits.
+    for (n, byte) in encoded.get(at..)?.iter().take(4).enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * n);
+        if byte & 0x80 == 0 {
+            return Some((length, at + n + 1));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -159,11 +263,30 @@ mod tests {
     }
 
     #[test]
+    fn names_are_in_order() {
+        assert!(NAMES.is_sorted() && NAMES.len() < 255);
+    }
+
+    #[test]
+    fn long_values_survive() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 2_000_000] {
+            let mut map = HeaderMap::new();
+            map.append("x-long", HeaderValue::from_bytes(&vec![b'a'; length]).unwrap());
+            map.append("vary", HeaderValue::from_static("accept"));
+            let back = Fields::decode(Fields::from(&map).encoded().clone()).unwrap();
+            assert_eq!(back.to_header_map(), map, "{length}");
+        }
+    }
+
+    #[test]
     fn decoding_refuses_broken_framing() {
         let whole = Fields::from(&sample()).encoded().clone();
         assert!(Fields::decode(whole.clone()).is_some());
-        for cut in [1, 5, 7, whole.len() - 1] {
+        for cut in [1, 3, 6, 9, whole.len() - 1] {
             assert!(Fields::decode(whole.slice(..cut)).is_none(), "cut at {cut}");
+        }
+        for broken in [&[200, 0][..], &[0, 1, 0xff, 0], &[1, 0x80, 0x80, 0x80, 0x80, 0], &[1]] {
+            assert!(Fields::decode(Bytes::copy_from_slice(broken)).is_none(), "{broken:?}");
         }
     }
 }

@@ -7,6 +7,7 @@ use millrace_kit::clock::UnixMillis;
 use super::{
     FieldLines, Fields, Freshness, Incarnation,
     control::ResponseControl,
+    entry::OnDisk,
     purge::{Seen, Tags},
     validator,
 };
@@ -38,6 +39,7 @@ pub struct Head {
     pub tags: Tags,
     /// Purges that are known not to concern it, beyond `born`.
     pub seen: Seen,
+    pub on_disk: OnDisk,
 }
 
 /// Fields that are generated for each response, never stored.
@@ -64,8 +66,21 @@ impl Head {
         }
         let fields = Fields::from(&kept);
         let (tags, born, seen) = (Tags::of(headers), 0, Seen::default());
-        let key = key.into();
-        Self { key, status, fields, control, freshness, length, content, request_time, born, tags, seen }
+        let (key, on_disk) = (key.into(), OnDisk::default());
+        Self {
+            key,
+            status,
+            fields,
+            control,
+            freshness,
+            length,
+            content,
+            request_time,
+            born,
+            tags,
+            seen,
+            on_disk,
+        }
     }
 
     /// The same head, known to be of a time after this purge. Without being told so, it is of the time before all purges.

@@ -18,7 +18,7 @@ pub mod targeted;
 pub mod validator;
 pub mod vary;
 
-pub use entry::{Incarnation, Variants};
+pub use entry::{Incarnation, OnDisk, Variants};
 pub use fields::{FieldLines, Fields};
 pub use freshness::Freshness;
 pub use head::{Content, Head};

@@ -5,7 +5,9 @@ const spent = 'only a check: what is stored gives up its CDN-Cache-Control here,
 
 const always = {
   'conditional-lm-fresh-no-lm': 'without Last-Modified there is nothing to compare If-Modified-Since with (RFC 9111 §4.3.2)',
-  'partial-store-partial-complete': 'its parts have no validator, so that they must not be combined (RFC 9111 §3.4)',
+  // The origin is to be asked for the missing half of a part that has no validator, and sends a 200. Of the 206 that an origin
+  // sends that has just sent one, nothing could be used: it would have to be asked a second time, for the whole.
+  'partial-store-partial-complete': 'its part has no validator, so that nothing may be combined with it (RFC 9111 §3.4, RFC 9110 §15.3.7.3)',
   'partial-store-partial-reuse-partial': malformed,
   'partial-store-partial-reuse-partial-absent': malformed,
   'partial-store-partial-reuse-partial-byterange': malformed,

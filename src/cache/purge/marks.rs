@@ -36,7 +36,11 @@ impl Mark {
 
 /// The tags of an object, from `Surrogate-Key` (space separated) and `Cache-Tag` (comma separated).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tags {
+pub struct Tags(Option<Box<Tagged>>);
+
+/// What few objects have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Tagged {
     marks: Box<[Mark]>,
     /// Concerned by any tag.
     any: bool,
@@ -78,25 +82,26 @@ impl Tags {
             }
             marks.push(Mark::tag(tag));
         }
-        Self { marks: marks.into(), any }
+        let tagged = any || !marks.is_empty();
+        Self(tagged.then(|| Box::new(Tagged { marks: marks.into(), any })))
     }
 
     /// Of something that is not known yet.
     pub fn unknown() -> Self {
-        Self { marks: Box::default(), any: true }
+        Self(Some(Box::new(Tagged { marks: Box::default(), any: true })))
     }
 
     pub(super) fn marks(&self) -> &[Mark] {
-        &self.marks
+        self.0.as_ref().map_or(&[], |tagged| &tagged.marks)
     }
 
     pub(super) fn any(&self) -> bool {
-        self.any
+        self.0.as_ref().is_some_and(|tagged| tagged.any)
     }
 
     /// Bytes in memory.
     pub fn weight(&self) -> usize {
-        size_of_val(&*self.marks)
+        self.0.as_ref().map_or(0, |tagged| size_of::<Tagged>() + size_of_val(&*tagged.marks))
     }
 }
 

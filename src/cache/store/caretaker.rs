@@ -133,14 +133,13 @@ impl Store {
     async fn pay_debts(&self, disk: &Disk) {
         let mut debts = disk.debts().into_iter();
         while let Some(key) = debts.next() {
-            let weight = self.memory.get(&key).map_or(0, |entry| entry.value().weight());
+            let weight = self.memory.look(&key).map_or(0, |entry| entry.weight());
             let Some(place) = disk.enter(weight).await else {
                 std::iter::once(key).chain(debts).for_each(|key| disk.still_owe(key));
                 return;
             };
             let _changes = self.stripes.of(key).changes.lock();
-            let entry = self.memory.get(&key).unwrap_or_else(|| self.memory.insert(key, Entry::Gone));
-            disk.write(&entry, place);
+            disk.write(key, self.memory.look(&key).unwrap_or(Entry::Gone), place);
         }
     }
 }

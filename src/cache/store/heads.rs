@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cache::{
     Content, Head, Incarnation, Key, Variants,
-    entry::{Entry, EntryKey, HEAD, OnDisk},
+    entry::{Entry, EntryKey, HEAD},
     purge::Standing,
     vary::VarySpec,
 };
@@ -48,8 +48,8 @@ impl Store {
     pub fn peek(&self, key: &Key) -> Option<Found> {
         let at = head_key(key);
         let entry = self.memory.get(&at)?;
-        let found = self.found(entry.value(), key)?;
-        self.bring_to_disk(at, entry.value());
+        let found = self.found(&entry, key)?;
+        self.bring_to_disk(at, &entry);
         Some(found)
     }
 
@@ -63,7 +63,7 @@ impl Store {
         let at = head_key(key);
         if let Some(entry) = self.memory.get(&at) {
             self.counters.memory_hit.inc();
-            return self.found(entry.value(), key);
+            return self.found(&entry, key);
         }
         self.counters.memory_miss.inc();
         let disk = self.disk.as_ref()?;
@@ -74,15 +74,15 @@ impl Store {
         };
         let before = {
             let changes = stripe.changes.lock();
-            if let Some(entry) = self.memory.get(&at) {
-                return self.found(entry.value(), key);
+            if let Some(entry) = self.memory.look(&at) {
+                return self.found(&entry, key);
             }
             *changes
         };
         let entry = disk.load(&at).await?;
         let changes = stripe.changes.lock();
-        if let Some(newer) = self.memory.get(&at) {
-            return self.found(newer.value(), key);
+        if let Some(newer) = self.memory.look(&at) {
+            return self.found(&newer, key);
         }
         if *changes != before {
             // Replaced while it was read, and what replaced it is not in memory any more.
@@ -103,7 +103,7 @@ impl Store {
         if let (None, Some(incarnation)) = (write, head.incarnation()) {
             self.admission.refuse_blocks(incarnation);
         }
-        self.change(key, write, |_| still().then_some(Entry::Head(head, OnDisk::default()))).await;
+        self.change(key, write, |_| still().then_some(Entry::Head(head))).await;
     }
 
     /// Puts `to` in the place of the head of this incarnation, or nothing, if that is what is there.
@@ -111,8 +111,8 @@ impl Store {
         // From disk into memory, where it can be compared.
         self.find(key).await;
         self.change(key, None, |current| match current {
-            Some(Entry::Head(head, _)) if head.incarnation() == Some(incarnation) => {
-                Some(to.map_or(Entry::Gone, |to| Entry::Head(to, OnDisk::default())))
+            Some(Entry::Head(head)) if head.incarnation() == Some(incarnation) => {
+                Some(to.map_or(Entry::Gone, |to| Entry::Head(to)))
             }
             _ => None,
         })
@@ -160,7 +160,7 @@ impl Store {
     /// What there is to see of an entry: nothing that has been purged, and nothing of another key.
     fn found(&self, entry: &Entry, key: &Key) -> Option<Found> {
         match entry {
-            Entry::Head(head, _) if *head.key == *key.text() => match self.purges.judge(head) {
+            Entry::Head(head) if *head.key == *key.text() => match self.purges.judge(head) {
                 Standing::Current => Some(Found::Head(head.clone())),
                 Standing::Outdated => Some(Found::Outdated(head.clone())),
                 Standing::Hidden => None,
@@ -187,17 +187,17 @@ impl Store {
             _ => None,
         };
         let mut changes = self.stripes.of(at).changes.lock();
-        let current = self.memory.get(&at);
-        let Some(entry) = change(current.as_deref()) else { return };
+        let current = self.memory.look(&at);
+        let Some(entry) = change(current.as_ref()) else { return };
         *changes += 1;
         if place.is_some() {
             entry.tried(self.round.load(Ordering::Relaxed));
         }
-        let entry = self.memory.insert(at, entry);
+        self.memory.insert(at, entry.clone());
         match (&self.disk, place) {
             (Some(disk), Some(place)) => {
-                self.admission.spend(space(entry.value().weight()));
-                disk.write(&entry, place);
+                self.admission.spend(space(entry.weight()));
+                disk.write(at, entry, place);
             }
             (Some(disk), None) => {
                 if write.is_some() {
@@ -218,8 +218,8 @@ impl Store {
 
     /// A head that is found in memory only is wanted a second time: it is written now, and what there is of its blocks.
     fn bring_to_disk(&self, at: EntryKey, entry: &Entry) {
-        let (Some(disk), Entry::Head(head, on_disk)) = (&self.disk, entry) else { return };
-        if !on_disk.try_in(self.round.load(Ordering::Relaxed)) || disk.may_contain(&at) {
+        let (Some(disk), Entry::Head(head)) = (&self.disk, entry) else { return };
+        if !head.on_disk.try_in(self.round.load(Ordering::Relaxed)) || disk.may_contain(&at) {
             return;
         }
         let weight = entry.weight();
@@ -228,12 +228,12 @@ impl Store {
         }
         let Some(place) = disk.try_enter(weight) else { return self.admission.missed() };
         let _changes = self.stripes.of(at).changes.lock();
-        let Some(current) = self.memory.get(&at) else { return };
-        if !matches!(current.value(), Entry::Head(current, _) if Arc::ptr_eq(current, head)) {
+        let Some(current) = self.memory.look(&at) else { return };
+        if !matches!(&current, Entry::Head(current) if Arc::ptr_eq(current, head)) {
             return;
         }
         self.admission.spend(space(weight));
-        disk.write(&current, place);
+        disk.write(at, current, place);
         if let Content::Blocks { incarnation, block_size } = head.content {
             self.admission.admit_blocks(incarnation);
             let blocks = u32::try_from(head.length.div_ceil(u64::from(block_size))).unwrap_or(0);
@@ -243,11 +243,12 @@ impl Store {
 }
 
 /// As far as memory still holds them.
-async fn bring_blocks(memory: Memory, disk: Arc<Disk>, incarnation: Incarnation, blocks: u32) {
+async fn bring_blocks(memory: Arc<Memory>, disk: Arc<Disk>, incarnation: Incarnation, blocks: u32) {
     for index in 0..blocks {
-        let Some(entry) = memory.get(&EntryKey { id: incarnation.0, part: index }) else { continue };
-        let Some(place) = disk.enter(entry.value().weight()).await else { return };
-        disk.write(&entry, place);
+        let key = EntryKey { id: incarnation.0, part: index };
+        let Some(entry) = memory.look(&key) else { continue };
+        let Some(place) = disk.enter(entry.weight()).await else { return };
+        disk.write(key, entry, place);
     }
 }
 

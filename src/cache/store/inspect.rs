@@ -35,7 +35,7 @@ impl Store {
     /// What the foremost tier holds under the key, and which tiers hold something.
     pub async fn inspect(&self, key: &Key) -> Option<(Held, Tiers)> {
         let at = head_key(key);
-        let memory = self.memory.get(&at).map(|entry| entry.value().clone());
+        let memory = self.memory.look(&at);
         let disk = self.disk.as_ref().filter(|disk| disk.may_contain(&at));
         let tiers = Tiers { memory: memory.is_some(), disk: disk.is_some() };
         let entry = match (memory, disk) {
@@ -44,7 +44,7 @@ impl Store {
             (None, None) => return None,
         };
         let held = match entry {
-            Entry::Head(head, _) if *head.key == *key.text() => Held::Head(head),
+            Entry::Head(head) if *head.key == *key.text() => Held::Head(head),
             Entry::Variants(variants) if *variants.key == *key.text() => Held::Variants(variants),
             Entry::Gone => Held::Gone,
             _ => return None,

@@ -1,4 +1,4 @@
-//! The tiers: memory (foyer's cache) in front of disk (foyer's engine, behind a switch), opened, asked and closed.
+//! The tiers: memory in front of disk (foyer's engine, behind a switch), opened, asked and closed.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use foyer::{CacheBuilder, DefaultHasher, Event, EventListener, HybridCacheProperties, S3FifoConfig};
 use millrace_kit::{
     metrics::{self, IntCounter, Registry, catalogue},
     tasks::Tasks,
@@ -27,6 +26,8 @@ mod directory;
 mod disk;
 mod heads;
 mod inspect;
+mod loading;
+mod memory;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,8 @@ pub use inspect::{Blocks, Held, Tiers};
 use admission::Admission;
 use disk::{Disk, State, space};
 use heads::Stripes;
+use loading::Loading;
+use memory::Memory;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -91,12 +94,9 @@ pub struct TierStats {
     pub disk_state: &'static str,
 }
 
-type Memory = foyer::Cache<EntryKey, Entry, DefaultHasher, HybridCacheProperties>;
-/// An entry in memory, held.
-type Stored = foyer::CacheEntry<EntryKey, Entry, DefaultHasher, HybridCacheProperties>;
-
 pub struct Store {
-    memory: Memory,
+    memory: Arc<Memory>,
+    loading: Loading,
     disk: Option<Arc<Disk>>,
     admission: Admission,
     seed: KeySeed,
@@ -117,33 +117,13 @@ struct Counters {
     memory_miss: IntCounter,
 }
 
-struct Evicted(IntCounter);
-
-impl EventListener for Evicted {
-    type Key = EntryKey;
-    type Value = Entry;
-
-    fn on_leave(&self, reason: Event, _: &EntryKey, _: &Entry) {
-        if reason == Event::Evict {
-            self.0.inc();
-        }
-    }
-}
-
 impl Store {
     pub async fn open(config: &Config, registry: &Registry, tasks: &Tasks) -> Result<Arc<Self>, Error> {
         let requests = registry.counter(&catalogue::CACHE_TIER_REQUESTS)?;
         let count = |result| requests.with_label_values(&["memory", result]);
         let counters = Counters { memory_hit: count("hit"), memory_miss: count("miss") };
         let evictions = registry.counter(&catalogue::CACHE_EVICTIONS)?.with_label_values(&["memory"]);
-        let shards = (config.memory_bytes >> 25).next_power_of_two().clamp(1, 64);
-        let memory = CacheBuilder::new(config.memory_bytes)
-            .with_name("millrace")
-            .with_shards(shards)
-            .with_eviction_config(S3FifoConfig::default())
-            .with_weighter(|_, entry: &Entry| entry.weight())
-            .with_event_listener(Arc::new(Evicted(evictions)))
-            .build();
+        let memory = Arc::new(Memory::new(config.memory_bytes, evictions));
         let rate = config.disk.as_ref().map_or(0, |disk| disk.write_rate);
         let admission = Admission::new(rate, registry)?;
         let (seed, purges, disk) = match &config.disk {
@@ -159,6 +139,7 @@ impl Store {
         };
         let store = Arc::new(Self {
             memory,
+            loading: Loading::default(),
             disk,
             admission,
             seed,
@@ -210,17 +191,19 @@ impl Store {
         let key = EntryKey { id: incarnation.0, part: index };
         if let Some(entry) = self.memory.get(&key) {
             self.counters.memory_hit.inc();
-            return entry.value().block();
+            return entry.block();
         }
         self.counters.memory_miss.inc();
         let disk = self.disk.clone()?;
-        let load = async move { disk.load(&key).await.ok_or(Absent) };
-        // A crowd reads it once, and on the threads that read.
-        let loading = {
-            let _runtime = self.tasks.runtime().enter();
-            self.memory.get_or_fetch(&key, || load)
+        let memory = self.memory.clone();
+        let load = async move {
+            let entry = disk.load(&key).await?;
+            memory.insert(key, entry.clone());
+            entry.block()
         };
-        loading.await.ok()?.value().block()
+        // On the threads that read.
+        let runtime = self.tasks.runtime();
+        self.loading.shared(key, || async { runtime.spawn(load).await.ok().flatten() }).await
     }
 
     /// Whether the block is there, as far as the indexes know: reading it may still miss.
@@ -241,16 +224,17 @@ impl Store {
     /// Waits while the disk is behind, for a bounded time.
     pub async fn put_block(&self, incarnation: Incarnation, index: u32, bytes: Bytes) {
         let key = EntryKey { id: incarnation.0, part: index };
-        let entry = self.memory.insert(key, Entry::Block(bytes));
+        let entry = Entry::Block(bytes.into());
+        self.memory.pass(key, entry.clone());
         let Some(disk) = &self.disk else { return };
         if !self.admission.admits_blocks(incarnation) {
             return;
         }
-        let weight = entry.value().weight();
+        let weight = entry.weight();
         match disk.enter(weight).await {
             Some(place) => {
                 self.admission.spend(space(weight));
-                disk.write(&entry, place);
+                disk.write(key, entry, place);
             }
             None => self.admission.missed(),
         }
@@ -262,10 +246,11 @@ impl Store {
         if let Some(disk) = disk {
             disk.show();
         }
+        let (bytes, entries) = self.memory.usage();
         TierStats {
-            memory_bytes: self.memory.usage() as u64,
+            memory_bytes: bytes as u64,
             memory_capacity_bytes: self.memory.capacity() as u64,
-            memory_entries: self.memory.entries() as u64,
+            memory_entries: entries as u64,
             disk_capacity_bytes: disk.map_or(0, |disk| disk.config.bytes),
             disk_written_bytes: written,
             disk_read_bytes: read,
@@ -285,11 +270,6 @@ impl Store {
         disk.unlock();
     }
 }
-
-/// Neither tier has it.
-#[derive(Debug, thiserror::Error)]
-#[error("not stored")]
-struct Absent;
 
 /// The seed of a directory and its purges. What is stored there is found only if both belong together.
 fn open_books(dir: &Path, registry: &Registry, tasks: &Tasks) -> Result<(KeySeed, Purges), Error> {

@@ -21,7 +21,7 @@ use millrace_kit::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use super::{DiskConfig, Error, Stored, directory};
+use super::{DiskConfig, Error, directory};
 use crate::cache::entry::{Entry, EntryKey};
 
 pub mod files;
@@ -209,8 +209,8 @@ impl Disk {
         Some(Place(tier, permit))
     }
 
-    pub fn write(&self, entry: &Stored, Place(tier, permit): Place) {
-        tier.write(entry, permit);
+    pub fn write(&self, key: EntryKey, entry: Entry, Place(tier, permit): Place) {
+        tier.write(key, entry, permit);
     }
 
     pub fn forget(&self, key: &EntryKey) {

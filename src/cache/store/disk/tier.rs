@@ -7,7 +7,7 @@ use std::sync::{
 
 use foyer::{
     BlockEngineConfig, Device, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder,
-    HybridCachePolicy, PsyncIoEngineConfig, RecoverMode, Spawner,
+    HybridCachePolicy, HybridCacheProperties, Location, PsyncIoEngineConfig, RecoverMode, Spawner,
 };
 use millrace_kit::tasks::Tasks;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::cache::{
     entry::{Entry, EntryKey},
-    store::{DiskConfig, Error, Stored},
+    store::{DiskConfig, Error},
 };
 
 /// Only its disk half is used; what is in memory outlives it.
@@ -115,11 +115,12 @@ impl Tier {
     }
 
     /// Takes what has a place in the window. What it replaces is not found any more, even if writing fails.
-    pub fn write(&self, entry: &Stored, place: OwnedSemaphorePermit) {
-        let key = *entry.key();
+    pub fn write(&self, key: EntryKey, entry: Entry, place: OwnedSemaphorePermit) {
         if self.may_contain(&key) {
             self.engine.storage().delete(&key);
         }
+        let on_disk = HybridCacheProperties::default().with_location(Location::OnDisk);
+        let entry = self.engine.memory().insert_with_properties(key, entry, on_disk);
         self.engine.storage().enqueue(entry.piece(), true);
         self.window.entered(key, place);
     }

@@ -31,8 +31,12 @@ impl Held {
         (skip < bytes.len()).then(|| bytes.slice(skip..))
     }
 
+    /// All bytes; those of one block that is complete have been joined already.
     pub fn all(&self) -> Bytes {
-        joined(self.pieces.iter().map(|(_, bytes)| bytes))
+        match self.pieces.as_slices() {
+            ([(_, only)], []) => only.clone(),
+            _ => joined(self.pieces.iter().map(|(_, bytes)| bytes)),
+        }
     }
 
     /// Makes one piece of all that begin at `start` or later.
@@ -87,6 +91,8 @@ mod tests {
         let mut held = held(&[(0, "0123"), (4, "ab"), (6, "cd")]);
         assert_eq!(held.join_from(4), "abcd");
         assert_eq!((held.at(1), held.at(5)), (Some("123".into()), Some("bcd".into())));
+        let block = held.join_from(0);
+        assert_eq!(held.all().as_ptr(), block.as_ptr(), "not copied again");
     }
 
     #[test]

@@ -1,0 +1,94 @@
+//! The memory tier: what is asked for most, in so many bytes.
+//!
+//! Entries are spread over shards by their keys, the blocks of an object evenly. A shard is locked for the time of a lookup,
+//! which touches a few cache lines; what goes is dropped after that. Whoever holds an entry keeps it alive.
+
+use std::time::Instant;
+
+use millrace_kit::metrics::IntCounter;
+use parking_lot::Mutex;
+
+use crate::cache::entry::{Entry, EntryKey};
+
+mod climb;
+mod lists;
+mod shard;
+mod sketch;
+#[cfg(test)]
+mod tests;
+
+use shard::{Arrival, Gone, Shard};
+
+/// Bytes of a shard, about: enough to hold many of the largest entries.
+const SHARD: usize = 32 << 20;
+const MOST_SHARDS: usize = 64;
+
+pub struct Memory {
+    /// A power of two of them.
+    shards: Box<[Mutex<Shard<Entry>>]>,
+    capacity: usize,
+    evictions: IntCounter,
+    began: Instant,
+}
+
+impl Memory {
+    pub fn new(capacity: usize, evictions: IntCounter) -> Self {
+        let shards = (capacity / SHARD).next_power_of_two().clamp(1, MOST_SHARDS);
+        let shards = (0..shards).map(|_| Shard::new(capacity / shards).into()).collect();
+        Self { shards, capacity, evictions, began: Instant::now() }
+    }
+
+    fn shard(&self, key: &EntryKey) -> &Mutex<Shard<Entry>> {
+        // The upper half of a hash, or of what is random. The blocks of an object go to one shard after the other.
+        let at = ((key.id >> 64) as usize).wrapping_add(key.part as usize);
+        &self.shards[at & (self.shards.len() - 1)]
+    }
+
+    pub fn get(&self, key: &EntryKey) -> Option<Entry> {
+        self.shard(key).lock().get((*key).into())
+    }
+
+    /// Without counting it as a request.
+    pub fn look(&self, key: &EntryKey) -> Option<Entry> {
+        self.shard(key).lock().look((*key).into())
+    }
+
+    pub fn contains(&self, key: &EntryKey) -> bool {
+        self.shard(key).lock().contains((*key).into())
+    }
+
+    /// Others may have to go for it, or it may not be worth that.
+    pub fn insert(&self, key: EntryKey, entry: Entry) {
+        self.put(key, entry, Arrival::Wanted);
+    }
+
+    /// As part of a running fill: it stays until its readers had time to come, if they are not too many.
+    pub fn pass(&self, key: EntryKey, entry: Entry) {
+        let now = self.began.elapsed().as_secs();
+        self.put(key, entry, Arrival::Passing(u32::try_from(now).unwrap_or(u32::MAX)));
+    }
+
+    fn put(&self, key: EntryKey, entry: Entry, arrival: Arrival) {
+        let mut gone = Gone::default();
+        let weight = entry.weight();
+        self.shard(&key).lock().insert(key.into(), entry, weight, arrival, &mut gone);
+        self.evictions.inc_by(gone.evicted.len() as u64);
+    }
+
+    pub fn remove(&self, key: &EntryKey) {
+        let removed = self.shard(key).lock().remove((*key).into());
+        drop(removed);
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Bytes and entries.
+    pub fn usage(&self) -> (usize, usize) {
+        self.shards.iter().fold((0, 0), |(bytes, entries), shard| {
+            let shard = shard.lock();
+            (bytes + shard.weight(), entries + shard.len())
+        })
+    }
+}

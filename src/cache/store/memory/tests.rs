@@ -1,0 +1,131 @@
+//! What a shard promises, whatever is asked of it: its bound, its order, and that nothing is lost or kept twice.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::{
+    lists::Packed,
+    shard::{Arrival, Gone, Shard},
+};
+use crate::cache::entry::{EntryKey, HEAD};
+
+fn key(n: u64) -> Packed {
+    EntryKey { id: xxhash_rust::xxh3::xxh3_128(&n.to_le_bytes()), part: HEAD }.into()
+}
+
+fn insert(shard: &mut Shard<u64>, n: u64, weight: usize, arrival: Arrival) -> Vec<u64> {
+    let mut gone = Gone::default();
+    shard.insert(key(n), n, weight, arrival, &mut gone);
+    gone.evicted
+}
+
+/// As a server does: what is missing is fetched.
+fn ask(shard: &mut Shard<u64>, n: u64, weight: usize) -> bool {
+    let held = shard.get(key(n)).is_some();
+    if !held {
+        insert(shard, n, weight, Arrival::Wanted);
+    }
+    held
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Get(u64),
+    Insert(u64, usize),
+    Pass(u64, usize, u32),
+    Remove(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = 0..60_u64;
+    prop_oneof![
+        4 => key.clone().prop_map(Step::Get),
+        4 => (key.clone(), 0..600_usize).prop_map(|(key, weight)| Step::Insert(key, weight)),
+        1 => (key.clone(), 0..1500_usize, 0..30_u32).prop_map(|(key, weight, now)| Step::Pass(key, weight, now)),
+        1 => key.prop_map(Step::Remove),
+    ]
+}
+
+proptest! {
+    /// Against a map that is told what has gone.
+    #[test]
+    fn what_is_held_is_what_came_and_has_not_gone(steps in prop::collection::vec(step(), 1..400)) {
+        let mut shard = Shard::new(1000);
+        let mut model: HashMap<u64, usize> = HashMap::new();
+        for step in steps {
+            let (n, weight, arrival) = match step {
+                Step::Get(n) => {
+                    prop_assert_eq!(shard.get(key(n)), model.contains_key(&n).then_some(n));
+                    continue;
+                }
+                Step::Remove(n) => {
+                    prop_assert_eq!(shard.remove(key(n)), model.remove(&n).map(|_| n));
+                    continue;
+                }
+                Step::Insert(n, weight) => (n, weight, Arrival::Wanted),
+                Step::Pass(n, weight, now) => (n, weight, Arrival::Passing(now)),
+            };
+            model.insert(n, weight);
+            for gone in insert(&mut shard, n, weight, arrival) {
+                prop_assert!(model.remove(&gone).is_some(), "{} went twice", gone);
+            }
+            prop_assert!(shard.weight() <= 1000);
+            prop_assert_eq!(shard.weight(), model.values().sum::<usize>());
+            prop_assert_eq!(shard.len(), model.len());
+            for n in 0..60 {
+                prop_assert_eq!(shard.look(key(n)), model.contains_key(&n).then_some(n));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scan_leaves_what_is_wanted() {
+    let mut shard = Shard::new(100_000);
+    for _ in 0..5 {
+        (0..90).for_each(|n| _ = ask(&mut shard, n, 1000));
+    }
+    (1000..20_000).for_each(|n| _ = ask(&mut shard, n, 1000));
+    let left = (0..90).filter(|n| shard.contains(key(*n))).count();
+    assert!(left >= 75, "{left} of 90");
+}
+
+#[test]
+fn what_nobody_wants_any_more_goes() {
+    let mut shard = Shard::new(100_000);
+    for _ in 0..15 {
+        (0..90).for_each(|n| _ = ask(&mut shard, n, 1000));
+    }
+    for _ in 0..1000 {
+        (100..190).for_each(|n| _ = ask(&mut shard, n, 1000));
+    }
+    let new = (100..190).filter(|n| shard.contains(key(*n))).count();
+    assert!(new >= 80, "{new} of 90");
+}
+
+/// A reader that comes after its block finds it, whatever else is wanted more.
+#[test]
+fn blocks_of_a_fill_stay_for_their_readers_and_no_longer() {
+    let mut shard = Shard::new(100_000);
+    for _ in 0..10 {
+        (0..95).for_each(|n| _ = ask(&mut shard, n, 1000));
+    }
+    (1000..1030).for_each(|n| _ = insert(&mut shard, n, 1000, Arrival::Passing(5)));
+    assert!((1000..1030).all(|n| shard.contains(key(n))), "a third of the room is theirs");
+    // Later they have to give way to what is wanted more.
+    insert(&mut shard, 2000, 1000, Arrival::Passing(60));
+    for _ in 0..5 {
+        (3000..3040).for_each(|n| _ = ask(&mut shard, n, 1000));
+    }
+    let left = (1000..1030).filter(|n| shard.contains(key(*n))).count();
+    assert!(left < 5, "{left} are left after a minute");
+}
+
+#[test]
+fn what_is_larger_than_the_shard_is_not_held() {
+    let mut shard = Shard::new(1000);
+    assert!(insert(&mut shard, 1, 10, Arrival::Wanted).is_empty());
+    assert_eq!(insert(&mut shard, 1, 1001, Arrival::Wanted), [1]);
+    assert_eq!((shard.len(), shard.weight(), shard.contains(key(1))), (0, 0, false));
+}
