@@ -104,10 +104,15 @@ impl Fields {
     pub fn shared(&self) -> impl Iterator<Item = (&[u8], Bytes)> {
         let mut at = 0;
         std::iter::from_fn(move || {
-            let (name, value) = split(&self.encoded[at..])?;
-            let start = at + PREFIX + name.len();
-            at = start + value.len();
-            Some((name, self.encoded.slice(start..at)))
+            let rest = &self.encoded[at..];
+            let line = split(rest)?;
+            let name = match line.name {
+                Name::Known(known) => known.as_bytes(),
+                Name::Spelled(spelled) => &rest[spelled],
+            };
+            let value = self.encoded.slice(at + line.value.start..at + line.value.end);
+            at += line.value.end;
+            Some((name, value))
         })
     }
 

@@ -124,11 +124,11 @@ impl Store {
         let write = self.admits(&to, key.hash(), Occasion::Found).then(|| to.weight());
         let mut exchanged = false;
         self.change(key, write, |current| match current {
-            Some(Entry::Head(head, _))
+            Some(Entry::Head(head))
                 if Arc::ptr_eq(head, from) && self.purges.judge(head) == Standing::Current =>
             {
                 exchanged = true;
-                Some(Entry::Head(to, OnDisk::default()))
+                Some(Entry::Head(to))
             }
             _ => None,
         })
