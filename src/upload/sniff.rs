@@ -30,13 +30,13 @@ enum Nature {
 /// `head`: the first bytes; `declared`: of the request, if it says something; `extension`: of the key.
 pub fn judge(head: &[u8], declared: Option<&str>, extension: &str, rules: Rules) -> Result<Sniffed, String> {
     let nature = nature(head);
-    let named = mime_guess::from_ext(extension).first_raw().filter(|_| !extension.is_empty());
+    let named = named(extension);
     let media_type = match nature {
         Nature::Known(kind) => kind.to_owned(),
         Nature::Html => "text/html; charset=utf-8".to_owned(),
         Nature::Svg => "image/svg+xml".to_owned(),
         Nature::Program(kind) => kind.to_owned(),
-        Nature::Text => text(extension, named),
+        Nature::Text => text(named),
         Nature::Unknown => "application/octet-stream".to_owned(),
     };
     let risky =
@@ -54,10 +54,9 @@ pub fn judge(head: &[u8], declared: Option<&str>, extension: &str, rules: Rules)
     Ok(Sniffed { media_type, attachment: risky || nature == Nature::Svg })
 }
 
-/// What the library calls programs that some machine runs as they are.
-const PROGRAMS: [&str; 6] = [
+/// What the library calls programs, leaving out those that it tells by two bytes which noise has too. ELF is told above.
+const PROGRAMS: [&str; 5] = [
     "application/vnd.microsoft.portable-executable",
-    "application/x-executable",
     "application/x-mach-binary",
     "application/java",
     "application/vnd.android.dex",
@@ -113,7 +112,7 @@ fn nature(head: &[u8]) -> Nature {
         Some(kind) if kind.matcher_type() == MatcherType::App => match kind.mime_type() {
             program if PROGRAMS.contains(&program) => Nature::Program(program),
             "application/wasm" => Nature::Known("application/wasm"),
-            // Told by two bytes, as noise has them too.
+            // Not worth refusing noise for.
             _ => Nature::Unknown,
         },
         Some(kind) => Nature::Known(kind.mime_type()),
@@ -136,15 +135,19 @@ fn is_text(head: &[u8]) -> bool {
     valid && !head.iter().any(|byte| *byte < b' ' && !matches!(*byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b))
 }
 
-/// Text is what its name says, if that is a kind of text.
-fn text(extension: &str, named: Option<&str>) -> String {
-    let named = match &*extension.to_ascii_lowercase() {
+/// What a name says, where the library is not dated (playlists are no sound) and does not guess (`.ts` is two things).
+fn named(extension: &str) -> Option<&'static str> {
+    match &*extension.to_ascii_lowercase() {
+        "" | "ts" => None,
         "vtt" => Some("text/vtt"),
         "m3u8" => Some("application/vnd.apple.mpegurl"),
         "mpd" => Some("application/dash+xml"),
-        "ts" => None,
-        _ => named,
-    };
+        other => mime_guess::from_ext(other).first_raw(),
+    }
+}
+
+/// Text is what its name says, if that is a kind of text.
+fn text(named: Option<&str>) -> String {
     match named {
         Some(kind) if kind.starts_with("text/") && kind != "text/html" => format!("{kind}; charset=utf-8"),
         Some(kind) if is_textual(kind) => kind.to_owned(),
