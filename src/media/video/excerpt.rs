@@ -125,11 +125,9 @@ mod tests {
         let found =
             stretches(&[0..10, 12..20, far..far + 5, far + MAX_GAP_BYTES + 6..far + MAX_GAP_BYTES + 9, 3..4]);
         let ranges = |ranges: &[Range<u64>]| Stretch(ranges.to_vec());
+        let one = |range: Range<u64>| Stretch(Vec::from([range]));
         let late = far + MAX_GAP_BYTES + 6;
-        assert_eq!(
-            found,
-            [ranges(&[0..10, 12..20, far..far + 5]), ranges(&[late..late + 3]), ranges(&[3..4])]
-        );
+        assert_eq!(found, [ranges(&[0..10, 12..20, far..far + 5]), one(late..late + 3), one(3..4)]);
 
         let stretch = ranges(&[10..13, 15..17]);
         assert_eq!(stretch.covered(), 10..17);

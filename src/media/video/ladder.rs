@@ -126,7 +126,7 @@ impl Shape {
         let scale = f64::from(shorter) / self.shorter();
         let even = |side: f64| {
             let half = (side * scale / 2.0).round();
-            (half >= 1.0 && half <= 8192.0).then(|| half as u16 * 2)
+            (1.0..=8192.0).contains(&half).then(|| half as u16 * 2)
         };
         Some((even(self.width)?, even(self.height)?))
     }
