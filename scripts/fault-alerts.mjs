@@ -150,7 +150,8 @@ let quiet = false;
 const traffic = setInterval(() => {
   if (quiet) return;
   asked += 1;
-  const path = unique ? `/unique/${asked}` : `/same/${asked % 3}`;
+  // Some always go to the origin, so that its breaker learns that it is back.
+  const path = unique || asked % 10 === 0 ? `/unique/${asked}` : `/same/${asked % 3}`;
   const request = http.get({ host: '127.0.0.1', port: dataPort, path, timeout: 10_000 }, (reply) => reply.resume());
   request.on('error', () => {});
 }, 50);
