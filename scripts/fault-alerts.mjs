@@ -92,7 +92,7 @@ const originPort = origin.port;
 const [dataPort, adminPort, sidecarPort] = [await freePort(), await freePort(), await freePort()];
 const serverData = join(scratch, 'server');
 const runServer = () => start(millrace, ['serve', '--origin', `http://127.0.0.1:${originPort}`, '--listen', `127.0.0.1:${dataPort}`, '--admin', `127.0.0.1:${adminPort}`,
-  '--data-dir', serverData, '--memory', '64MiB', '--disk', '64MiB', '--workers', '1', '--set', 'media.threads=1', '--set', 'media.queue=400', '--set', 'media.widths=[]']);
+  '--data-dir', serverData, '--memory', '64MiB', '--disk', '64MiB', '--workers', '1', '--set', 'media.threads=1', '--set', 'media.queue=400']);
 let server = runServer();
 
 let madeUp = '';
@@ -134,7 +134,13 @@ ${hook('ops')}${hook('flaky')}`);
 const sidecar = start(sidecarProgram, ['serve', '--config', join(scratch, 'sidecar.toml')]);
 const reload = () => fetch(`http://127.0.0.1:${sidecarPort}/-/reload`, { method: 'POST' });
 
-const active = async () => (await (await fetch(`http://127.0.0.1:${sidecarPort}/api/v1/alerts`)).json()).data.alerts.map((alert) => alert.labels.alertname);
+/** Names of alerts that are pending or firing; null when the sidecar has not said. */
+async function active() {
+  try {
+    const found = await (await fetch(`http://127.0.0.1:${sidecarPort}/api/v1/alerts`)).json();
+    return found.data.alerts.map((alert) => alert.labels.alertname);
+  } catch { return null; }
+}
 
 // ---- traffic: mostly the same address; `unique` asks for others
 
@@ -144,7 +150,8 @@ let quiet = false;
 const traffic = setInterval(() => {
   if (quiet) return;
   asked += 1;
-  const path = unique ? `/unique/${asked}` : `/same/${asked % 3}`;
+  // Some always go to the origin, so that its breaker learns that it is back.
+  const path = unique || asked % 10 === 0 ? `/unique/${asked}` : `/same/${asked % 3}`;
   const request = http.get({ host: '127.0.0.1', port: dataPort, path, timeout: 10_000 }, (reply) => reply.resume());
   request.on('error', () => {});
 }, 50);
@@ -179,9 +186,6 @@ const FAULTS = {
   HighErrorRate: real(() => { mood.status = 500; unique = true; }, () => { mood.status = 200; unique = false; }),
   HighResponseTime: real(() => { mood.delay = 3000; unique = true; }, () => { mood.delay = 0; unique = false; }),
   LowCacheHitRate: real(() => { unique = true; }, () => { unique = false; }),
-  HighQueueDepth: real(() => {
-    for (let n = 0; n < 300; n += 1) http.get({ host: '127.0.0.1', port: dataPort, path: `/picture.jpg?w=${200 + n}` }, (reply) => reply.resume()).on('error', () => {});
-  }, () => {}),
   OriginErrors: real(() => { mood.status = 503; unique = true; }, () => { mood.status = 200; unique = false; }),
   OriginBreakerOpen: real(async () => {
     unique = true;
@@ -213,6 +217,10 @@ const FAULTS = {
   UploadFailures: () => pretend((n, faulty) => `millrace_uploads_total{kind="put",result="stored"} ${n * 10}\nmillrace_uploads_total{kind="put",result="failed"} ${faulty * 3}\n`),
   CertificateExpiry: () => pretend((n, faulty, fault) => `millrace_tls_certificate_expiry_timestamp_seconds{name="cdn.example"} ${Date.now() / 1000 + (fault ? 13 : 60) * 86400}\n`),
   ScalingStuck: () => pretend((n, faulty, fault) => `millrace_scaling_instances{pool="edge",state="desired"} 5\nmillrace_scaling_instances{pool="edge",state="ready"} ${fault ? 3 : 5}\n`),
+  // Last, since the server is busy with it for a while.
+  HighQueueDepth: real(() => {
+    for (let n = 0; n < 300; n += 1) http.get({ host: '127.0.0.1', port: dataPort, path: `/picture.jpg?w=${[320, 640, 960, 1280][n % 4]}&q=${10 + Math.floor(n / 4)}` }, (reply) => reply.resume()).on('error', () => {});
+  }, () => {}),
 };
 
 let failures = 0;
@@ -226,12 +234,14 @@ try {
     const heard = (status) => told.some((alert) => alert.labels.alertname === name && alert.status === status);
     const fault = prepare();
     let words = ['', ''];
+    let made = false;
     try {
       await sleep(fault.real ? 500 : 4000);
       // What the fault before has brought about is over.
-      await until(`${name} is quiet`, async () => !(await active()).includes(name));
+      await until(`${name} is quiet`, async () => (await active())?.includes(name) === false);
       told.length = 0;
       const begun = Date.now();
+      made = true;
       await fault.make();
       await until(`${name} fires`, () => heard('firing'));
       const fired = Date.now();
@@ -242,7 +252,7 @@ try {
     } catch (error) {
       words = ['**FAILS**', error.message];
       failures += 1;
-      try { await fault.mend(); } catch { /* it was not made */ }
+      if (made) await fault.mend();
     }
     fault.end?.();
     console.log(`| ${name} | ${fault.real ? 'real' : 'made up'} | ${words.join(' | ')} |`);

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn ones_are_counted_up_to_a_bound() {
         let mut writer = Writer::default();
-        writer.push(0b110_1111_0_0, 9);
+        writer.push(0b1_1011_1100, 9);
         let mut reader = Reader::new(writer.bytes());
         assert_eq!(reader.pull_ones(3), Some(2));
         assert_eq!(reader.pull_ones(3), Some(3));
