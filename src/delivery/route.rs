@@ -137,7 +137,7 @@ impl Shape {
             Way::Imgproxy { options, extension, .. } => {
                 Ok(image(Params::parse_imgproxy(options, *extension, presets)?))
             }
-            Way::Video(asset) => Self::of_video(target, source, asset.clone(), presets),
+            Way::Video(asset) => Self::of_video(target, source, *asset, presets),
         }
     }
 

@@ -99,7 +99,9 @@ async fn slow_sources_hold_nobody_up() {
     let gate = Gate::new();
     let slow: Vec<_> = (0..6).map(|n| format!("/slow-{n}.jpg")).collect();
     for path in &slow {
-        origin.on(path, image(jpeg(80, 60, 1)).gate_at(200, &gate));
+        // The headers come at once, the rest does not.
+        let long = [jpeg(80, 60, 1), vec![0; 300_000]].concat();
+        origin.on(path, image(long).gate_at(200_000, &gate));
     }
     origin.on("/ready.jpg", image(jpeg(80, 60, 2)));
     let targets: Vec<_> = slow.iter().map(|path| format!("{path}?w=20")).collect();
