@@ -83,7 +83,7 @@ impl Response {
             value.split_at_checked(9).is_some_and(|(essence, _)| essence.eq_ignore_ascii_case(b"text/html"))
         };
         match &self.fields {
-            Fields::Stored(head) => head.fields.first("content-type").is_some_and(|value| html(&value)),
+            Fields::Stored(head) => head.fields.first("content-type").is_some_and(html),
             Fields::Own(headers) => {
                 headers.get(http::header::CONTENT_TYPE).is_some_and(|value| html(value.as_bytes()))
             }

@@ -24,7 +24,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 /// The answer as it may go out.
 pub fn guarded(response: Response, svg: Svg) -> Response {
     let kind = match &response.fields {
-        Fields::Stored(head) => Kind::of(head.fields.first("content-type").as_deref()),
+        Fields::Stored(head) => Kind::of(head.fields.first("content-type")),
         Fields::Own(headers) => Kind::of(headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes)),
     };
     match (kind, svg) {

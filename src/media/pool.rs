@@ -13,8 +13,11 @@ use std::thread;
 
 use futures_util::FutureExt as _;
 use parking_lot::{Condvar, Mutex};
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{Notify, oneshot};
 
+/// With this much less priority a thread gets a third of the time of another that wants the same core.
+const NICENESS: i32 = 5;
 /// Enough for libwebp and libjpeg, which keep their tables on the heap.
 const STACK_BYTES: usize = 2 << 20;
 
@@ -89,10 +92,12 @@ impl Pool {
         let pool = Self { shared: shared.clone() };
         for number in 0..config.threads {
             let shared = shared.clone();
-            thread::Builder::new()
-                .name(format!("media-{number}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || shared.work_off())?;
+            thread::Builder::new().name(format!("media-{number}")).stack_size(STACK_BYTES).spawn(
+                move || {
+                    yield_to_others();
+                    shared.work_off();
+                },
+            )?;
         }
         Ok(pool)
     }
@@ -237,6 +242,15 @@ struct Cancel<'a> {
 impl Drop for Cancel<'_> {
     fn drop(&mut self) {
         self.shared.remove(self.ticket);
+    }
+}
+
+/// Makes the calling thread nicer: when cores are scarce, what is cached is still served at once. On Linux priorities are
+/// those of threads, and no process means the calling one.
+fn yield_to_others() {
+    let lowered = getpriority_process(None).and_then(|own| setpriority_process(None, own + NICENESS));
+    if let Err(error) = lowered {
+        tracing::debug!("media threads run like all others: {error}");
     }
 }
 

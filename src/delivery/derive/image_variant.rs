@@ -96,8 +96,8 @@ pub(super) async fn encode(
         return Err(SourceError::Refused(refusal));
     }
     let begun = Instant::now();
-    let place = media.enter().map_err(SourceError::Refused)?;
-    let _source = media.room_for_source(&place, source.length()).await.map_err(SourceError::Refused)?;
+    // Whoever would find the line full does not have to wait for a source first.
+    drop(media.enter().map_err(SourceError::Refused)?);
     let beginning = source.beginning(BEGINNING).await.map_err(broken)?;
     match image::weigh(&beginning, &params, &limits) {
         // It may only be cut off.
@@ -105,6 +105,10 @@ pub(super) async fn encode(
         Err(error) => return Err(SourceError::Refused(refusal(error))),
     }
     drop(beginning);
+    // A source that comes slowly holds nobody else up.
+    source.arrived().await.map_err(broken)?;
+    let place = media.enter().map_err(SourceError::Refused)?;
+    let _source = media.room_for_source(&place, source.length()).await.map_err(SourceError::Refused)?;
     let bytes = source.read_all().await.map_err(broken)?;
     let weight =
         image::weigh(&bytes, &params, &limits).map_err(|error| SourceError::Refused(refusal(error)))?;

@@ -175,6 +175,16 @@ impl Source {
         self.collect(0..self.length.min(most), Pace::Demand).await
     }
 
+    /// Waits for its last byte, if it is still coming and the tiers can keep it until it is read.
+    pub async fn arrived(&self) -> Result<(), fill::Error> {
+        if self.following.is_none() || !self.fills.store().keeps(Some(self.length)) {
+            return Ok(());
+        }
+        let mut reader = self.reader(0..self.length, Pace::Whole);
+        while reader.next().await.transpose()?.is_some() {}
+        Ok(())
+    }
+
     pub async fn read_all(&self) -> Result<Bytes, fill::Error> {
         self.collect(0..self.length, Pace::Whole).await
     }

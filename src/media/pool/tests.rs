@@ -49,6 +49,14 @@ async fn results_come_back() {
 }
 
 #[tokio::test]
+async fn jobs_yield_to_those_who_serve() {
+    let own = getpriority_process(None).unwrap();
+    let of_job = pool(1, 0).run(|| getpriority_process(None)).await.unwrap().unwrap();
+    assert_eq!(of_job, (own + NICENESS).min(19));
+    assert_eq!(getpriority_process(None).unwrap(), own, "of that thread only");
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let pool = pool(1, 2);
     let (gate, job) = gate();

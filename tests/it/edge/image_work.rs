@@ -93,6 +93,38 @@ async fn begun(edge: &Edge, target: &str) -> tokio::net::TcpStream {
 }
 
 #[tokio::test]
+async fn slow_sources_hold_nobody_up() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| (raw.media.threads, raw.media.queue) = (1, 1)).await;
+    let gate = Gate::new();
+    let slow: Vec<_> = (0..6).map(|n| format!("/slow-{n}.jpg")).collect();
+    for path in &slow {
+        // The headers come at once, the rest does not.
+        let long = [jpeg(80, 60, 1), vec![0; 300_000]].concat();
+        origin.on(path, image(long).gate_at(200_000, &gate));
+    }
+    origin.on("/ready.jpg", image(jpeg(80, 60, 2)));
+    let targets: Vec<_> = slow.iter().map(|path| format!("{path}?w=20")).collect();
+    let asking = join_all(targets.iter().map(|target| edge.send("GET", target, &[])));
+    let meanwhile = async {
+        gate.arrived(slow.len()).await;
+        let reply = edge.send("GET", "/ready.jpg?w=20", &[]).await;
+        gate.release();
+        reply
+    };
+    let (replies, ready) = tokio::join!(asking, meanwhile);
+    assert_eq!((ready.status, ready.cache()), (200, "MISS"));
+    // More than can be made or wait at once: they are made, or told to come again.
+    for reply in replies {
+        let busy =
+            reply.status == 503 && reply.field("retry-after") == "1" && reply.text().contains("\"busy\"");
+        assert!(reply.status == 200 || busy, "{}", reply.status);
+    }
+    let again = edge.get("/slow-0.jpg?w=20").await;
+    assert_eq!(again.status, 200);
+}
+
+#[tokio::test]
 async fn failures_are_remembered_for_a_moment() {
     let origin = OriginDouble::start().await;
     let edge = Edge::over(&origin).await;
