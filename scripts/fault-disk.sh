@@ -67,10 +67,10 @@ admin=$(grep -o 'http://[0-9.:]*' "$scratch/out" | sed -n 2p)
 get_all start
 [[ $(state) == on ]] || die 'not on at first'
 
-# Writes hang, as they do while a controller resets. What is stored is answered at once, what is not within the two seconds
-# that a fill waits for the disk; and it is used again when it moves.
+# Writes hang. What memory holds is answered at once, what is not within the two seconds that a fill waits for the disk; it is
+# given up when it does not answer for ten seconds, and used again when it moves.
 fsfreeze -f "$scratch/disk"
-until_state behind hanging
+until_state off hanging
 for n in {1..60}; do
   curl -fsS -m 1 -o "$scratch/body" "$data/$n?hanging0" || die "/$n waits for a disk that hangs"
 done

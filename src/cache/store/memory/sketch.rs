@@ -13,8 +13,8 @@ pub struct Sketch {
 
 /// The most that a counter says.
 pub const MOST: u8 = 15;
-/// Thirty-two counters for each key.
-const KEYS_PER_LINE: usize = 4;
+/// Sixteen counters for each key.
+const KEYS_PER_LINE: usize = 8;
 const FEWEST_LINES: usize = 16;
 
 impl Default for Sketch {
