@@ -112,7 +112,7 @@ fn the_field_itself_has_to_be_right() {
     assert_eq!(lines(&[]), Err(Denied::Missing));
     assert_eq!(lines(&["Bearer ".to_owned()]), Err(Denied::Missing));
     assert_eq!(lines(&[format!("Basic {good}")]), Err(Denied::Missing));
-    assert_eq!(lines(&[good.clone()]), Err(Denied::Missing));
+    assert_eq!(lines(std::slice::from_ref(&good)), Err(Denied::Missing));
     assert_eq!(lines(&[line.clone(), line]), Err(Denied::Invalid));
     assert_eq!(lines(&[format!("Bearer {}", "x".repeat(MAX_TOKEN + 1))]), Err(Denied::Invalid));
     let closed = Admission::new(Config::default(), Clock::manual(0));

@@ -22,7 +22,7 @@ use super::{
 /// Names the blocks of one version of one object, so that blocks of different versions never mix. Packed, lest every head is
 /// padded for its sake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(packed(8))]
+#[repr(C, packed(8))]
 pub struct Incarnation(pub u128);
 
 impl Incarnation {

@@ -112,7 +112,7 @@ impl Store {
         self.find(key).await;
         self.change(key, None, |current| match current {
             Some(Entry::Head(head)) if head.incarnation() == Some(incarnation) => {
-                Some(to.map_or(Entry::Gone, |to| Entry::Head(to)))
+                Some(to.map_or(Entry::Gone, Entry::Head))
             }
             _ => None,
         })

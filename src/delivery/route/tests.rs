@@ -1,8 +1,8 @@
 //! What targets ask for, and which of them share a key.
 
-use super::*;
 use http::HeaderMap;
 
+use super::*;
 use crate::delivery::policy::tests::policies;
 
 fn key_at(host: &str, target: &str) -> String {

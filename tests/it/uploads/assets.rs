@@ -1,6 +1,7 @@
 //! `PUT`, `DELETE` and then `GET /assets/{key}`: what is stored is what was sent, all of it or nothing.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
@@ -223,17 +224,14 @@ async fn assets_are_listed_on_the_admin_port() {
 /// The last whole one wins, and whoever reads gets one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn puts_of_one_key_at_once_leave_one_of_them_whole() {
-    let edge = std::sync::Arc::new(server(|_| {}).await);
-    let puts = (0..8u8).map(|number| {
-        let edge = edge.clone();
-        tokio::spawn(async move {
-            let body = vec![b'a' + number; 200_000];
-            send(&edge, "PUT", "/assets/k", &[], &body).await.status
-        })
+    let edge = server(|_| {}).await;
+    let puts = (0..8u8).map(async |number| {
+        let body = vec![b'a' + number; 200_000];
+        send(&edge, "PUT", "/assets/k", &[], &body).await.status
     });
     let mut created = 0;
-    for put in puts.collect::<Vec<_>>() {
-        match put.await.unwrap() {
+    for status in join_all(puts).await {
+        match status {
             201 => created += 1,
             204 => {}
             other => panic!("{other}"),

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use millrace::store::{
     AssetKey, BlobId, Blobs, Catalogue, Error,
     blobs::{Directory, HEAD},
@@ -173,7 +174,7 @@ async fn the_catalogue_keeps_what_it_is_told() {
     assert_eq!(catalogue.upload(&upload.id).await.unwrap().as_ref(), Some(&upload));
     assert_eq!(catalogue.used_by("me").await.unwrap(), 9 + 4 + 7);
     assert_eq!(catalogue.expired_uploads(49).await.unwrap(), []);
-    assert_eq!(catalogue.expired_uploads(50).await.unwrap(), [upload.id.clone()]);
+    assert_eq!(catalogue.expired_uploads(50).await.unwrap(), std::slice::from_ref(&upload.id));
     catalogue.finish(upload.id.clone(), new("u", 7, &[]), none(), None).await.unwrap().unwrap();
     let done = catalogue.upload(&upload.id).await.unwrap().unwrap();
     assert_eq!((done.kind, done.length), (Kind::Done, Some(7)));
@@ -186,16 +187,11 @@ async fn the_catalogue_keeps_what_it_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_of_one_key_are_one_after_the_other() {
     let dir = tempfile::tempdir().unwrap();
-    let catalogue = Arc::new(Catalogue::open(&dir.path().join("c")).unwrap());
-    let commits = (0..200).map(|length| {
-        let catalogue = catalogue.clone();
-        tokio::spawn(async move {
-            catalogue.commit(new("k", length, &[]), Condition::default(), None).await.unwrap().unwrap()
-        })
-    });
+    let catalogue = Catalogue::open(&dir.path().join("c")).unwrap();
+    let commits = (0..200).map(|length| catalogue.commit(new("k", length, &[]), Condition::default(), None));
     let mut versions = Vec::new();
-    for commit in commits.collect::<Vec<_>>() {
-        let replaced = commit.await.unwrap();
+    for commit in join_all(commits).await {
+        let replaced = commit.unwrap().unwrap();
         assert_eq!(replaced.old.map_or(0, |old| old.version) + 1, replaced.asset.version);
         versions.push(replaced.asset.version);
     }
