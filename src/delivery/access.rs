@@ -2,7 +2,15 @@
 
 use http::HeaderMap;
 
-use super::{dialect::Located, pipeline::Delivery, policy, request::Target};
+use super::{
+    dialect::{Located, Way},
+    pipeline::Delivery,
+    policy,
+    request::Target,
+};
+
+/// Operations within operations are looked into so far: an origin behind us may know our ways of asking as well.
+const MAX_NESTED: usize = 4;
 
 /// What is wanted of those who ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,8 +36,20 @@ impl Delivery {
             return Access::Public;
         }
         let host = policy::host_of(headers);
-        let of = |path: &str| policies.of(host, path).rules.access;
-        let source = Located::of(target).map_or(Access::Public, |located| of(located.source.path()));
-        source.max(of(target.path()))
+        let of = |path: &str| {
+            let (written, read) = (policies.of(host, path), policies.of_plain(host, path));
+            written.rules.access.max(read.rules.access)
+        };
+        let (mut wanted, mut at) = (of(target.path()), target.clone());
+        for _ in 0..MAX_NESTED {
+            // What cannot be taken apart is refused later on.
+            let Ok(located) = Located::of(&at) else { return wanted };
+            if matches!(located.way, Way::AsItIs | Way::Query) {
+                return wanted;
+            }
+            wanted = wanted.max(of(located.source.path()));
+            at = located.source;
+        }
+        policies.strictest()
     }
 }

@@ -90,10 +90,10 @@ impl<'t> Located<'t> {
         }
     }
 
-    /// Whether an image is to be made of a source that some origins know under a plainer path, too.
-    pub fn is_ambiguous_image(&self) -> bool {
+    /// Whether some origins know the source under a plainer path, too.
+    pub fn is_ambiguous(&self) -> bool {
         let path = self.source.path();
-        self.makes_image() && (path.contains("//") || path.contains("%2F"))
+        path.contains("//") || path.contains("%2F")
     }
 
     /// What is signed of this target, and the signature that it carries.

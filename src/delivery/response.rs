@@ -19,6 +19,8 @@ pub enum BodyError {
     Fill(#[from] fill::Error),
     #[error(transparent)]
     Origin(#[from] origin::Error),
+    #[error("the body ended {missing} bytes before its announced length")]
+    Short { missing: u64 },
 }
 
 pub enum Body {

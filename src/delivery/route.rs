@@ -195,8 +195,11 @@ impl<'p> Plan<'p> {
         let policy = policies.of(host, located.source.path());
         let images = &policy.rules.images;
         // An origin may read such a path as one that another, guarded route is for.
-        if images.is_open() && policies.guards_images() && located.is_ambiguous_image() {
-            return Err(Denied::Ambiguous.into());
+        if images.is_open() && policies.guards_images() && located.makes_image() {
+            let read = policies.of_plain(host, located.source.path());
+            if located.is_ambiguous() || !read.rules.images.is_open() {
+                return Err(Denied::Ambiguous.into());
+            }
         }
         images.admit_address(target, &located, now)?;
         let plan = Self::under(target, &located, policy)?;

@@ -6,11 +6,15 @@ use std::sync::{
 };
 
 use ::http::StatusCode;
-use actix_web::{HttpResponse, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use millrace_kit::metrics::{self, IntGauge, Registry, catalogue};
 
-use super::{explain, origins, purge, uploads};
-use crate::{admission::Admission, delivery::Delivery, upload::Uploads};
+use super::{explain, gate, origins, purge, translate, uploads};
+use crate::{
+    admission::{Admission, Scope},
+    delivery::Delivery,
+    upload::Uploads,
+};
 
 /// Where the process is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub struct Admin {
     phase: AtomicU8,
     registry: Registry,
     delivery: Arc<Delivery>,
-    /// Asks those for a token who change something; None on a port that others cannot reach.
+    /// Asks for a token, but for health and metrics; None on a port that others cannot reach.
     pub(super) admission: Option<Arc<Admission>>,
     pub(super) uploads: Option<Uploads>,
     tiers: Tiers,
@@ -138,7 +142,10 @@ async fn exposition(admin: web::Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CONTENT_TYPE, metrics::CONTENT_TYPE)).body(admin.exposition())
 }
 
-async fn stats(admin: web::Data<Admin>) -> HttpResponse {
+async fn stats(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
+    if let Err(refusal) = gate::admit(&admin, &translate::request_headers(request.headers()), Scope::Admin) {
+        return *refusal;
+    }
     HttpResponse::Ok().json(admin.delivery.store().stats())
 }
 

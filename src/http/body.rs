@@ -109,13 +109,25 @@ impl MessageBody for Sending {
         let next = match &mut self.source {
             Source::Full(bytes) if bytes.is_empty() => None,
             Source::Full(bytes) => Some(Ok(std::mem::take(bytes))),
-            Source::Stream(stream) => match Pin::new(stream).poll_next(context) {
-                Poll::Ready(next) => next,
-                Poll::Pending => return Poll::Pending,
+            Source::Stream(stream) => loop {
+                match Pin::new(&mut *stream).poll_next(context) {
+                    // Nobody would be woken when nothing has gone out.
+                    Poll::Ready(Some(Ok(bytes))) if bytes.is_empty() => {}
+                    Poll::Ready(next) => break next,
+                    Poll::Pending => return Poll::Pending,
+                }
             },
         };
+        let left = self.length_behind().map(|length| length - self.sent);
         match (next, &self.behind) {
-            (Some(Ok(bytes)), behind) => {
+            (Some(Ok(mut bytes)), behind) => {
+                // What actix sees to, where it writes the body itself.
+                if let Some(left) = left {
+                    bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    if bytes.is_empty() {
+                        return Poll::Ready(None);
+                    }
+                }
                 let length = bytes.len() as u64;
                 let passed = match behind {
                     // actix flushes whenever there is no more to be had for now.
@@ -132,7 +144,11 @@ impl MessageBody for Sending {
                 tracing::warn!("a transfer to a client broke: {error}");
                 Poll::Ready(Some(Err(error)))
             }
-            (None, _) => Poll::Ready(None),
+            (None, _) => match left.filter(|left| *left > 0) {
+                // The connection has to end, or the next answer would be read as the rest of this one.
+                Some(missing) => Poll::Ready(Some(Err(BodyError::Short { missing }))),
+                None => Poll::Ready(None),
+            },
         }
     }
 }

@@ -154,7 +154,7 @@ async fn answer(message: &mut Message, data: &Arc<Data>, asking: Asking, id: &Ac
     if let Some(response) = data.pages.get(&method, &target) {
         return Answer { route: Route::Asset, response };
     }
-    if let Err(response) = guard::admit(data, signature.as_ref(), &target, &mut headers) {
+    if let Err(response) = guard::admit(data, &method, signature.as_ref(), &target, &mut headers) {
         return Answer { route: Route::Asset, response: *response };
     }
     let asked = Request { method, target, headers: Arc::new(headers), interims: None };

@@ -1,7 +1,7 @@
 //! Who may get what a route keeps for some. Signatures are taken off addresses before anything else looks at them: they are
 //! in no key, no log, and no origin sees them.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::{data::Data, gate};
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
 /// Lets the request pass, without what has let it in.
 pub fn admit(
     data: &Data,
+    method: &Method,
     signature: Option<&Signature>,
     target: &Target,
     headers: &mut HeaderMap,
@@ -25,18 +26,22 @@ pub fn admit(
         forget_referer(headers);
     }
     let needed = data.delivery.access(target, headers);
+    // Whoever may look may not change anything.
+    let scope = if method.is_safe() { Scope::Read } else { Scope::Upload };
+    let grant = data.admission.identify(headers);
+    if grant.is_ok() {
+        // It was for us, and no origin is to have it: what comes of it is the same for all who are let in.
+        headers.remove(header::AUTHORIZATION);
+    }
     match needed {
         Access::Public => return Ok(()),
-        Access::Signed if signed.is_some() => return Ok(()),
-        Access::Signed if !headers.contains_key(header::AUTHORIZATION) => {
+        Access::Signed if signed.is_some() && method.is_safe() => return Ok(()),
+        Access::Signed if matches!(grant, Err(Denied::Missing | Denied::Closed)) => {
             return Err(gate::refusal(Denied::Signature));
         }
         Access::Signed | Access::Token => {}
     }
-    data.admission.admit(headers, Scope::Read, target.path()).map_err(gate::refusal)?;
-    // It was for us: what comes of it is the same for all who are let in.
-    headers.remove(header::AUTHORIZATION);
-    Ok(())
+    grant.and_then(|grant| grant.check(scope, target.path())).map_err(gate::refusal)
 }
 
 /// The page that links here may have a signed address itself.

@@ -3,6 +3,8 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
+use percent_encoding::percent_decode_str;
+
 use super::{access::Access, request::Target};
 use crate::{
     cache::{FieldLines, Lifetimes, storable::Rules},
@@ -62,6 +64,8 @@ pub struct Policy {
     host: HostPattern,
     /// Without a slash at its end.
     stem: Box<str>,
+    /// The same as [`plain`] has it.
+    plain_stem: Box<str>,
     pub chain: Arc<Chain>,
     pub rules: PolicyRules,
     /// What stands in front of the path in keys: the host pattern. Strangers can make up hosts, but not patterns.
@@ -85,10 +89,11 @@ pub struct Policies {
 impl Policy {
     pub fn new(config: Config, chain: Arc<Chain>) -> Self {
         let Config { name, host, path, origins: _, rules } = config;
-        let stem = path.path().trim_end_matches('/').into();
+        let stem: Box<str> = path.path().trim_end_matches('/').into();
+        let plain_stem = plain(&stem).into();
         let space = host.to_string().into();
         let key_tail = rules.fields.key_text().into();
-        Self { name, host, stem, chain, rules, space, key_tail }
+        Self { name, host, stem, plain_stem, chain, rules, space, key_tail }
     }
 
     /// For what no other policy is for.
@@ -99,7 +104,7 @@ impl Policy {
     }
 
     fn has_path(&self, path: &str) -> bool {
-        path.strip_prefix(&*self.stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        is_below(path, &self.stem)
     }
 }
 
@@ -131,6 +136,19 @@ impl Policies {
         self.all.iter().find(fits).unwrap_or(&self.all[self.all.len() - 1])
     }
 
+    /// The one that would be for a source if its path were written as plainly as some origins read it. Guards have to hold
+    /// for these, too.
+    pub fn of_plain(&self, host: &str, path: &str) -> &Arc<Policy> {
+        let (host, path) = (normal(host), plain(path));
+        let fits = |policy: &&Arc<Policy>| policy.host.matches(&host) && is_below(&path, &policy.plain_stem);
+        self.all.iter().find(fits).unwrap_or(&self.all[self.all.len() - 1])
+    }
+
+    /// The most that is wanted anywhere.
+    pub fn strictest(&self) -> Access {
+        self.all.iter().map(|policy| policy.rules.access).max().unwrap_or_default()
+    }
+
     pub fn guards_images(&self) -> bool {
         self.guards_images
     }
@@ -155,6 +173,22 @@ impl Policies {
         spaces.dedup();
         spaces
     }
+}
+
+fn is_below(path: &str, stem: &str) -> bool {
+    path.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What a path comes to where everything that can be decoded is, slashes included, and several slashes count as one.
+fn plain(path: &str) -> String {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let mut plain = String::with_capacity(decoded.len());
+    for letter in decoded.chars() {
+        if letter != '/' || !plain.ends_with('/') {
+            plain.push(letter);
+        }
+    }
+    plain
 }
 
 /// The host that a request is for; empty when it does not say.

@@ -19,9 +19,10 @@ const MAX_LIMIT: usize = 1000;
 
 pub async fn on_admin(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
     let headers = translate::request_headers(request.headers());
-    if let Err(refusal) = gate::admit(&admin, &headers, Scope::Read) {
-        return *refusal;
-    }
+    let grant = match gate::admit(&admin, &headers, Scope::Read) {
+        Ok(grant) => grant,
+        Err(refusal) => return *refusal,
+    };
     let Some(uploads) = &admin.uploads else {
         return problem(StatusCode::NOT_FOUND, "this server takes no uploads, see [uploads] in its settings");
     };
@@ -43,6 +44,10 @@ pub async fn on_admin(request: HttpRequest, admin: web::Data<Admin>) -> HttpResp
                 return problem(StatusCode::BAD_REQUEST, &detail);
             }
         }
+    }
+    let below = format!("{}{}", super::ASSETS, listing.prefix);
+    if let Some(Err(denied)) = grant.map(|grant| grant.check_path(Scope::Read, &below)) {
+        return gate::refusal_on_admin(denied);
     }
     match uploads.list(listing).await {
         Ok(page) => {
