@@ -224,6 +224,7 @@ impl Shared {
             place.ok().and_then(|at| state.waiting.remove(at))
         };
         drop(job);
+        self.quiet.notify_waiters();
     }
 }
 

@@ -4,6 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::time::Instant;
 
 use super::{
     super::{
@@ -76,6 +77,7 @@ impl Transfer {
             (Pace::Whole, false) => None,
         };
         let keep = if bytes_get_lost { lead.unwrap_or(0) + block_size } else { 0 };
+        let mut alone = None;
         loop {
             let (position, end) = self.reach();
             if end.is_some_and(|end| position >= end) {
@@ -109,7 +111,7 @@ impl Transfer {
             };
             let broken = match source {
                 Ok(mut source) => {
-                    match self.piece_of(&mut source, position, block_size, end, context).await {
+                    match self.piece_of(&mut source, (position, end), context, &mut alone).await {
                         None => return Ok(()),
                         Some(Some(Ok(piece))) => {
                             self.accept(&context.store, piece, keep).await;
@@ -143,11 +145,11 @@ impl Transfer {
     async fn piece_of(
         &self,
         source: &mut Opened,
-        position: u64,
-        block_size: u64,
-        end: Option<u64>,
+        (position, end): (u64, Option<u64>),
         context: &Context,
+        alone: &mut Option<Instant>,
     ) -> Option<Option<Result<Bytes, origin::Error>>> {
+        let block_size = u64::from(self.subject.block_size);
         let piece = source.piece(position, block_size, end, &context.received);
         if !self.subject.costly {
             return Some(piece.await);
@@ -155,17 +157,21 @@ impl Transfer {
         tokio::select! {
             biased;
             piece = piece => Some(piece),
-            () = self.deserted() => None,
+            () = self.deserted(alone) => None,
         }
     }
 
-    /// Waits until nobody has wanted anything for a while.
-    async fn deserted(&self) {
+    /// Waits until nobody has wanted anything for a while. `since` goes on over several pieces.
+    async fn deserted(&self, since: &mut Option<Instant>) {
         loop {
             let changed = self.demand.notified();
             if self.readers.load(Ordering::Relaxed) > 0 {
+                *since = None;
                 changed.await;
-            } else if tokio::time::timeout(DESERTED, changed).await.is_err() {
+                continue;
+            }
+            let alone = *since.get_or_insert_with(Instant::now);
+            if tokio::time::timeout_at(alone + DESERTED, changed).await.is_err() {
                 return;
             }
         }
