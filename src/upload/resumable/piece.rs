@@ -96,14 +96,20 @@ impl Uploads {
         };
         let taken_back = match &checked {
             Ok(()) => false,
-            Err(Error::TooLarge(_)) => true,
+            // What a failing disk has of it nobody knows.
+            Err(Error::TooLarge(_) | Error::Store(_)) => true,
             Err(_) => piece.checksum.is_some(),
         };
-        match taken_back {
-            true => draft.truncate(piece.offset).await?,
-            false => draft.sync().await?,
+        let synced = match taken_back {
+            true => Ok(()),
+            false => draft.sync().await,
+        };
+        if taken_back || synced.is_err() {
+            // Should this fail too, it is done when the draft is opened again.
+            upload.checked = Some(piece.offset);
+            draft.truncate(piece.offset).await?;
         }
         upload.checked = None;
-        checked
+        checked.and(synced.map_err(Error::from))
     }
 }
