@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{AssetKey, Body, Condition, Digests, Error, Uploads, commit::Ready, digest::Checker};
 pub use crate::store::catalogue::{Kind, Upload};
-use crate::store::{BlobId, Draft};
+use crate::store::{BlobId, Draft, catalogue::Turn};
 
 mod checksum;
 mod concat;
@@ -129,7 +129,7 @@ impl Uploads {
     }
 
     /// Makes an asset of an upload that has all its bytes. One that cannot become one is given up.
-    async fn finish(&self, upload: &Upload, draft: Box<dyn Draft>) -> Result<(), Error> {
+    async fn finish(&self, upload: &Upload, draft: Box<dyn Draft>, turn: Turn) -> Result<(), Error> {
         let metadata = Metadata::parse(&upload.metadata)?;
         let ready = Ready {
             key: AssetKey::parse(&upload.key)?,
@@ -140,6 +140,7 @@ impl Uploads {
             owner: upload.owner.clone(),
             condition: Condition::default(),
             checker: Checker::new(Digests::of(&HeaderMap::new())?),
+            turn,
             ends: true,
         };
         let finished = self.commit(ready).await.map(drop);
@@ -161,7 +162,8 @@ impl Uploads {
             for upload in uploads {
                 let Ok((upload, draft)) = self.reopen(upload).await else { continue };
                 if upload.length == Some(draft.length())
-                    && let Err(error) = self.finish(&upload, draft).await
+                    && let Ok(key) = AssetKey::parse(&upload.key)
+                    && let Err(error) = self.finish(&upload, draft, self.inner.catalogue.turn(&key)).await
                 {
                     tracing::warn!(id = %upload.id, "an upload that was complete became no asset: {error}");
                 }
