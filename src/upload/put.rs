@@ -89,15 +89,15 @@ impl Uploads {
 
     async fn delete_now(&self, key: AssetKey, condition: Condition) -> Result<bool, Error> {
         let turn = self.inner.catalogue.turn(&key);
-        let removed = self.inner.catalogue.remove(key.clone(), condition, turn).await?;
-        let Some(old) = removed.map_err(|refused| self.refused(refused))? else { return Ok(false) };
         let uploads = self.clone();
-        // Also when nobody waits for it any more.
-        let told = self.inner.tasks.spawn("remove", async move {
+        // Once the row may be gone, caches must hear of it, whoever is still waiting.
+        self.detached(async move {
+            let removed = uploads.inner.catalogue.remove(key.clone(), condition, turn).await?;
+            let Some(old) = removed.map_err(|refused| uploads.refused(refused))? else { return Ok(false) };
             uploads.discard_blob(&old).await;
             uploads.forget(&key, old.version).await;
-        });
-        told.await.map_err(|_| Error::Stopping)?;
-        Ok(true)
+            Ok(true)
+        })
+        .await
     }
 }

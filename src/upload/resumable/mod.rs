@@ -176,7 +176,7 @@ impl Uploads {
     }
 
     /// Runs this to its end, whoever is waiting for it.
-    async fn detached<T: Send + 'static>(
+    pub(super) async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
