@@ -83,6 +83,12 @@ impl Uploads {
 
     /// How far it has come. Whoever is still writing to it is stopped.
     pub async fn progress(&self, id: &BlobId, owner: Option<&str>) -> Result<Progress, Error> {
+        let (uploads, id, owner) = (self.clone(), id.clone(), owner.map(str::to_owned));
+        // What it finishes must not lose its hold with its connection.
+        self.detached(async move { uploads.progress_now(&id, owner.as_deref()).await }).await
+    }
+
+    async fn progress_now(&self, id: &BlobId, owner: Option<&str>) -> Result<Progress, Error> {
         let _hold = self.hold(id).await?;
         let upload = self.upload(id, owner).await?;
         match (upload.kind, upload.length) {
@@ -93,6 +99,11 @@ impl Uploads {
         }
         let (upload, draft) = self.reopen(upload).await?;
         let offset = draft.length();
+        // Its client would take it for an asset.
+        if upload.kind == Kind::Whole && upload.length == Some(offset) {
+            let turn = self.inner.catalogue.turn(&AssetKey::parse(&upload.key)?);
+            self.finish(&upload, draft, turn).await?;
+        }
         Ok(Progress { upload, offset })
     }
 
@@ -118,7 +129,18 @@ impl Uploads {
 
     /// Its bytes, without those that nobody has checked.
     async fn reopen(&self, mut upload: Upload) -> Result<(Upload, Box<dyn Draft>), Error> {
-        let mut draft = self.inner.blobs.reopen(&upload.id).await?.ok_or(Error::NoUpload)?;
+        let (blobs, id) = (&self.inner.blobs, &upload.id);
+        let mut draft = blobs.reopen(id).await?;
+        // The catalogue failed when all else was done; it is tried again from its bytes.
+        if draft.is_none()
+            && upload.kind == Kind::Whole
+            && blobs.open(id).await?.is_some()
+            && !self.inner.catalogue.has_blob(id).await?
+        {
+            blobs.take_back(id).await?;
+            draft = blobs.reopen(id).await?;
+        }
+        let mut draft = draft.ok_or(Error::NoUpload)?;
         if let Some(checked) = upload.checked.take() {
             if draft.length() > checked {
                 draft.truncate(checked).await?;
