@@ -194,6 +194,13 @@ async fn the_catalogue_keeps_what_it_is_told() {
     assert_eq!(catalogue.used_by("me").await.unwrap(), 9 + 4 + 7, "it counts once");
     catalogue.end_upload(&upload.id).await.unwrap();
     assert_eq!(catalogue.upload(&upload.id).await.unwrap(), None);
+
+    // One that is complete is for the next start, unless its key has changed since.
+    let whole = Upload { kind: Kind::Whole, parts: Vec::new(), checked: None, ..upload };
+    catalogue.put_upload(whole.clone()).await.unwrap();
+    assert_eq!(catalogue.unfinished_uploads("").await.unwrap(), [whole]);
+    commit(&catalogue, new("u", 8, &[]), none(), None).await.unwrap().unwrap();
+    assert_eq!(catalogue.unfinished_uploads("").await.unwrap(), []);
 }
 
 /// Many at once, each alone as one of them would be.
