@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::{Error, Uploads, digest::Checker, sniff};
 use crate::store::{
     AssetKey, BlobId, Draft,
-    catalogue::{Asset, Condition, NewAsset, Refused, Replaced},
+    catalogue::{Asset, Condition, NewAsset, Refused, Replaced, Turn},
 };
 
 /// All that is known of an asset before it is one.
@@ -19,6 +19,8 @@ pub struct Ready {
     pub owner: String,
     pub condition: Condition,
     pub checker: Checker,
+    /// When its request came.
+    pub turn: Turn,
     /// It is an upload that ends with this.
     pub ends: bool,
 }
@@ -35,7 +37,7 @@ impl Uploads {
     }
 
     async fn commit_now(&self, ready: Ready) -> Result<Replaced, Error> {
-        let Ready { key, blob, mut draft, declared, tags, owner, condition, checker, ends } = ready;
+        let Ready { key, blob, mut draft, declared, tags, owner, condition, checker, turn, ends } = ready;
         let inner = &self.inner;
         let head = draft.head().await?;
         let types = inner.limits.types;
@@ -58,8 +60,8 @@ impl Uploads {
             true => {
                 let (catalogue, quota) = (&inner.catalogue, inner.limits.quota);
                 let refused = match ends {
-                    false => catalogue.commit(new, condition, quota).await,
-                    true => catalogue.finish(blob.clone(), new, condition, quota).await,
+                    false => catalogue.commit(new, condition, quota, turn).await,
+                    true => catalogue.finish(blob.clone(), new, condition, quota, turn).await,
                 };
                 refused.map_err(Error::from).and_then(|done| done.map_err(|refused| self.refused(refused)))
             }
@@ -83,6 +85,7 @@ impl Uploads {
     pub(super) fn refused(&self, refused: Refused) -> Error {
         match refused {
             Refused::Condition => Error::Condition,
+            Refused::Overtaken => Error::Overtaken,
             Refused::Quota => Error::Quota(self.inner.limits.quota.unwrap_or_default()),
         }
     }

@@ -23,6 +23,8 @@ pub enum Error {
     Type(String),
     #[error("what is there is not as the request's preconditions want it")]
     Condition,
+    #[error("a request that came later has changed it already")]
+    Overtaken,
     #[error("there is no such upload")]
     NoUpload,
     #[error("the time of this upload is over")]
@@ -57,7 +59,7 @@ impl Error {
             Self::Short | Self::Stalled => "broken",
             Self::TooLarge(_) | Self::Quota(_) => "too-large",
             Self::Type(_) => "type",
-            Self::Condition | Self::Offset(_) | Self::Locked => "conflict",
+            Self::Condition | Self::Overtaken | Self::Offset(_) | Self::Locked => "conflict",
             Self::NoUpload | Self::Expired => "gone",
             Self::Busy | Self::Stopping => "busy",
             Self::Store(store::Error::Full) => "full",

@@ -35,6 +35,7 @@ impl Uploads {
     async fn put_now(&self, put: Put, mut body: Body) -> Result<Stored, Error> {
         let Put { key, length, media_type, tags, digests, condition, owner } = put;
         let place = self.place()?;
+        let turn = self.inner.catalogue.turn(&key);
         self.check_room(&owner, length.unwrap_or(0)).await?;
         // Told before the bytes are sent, if possible; what counts is the check at the commit.
         if !condition.holds(self.inner.catalogue.find(&key).await?.as_ref()) {
@@ -49,8 +50,18 @@ impl Uploads {
             return Err(Error::Short);
         }
         drop(place);
-        let ready =
-            Ready { key, blob, draft, declared: media_type, tags, owner, condition, checker, ends: false };
+        let ready = Ready {
+            key,
+            blob,
+            draft,
+            declared: media_type,
+            tags,
+            owner,
+            condition,
+            checker,
+            turn,
+            ends: false,
+        };
         let replaced = self.commit(ready).await?;
         Ok(Stored { created: replaced.old.is_none(), asset: replaced.asset })
     }
@@ -77,15 +88,16 @@ impl Uploads {
     }
 
     async fn delete_now(&self, key: AssetKey, condition: Condition) -> Result<bool, Error> {
-        let removed = self.inner.catalogue.remove(key.clone(), condition).await?;
-        let Some(old) = removed.map_err(|refused| self.refused(refused))? else { return Ok(false) };
+        let turn = self.inner.catalogue.turn(&key);
         let uploads = self.clone();
-        // Also when nobody waits for it any more.
-        let told = self.inner.tasks.spawn("remove", async move {
+        // Once the row may be gone, caches must hear of it, whoever is still waiting.
+        self.detached(async move {
+            let removed = uploads.inner.catalogue.remove(key.clone(), condition, turn).await?;
+            let Some(old) = removed.map_err(|refused| uploads.refused(refused))? else { return Ok(false) };
             uploads.discard_blob(&old).await;
             uploads.forget(&key, old.version).await;
-        });
-        told.await.map_err(|_| Error::Stopping)?;
-        Ok(true)
+            Ok(true)
+        })
+        .await
     }
 }

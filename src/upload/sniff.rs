@@ -5,7 +5,7 @@ use infer::MatcherType;
 /// What is allowed beyond what is harmless.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rules {
-    /// HTML, SVG with it, and programs: stored, and sent to be saved rather than shown.
+    /// HTML and programs: stored, and sent to be saved rather than shown.
     pub risky: bool,
 }
 
@@ -51,7 +51,8 @@ pub fn judge(head: &[u8], declared: Option<&str>, extension: &str, rules: Rules)
             return Err(format!("{who} says {said}, but the content is {}", essence(&media_type)));
         }
     }
-    Ok(Sniffed { media_type, attachment: risky || nature == Nature::Svg })
+    let attachment = risky || nature == Nature::Svg || is_xml(&essence(&media_type));
+    Ok(Sniffed { media_type, attachment })
 }
 
 /// What the library calls programs, leaving out those that it tells by two bytes which noise has too. ELF is told above.
@@ -153,6 +154,11 @@ fn text(named: Option<&str>) -> String {
         Some(kind) if is_textual(kind) => kind.to_owned(),
         _ => "text/plain; charset=utf-8".to_owned(),
     }
+}
+
+/// Shown as a page by browsers, with whatever scripts stand in it under whatever prefix.
+fn is_xml(kind: &str) -> bool {
+    kind.ends_with("/xml") || kind.ends_with("+xml") || kind == "text/xsl"
 }
 
 fn is_textual(kind: &str) -> bool {
@@ -300,6 +306,13 @@ mod tests {
         );
         let svg = Sniffed { media_type: "image/svg+xml".to_owned(), attachment: true };
         assert_eq!(judge(b"<svg onload='x'>", None, "svg", Rules::default()), Ok(svg));
+        let disguised =
+            b"<x:html xmlns:x='http://www.w3.org/1999/xhtml'><x:script>alert(1)</x:script></x:html>";
+        for extension in ["xml", "XML", "xsl", "xslt", "rdf", "atom", "rss", "mpd"] {
+            let sniffed = judge(disguised, None, extension, Rules::default());
+            assert!(sniffed.as_ref().is_ok_and(|sniffed| sniffed.attachment), "{extension} {sniffed:?}");
+        }
+        assert!(!judged(b"<x:html>", "txt").attachment);
         assert!(!judged(PNG, "png").attachment);
     }
 }

@@ -55,18 +55,25 @@ impl Uploads {
         let inner = &self.inner;
         let (blobs, catalogue) = (&inner.blobs, &inner.catalogue);
         for id in catalogue.expired_uploads(inner.clock.unix_millis()).await? {
-            catalogue.end_upload(&id).await?;
-            blobs.discard(&id).await?;
+            // Whoever still sends to it gets it more time at the end.
+            let Some(_hold) = self.hold_if_free(&id) else { continue };
+            let now = inner.clock.unix_millis();
+            if catalogue.upload(&id).await?.is_some_and(|upload| upload.expires <= now) {
+                catalogue.end_upload(&id).await?;
+                blobs.discard(&id).await?;
+            }
         }
         let idle = blobs.idle(least).await?;
         let mut swept = 0;
         for id in &idle.drafts {
+            let Some(_hold) = self.hold_if_free(id) else { continue };
             if catalogue.upload(id).await?.is_none() {
                 blobs.discard(id).await?;
                 swept += 1;
             }
         }
         for id in &idle.blobs {
+            let Some(_hold) = self.hold_if_free(id) else { continue };
             if catalogue.has_blob(id).await? {
                 continue;
             }

@@ -129,7 +129,7 @@ fn status_of(error: &Error) -> StatusCode {
         Error::Condition => StatusCode::PRECONDITION_FAILED,
         Error::NoUpload => StatusCode::NOT_FOUND,
         Error::Expired => StatusCode::GONE,
-        Error::Offset(_) => StatusCode::CONFLICT,
+        Error::Offset(_) | Error::Overtaken => StatusCode::CONFLICT,
         Error::Locked => StatusCode::LOCKED,
         Error::Checksum => StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
         Error::Kind => StatusCode::FORBIDDEN,

@@ -29,7 +29,7 @@ pub struct Directory {
 /// Where files are.
 #[derive(Debug)]
 pub(super) struct Places {
-    root: PathBuf,
+    pub(super) root: PathBuf,
 }
 
 struct FileContent {

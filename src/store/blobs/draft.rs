@@ -5,7 +5,7 @@ use std::{fs::File, io::IoSlice, ops::Range, os::unix::fs::FileExt, sync::Arc};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::{
     BlobId, Draft, Error, HEAD, Published, Result,
@@ -27,6 +27,8 @@ pub(super) struct FileDraft {
     gathered: Vec<Bytes>,
     gathered_bytes: usize,
     writing: Option<JoinHandle<Result<Option<Context>>>>,
+    /// Something could not be written: what would come behind it must not be, or there would be a hole.
+    failed: Option<Error>,
     published: bool,
 }
 
@@ -43,6 +45,7 @@ impl FileDraft {
             gathered: Vec::new(),
             gathered_bytes: 0,
             writing: None,
+            failed: None,
             published: false,
         }
     }
@@ -59,10 +62,12 @@ impl FileDraft {
         if let Some(writing) = &mut self.writing {
             let written = writing.await;
             self.writing = None;
-            self.hash =
-                written.map_err(|error| Error::Io { what: "writing", detail: error.to_string() })??;
+            match written.unwrap_or_else(|error| Err(stopped(&error))) {
+                Ok(hash) => self.hash = hash,
+                Err(error) => self.failed = Some(error),
+            }
         }
-        Ok(())
+        self.failed.clone().map_or(Ok(()), Err)
     }
 
     /// Hands over what is gathered, when what came before is written.
@@ -84,6 +89,10 @@ impl FileDraft {
         }));
         Ok(())
     }
+}
+
+fn stopped(error: &JoinError) -> Error {
+    Error::Io { what: "writing", detail: error.to_string() }
 }
 
 /// Gathered pieces with few system calls.
@@ -111,6 +120,9 @@ impl Draft for FileDraft {
 
     fn append(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
         async move {
+            if let Some(error) = &self.failed {
+                return Err(error.clone());
+            }
             if self.length == self.head.len() as u64 {
                 let room = HEAD - self.head.len();
                 self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -132,7 +144,10 @@ impl Draft for FileDraft {
             self.flush().await?;
             self.written().await?;
             let file = self.file.clone();
-            blocking(move || file.sync_data().map_err(Error::io("syncing a draft"))).await
+            let synced = blocking(move || file.sync_data().map_err(Error::io("syncing a draft"))).await;
+            // The system tells of it once; the next time it would seem to be well.
+            self.failed = synced.as_ref().err().cloned();
+            synced
         }
         .boxed()
     }
@@ -142,8 +157,14 @@ impl Draft for FileDraft {
             // What failed to be written is taken back too.
             let _ = self.flush().await;
             let _ = self.written().await;
-            let file = self.file.clone();
+            self.gathered.clear();
+            self.gathered_bytes = 0;
+            let (file, failed) = (self.file.clone(), self.failed.clone());
             let work = move || {
+                let there = file.metadata().map_err(Error::io("truncating a draft"))?.len();
+                if let Some(error) = failed.filter(|_| there < length) {
+                    return Err(error);
+                }
                 file.set_len(length).and_then(|()| file.sync_all()).map_err(Error::io("truncating a draft"))
             };
             blocking(work).await?;
@@ -233,5 +254,31 @@ impl Drop for FileDraft {
         if !self.lasting && !self.published {
             let _ = std::fs::remove_file(self.places.draft(&self.id));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_written_behind_what_could_not_be() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("draft");
+        std::fs::write(&path, b"durable").unwrap();
+        let places = Arc::new(Places { root: root.path().to_owned() });
+        let unwritable = File::open(&path).unwrap();
+        let mut draft = FileDraft::reopened(places, BlobId::random(), unwritable, 7);
+        let batch = Bytes::from(vec![b'x'; BATCH]);
+        draft.append(batch.clone()).await.unwrap();
+        assert!(draft.append(batch.clone()).await.is_err(), "that of the first batch");
+        // The disk is well again.
+        draft.file = Arc::new(File::options().read(true).write(true).open(&path).unwrap());
+        assert!(draft.append(batch).await.is_err() && draft.sync().await.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"durable");
+        draft.truncate(7).await.unwrap();
+        assert!(draft.truncate(8).await.is_err(), "there would be a hole");
+        assert!(draft.sync().await.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"durable");
     }
 }

@@ -67,6 +67,8 @@ pub struct Replaced {
 pub enum Refused {
     Condition,
     Quota,
+    /// A request that came later has changed the key already.
+    Overtaken,
 }
 
 impl Asset {

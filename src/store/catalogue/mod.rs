@@ -1,7 +1,7 @@
 //! What is known of assets and unfinished uploads, in an embedded SQLite database. A write is told of when it is durable; writes
 //! that come together share one transaction.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,17 +10,21 @@ use super::{AssetKey, BlobId, Error};
 mod asset;
 mod engine;
 mod list;
+mod order;
 mod schema;
 mod uploads;
 
 pub use asset::{Asset, Condition, NewAsset, Refused, Replaced, Tags};
 pub use list::{Listing, Page};
+pub use order::Turn;
 pub use uploads::{Kind, Upload};
 
 use engine::Engine;
+use order::Order;
 
 pub struct Catalogue {
     engine: Engine,
+    order: Arc<Order>,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -31,7 +35,12 @@ impl Catalogue {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(Error::io("making the catalogue's directory"))?;
         }
-        Ok(Self { engine: Engine::open(path)? })
+        Ok(Self { engine: Engine::open(path)?, order: Arc::default() })
+    }
+
+    /// The place of a request that will change this key, taken when it comes.
+    pub fn turn(&self, key: &AssetKey) -> Turn {
+        self.order.turn(key)
     }
 
     pub async fn find(&self, key: &AssetKey) -> Result<Option<Asset>> {
@@ -45,8 +54,11 @@ impl Catalogue {
         new: NewAsset,
         condition: Condition,
         quota: Option<u64>,
+        turn: Turn,
     ) -> Result<std::result::Result<Replaced, Refused>> {
-        self.engine.write(move |connection| asset::commit(connection, &new, &condition, quota)).await
+        self.engine
+            .write(move |connection| in_turn(&turn, || asset::commit(connection, &new, &condition, quota)))
+            .await
     }
 
     /// The same of an upload that ends with it.
@@ -56,9 +68,10 @@ impl Catalogue {
         new: NewAsset,
         condition: Condition,
         quota: Option<u64>,
+        turn: Turn,
     ) -> Result<std::result::Result<Replaced, Refused>> {
         let work = move |connection: &Connection| {
-            let committed = asset::commit(connection, &new, &condition, quota)?;
+            let committed = in_turn(&turn, || asset::commit(connection, &new, &condition, quota))?;
             if committed.is_ok() {
                 uploads::mark_done(connection, &upload, new.length)?;
             }
@@ -72,8 +85,11 @@ impl Catalogue {
         &self,
         key: AssetKey,
         condition: Condition,
+        turn: Turn,
     ) -> Result<std::result::Result<Option<Asset>, Refused>> {
-        self.engine.write(move |connection| asset::remove(connection, &key, &condition)).await
+        self.engine
+            .write(move |connection| in_turn(&turn, || asset::remove(connection, &key, &condition)))
+            .await
     }
 
     pub async fn list(&self, listing: Listing) -> Result<Page> {
@@ -115,4 +131,19 @@ impl Catalogue {
         };
         self.engine.read(work).await
     }
+}
+
+/// Changes a key, unless somebody has who came later.
+fn in_turn<T>(
+    turn: &Turn,
+    change: impl FnOnce() -> rusqlite::Result<std::result::Result<T, Refused>>,
+) -> rusqlite::Result<std::result::Result<T, Refused>> {
+    if turn.is_over() {
+        return Ok(Err(Refused::Overtaken));
+    }
+    let changed = change()?;
+    if changed.is_ok() {
+        turn.done();
+    }
+    Ok(changed)
 }

@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 /// One step for each version, in order; what has been released is never changed.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE assets (
         key TEXT PRIMARY KEY NOT NULL,
         blob TEXT NOT NULL UNIQUE,
@@ -45,7 +46,13 @@ const STEPS: [&str; 1] = ["
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX uploads_expires ON uploads (expires);
     CREATE INDEX uploads_owner ON uploads (owner, length);
-"];
+",
+    "
+    ALTER TABLE uploads ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
+    UPDATE assets SET attachment = 1
+        WHERE media_type LIKE '%/xml%' OR media_type LIKE '%+xml%' OR media_type LIKE 'text/xsl%';
+",
+];
 
 /// The version that this program writes.
 #[cfg(test)]

@@ -100,12 +100,14 @@ impl Catalogue {
         self.engine.read(work).await
     }
 
-    /// Notes an upload as it is now.
+    /// Notes an upload as it is now, and which version its key has.
     pub async fn put_upload(&self, upload: Upload) -> Result<()> {
         let work = move |connection: &Connection| {
             let parts: Vec<_> = upload.parts.iter().map(BlobId::as_str).collect();
             let insert = format!(
-                "INSERT OR REPLACE INTO uploads ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+                "INSERT OR REPLACE INTO uploads ({COLUMNS}, seen)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+                     coalesce((SELECT version FROM versions WHERE key = ?2), 0))"
             );
             connection.prepare_cached(&insert)?.execute(params![
                 upload.id.as_str(),
@@ -133,12 +135,14 @@ impl Catalogue {
         self.engine.write(work).await
     }
 
-    /// Those that may have all their bytes and are no asset yet, from after this one on.
+    /// Those that may have all their bytes and are no asset yet, from after this one on. Not those whose key has changed since
+    /// they were noted: that was told of, and they were not.
     pub async fn unfinished_uploads(&self, after: &str) -> Result<Vec<Upload>> {
         let after = after.to_owned();
         let work = move |connection: &Connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM uploads WHERE id > ?1 AND kind = 'whole' AND length IS NOT NULL
+                     AND seen = coalesce((SELECT version FROM versions WHERE versions.key = uploads.key), 0)
                  ORDER BY id LIMIT 1000"
             );
             let mut statement = connection.prepare(&query)?;

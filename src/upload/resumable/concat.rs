@@ -1,7 +1,10 @@
 //! Partial uploads, put together to one asset.
 
 use super::{Begin, Error, Kind, Progress, Uploads};
-use crate::store::{BlobId, Draft, catalogue::Upload};
+use crate::store::{
+    BlobId, Draft,
+    catalogue::{Turn, Upload},
+};
 
 /// More are refused.
 const MAX_PARTS: usize = 1000;
@@ -15,10 +18,12 @@ impl Uploads {
         admin: bool,
     ) -> Result<Progress, Error> {
         let place = self.place()?;
+        let key = begin.metadata.key()?;
+        let turn = self.inner.catalogue.turn(&key);
         let uploads = self.clone();
         self.detached(async move {
             let _place = place;
-            uploads.concatenate_now(begin, parts, admin).await
+            uploads.concatenate_now(begin, parts, admin, turn).await
         })
         .await
     }
@@ -28,6 +33,7 @@ impl Uploads {
         begin: Begin,
         parts: Vec<BlobId>,
         admin: bool,
+        turn: Turn,
     ) -> Result<Progress, Error> {
         if parts.is_empty() || parts.len() > MAX_PARTS {
             return Err(Error::Bad(format!("1 to {MAX_PARTS} partial uploads can be put together")));
@@ -83,7 +89,7 @@ impl Uploads {
         }
         drop(drafts);
         self.inner.catalogue.put_upload(upload.clone()).await?;
-        self.finish(&upload, whole).await?;
+        self.finish(&upload, whole, turn).await?;
         for id in &parts {
             self.inner.catalogue.end_upload(id).await?;
             self.inner.blobs.discard(id).await?;

@@ -51,6 +51,21 @@ impl Uploads {
         hold.turn = Some(timeout(PATIENCE, turn.lock_owned()).await.map_err(|_| Error::Locked)?);
         Ok(hold)
     }
+
+    /// Without stopping anybody. None: a request holds it or waits for it.
+    pub(in super::super) fn hold_if_free(&self, id: &BlobId) -> Option<Hold> {
+        let holders = self.inner.holders.clone();
+        let mut entries = holders.0.lock();
+        if entries.contains_key(id) {
+            return None;
+        }
+        let entry = Entry { interested: 1, ..Entry::default() };
+        let turn = Some(entry.turn.clone().try_lock_owned().ok()?);
+        let stop = entry.stop.clone();
+        entries.insert(id.clone(), entry);
+        drop(entries);
+        Some(Hold { holders, id: id.clone(), stop, turn })
+    }
 }
 
 impl Drop for Hold {

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{AssetKey, Body, Condition, Digests, Error, Uploads, commit::Ready, digest::Checker};
 pub use crate::store::catalogue::{Kind, Upload};
-use crate::store::{BlobId, Draft};
+use crate::store::{BlobId, Draft, catalogue::Turn};
 
 mod checksum;
 mod concat;
@@ -83,6 +83,12 @@ impl Uploads {
 
     /// How far it has come. Whoever is still writing to it is stopped.
     pub async fn progress(&self, id: &BlobId, owner: Option<&str>) -> Result<Progress, Error> {
+        let (uploads, id, owner) = (self.clone(), id.clone(), owner.map(str::to_owned));
+        // What it finishes must not lose its hold with its connection.
+        self.detached(async move { uploads.progress_now(&id, owner.as_deref()).await }).await
+    }
+
+    async fn progress_now(&self, id: &BlobId, owner: Option<&str>) -> Result<Progress, Error> {
         let _hold = self.hold(id).await?;
         let upload = self.upload(id, owner).await?;
         match (upload.kind, upload.length) {
@@ -93,6 +99,11 @@ impl Uploads {
         }
         let (upload, draft) = self.reopen(upload).await?;
         let offset = draft.length();
+        // Its client would take it for an asset.
+        if upload.kind == Kind::Whole && upload.length == Some(offset) {
+            let turn = self.inner.catalogue.turn(&AssetKey::parse(&upload.key)?);
+            self.finish(&upload, draft, turn).await?;
+        }
         Ok(Progress { upload, offset })
     }
 
@@ -118,7 +129,18 @@ impl Uploads {
 
     /// Its bytes, without those that nobody has checked.
     async fn reopen(&self, mut upload: Upload) -> Result<(Upload, Box<dyn Draft>), Error> {
-        let mut draft = self.inner.blobs.reopen(&upload.id).await?.ok_or(Error::NoUpload)?;
+        let (blobs, id) = (&self.inner.blobs, &upload.id);
+        let mut draft = blobs.reopen(id).await?;
+        // The catalogue failed when all else was done; it is tried again from its bytes.
+        if draft.is_none()
+            && upload.kind == Kind::Whole
+            && blobs.open(id).await?.is_some()
+            && !self.inner.catalogue.has_blob(id).await?
+        {
+            blobs.take_back(id).await?;
+            draft = blobs.reopen(id).await?;
+        }
+        let mut draft = draft.ok_or(Error::NoUpload)?;
         if let Some(checked) = upload.checked.take() {
             if draft.length() > checked {
                 draft.truncate(checked).await?;
@@ -129,7 +151,7 @@ impl Uploads {
     }
 
     /// Makes an asset of an upload that has all its bytes. One that cannot become one is given up.
-    async fn finish(&self, upload: &Upload, draft: Box<dyn Draft>) -> Result<(), Error> {
+    async fn finish(&self, upload: &Upload, draft: Box<dyn Draft>, turn: Turn) -> Result<(), Error> {
         let metadata = Metadata::parse(&upload.metadata)?;
         let ready = Ready {
             key: AssetKey::parse(&upload.key)?,
@@ -140,6 +162,7 @@ impl Uploads {
             owner: upload.owner.clone(),
             condition: Condition::default(),
             checker: Checker::new(Digests::of(&HeaderMap::new())?),
+            turn,
             ends: true,
         };
         let finished = self.commit(ready).await.map(drop);
@@ -161,7 +184,8 @@ impl Uploads {
             for upload in uploads {
                 let Ok((upload, draft)) = self.reopen(upload).await else { continue };
                 if upload.length == Some(draft.length())
-                    && let Err(error) = self.finish(&upload, draft).await
+                    && let Ok(key) = AssetKey::parse(&upload.key)
+                    && let Err(error) = self.finish(&upload, draft, self.inner.catalogue.turn(&key)).await
                 {
                     tracing::warn!(id = %upload.id, "an upload that was complete became no asset: {error}");
                 }
@@ -174,7 +198,7 @@ impl Uploads {
     }
 
     /// Runs this to its end, whoever is waiting for it.
-    async fn detached<T: Send + 'static>(
+    pub(super) async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {

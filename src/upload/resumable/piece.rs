@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::Context;
 
 use super::{super::Body, Checksum, Error, Hold, Kind, Progress, Uploads};
-use crate::store::{BlobId, Draft, catalogue::Upload};
+use crate::store::{AssetKey, BlobId, Draft, catalogue::Upload};
 
 /// Bytes as a client announces them.
 #[derive(Debug, Clone)]
@@ -33,6 +33,11 @@ impl Uploads {
     async fn append_now(&self, id: &BlobId, piece: Piece, body: Body) -> Result<Progress, Error> {
         let hold = self.hold(id).await?;
         let mut upload = self.upload(id, piece.owner.as_deref()).await?;
+        // Before any of its bytes is taken. A partial one changes no asset.
+        let turn = match upload.kind {
+            Kind::Whole => Some(self.inner.catalogue.turn(&AssetKey::parse(&upload.key)?)),
+            _ => None,
+        };
         let at_end = upload.length == Some(piece.offset);
         match upload.kind {
             Kind::Done if at_end => return Ok(Progress { offset: piece.offset, upload }),
@@ -58,8 +63,10 @@ impl Uploads {
         self.inner.catalogue.put_upload(upload.clone()).await?;
         taken?;
         let offset = draft.length();
-        if upload.kind == Kind::Whole && upload.length == Some(offset) {
-            self.finish(&upload, draft).await?;
+        if let Some(turn) = turn
+            && upload.length == Some(offset)
+        {
+            self.finish(&upload, draft, turn).await?;
         }
         Ok(Progress { upload, offset })
     }
@@ -96,14 +103,20 @@ impl Uploads {
         };
         let taken_back = match &checked {
             Ok(()) => false,
-            Err(Error::TooLarge(_)) => true,
+            // What a failing disk has of it nobody knows.
+            Err(Error::TooLarge(_) | Error::Store(_)) => true,
             Err(_) => piece.checksum.is_some(),
         };
-        match taken_back {
-            true => draft.truncate(piece.offset).await?,
-            false => draft.sync().await?,
+        let synced = match taken_back {
+            true => Ok(()),
+            false => draft.sync().await,
+        };
+        if taken_back || synced.is_err() {
+            // Should this fail too, it is done when the draft is opened again.
+            upload.checked = Some(piece.offset);
+            draft.truncate(piece.offset).await?;
         }
         upload.checked = None;
-        checked
+        checked.and(synced.map_err(Error::from))
     }
 }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use millrace::store::{
     AssetKey, BlobId, Blobs, Catalogue, Error,
     blobs::{Directory, HEAD},
-    catalogue::{Condition, Kind, Listing, NewAsset, Refused, Tags, Upload},
+    catalogue::{Condition, Kind, Listing, NewAsset, Refused, Replaced, Tags, Upload},
 };
 
 /// The behaviours, of an empty store.
@@ -97,6 +97,17 @@ fn new(key: &str, length: u64, tags: &[&str]) -> NewAsset {
     }
 }
 
+/// Of a request that has just come.
+async fn commit(
+    catalogue: &Catalogue,
+    new: NewAsset,
+    condition: Condition,
+    quota: Option<u64>,
+) -> Result<Result<Replaced, Refused>, Error> {
+    let turn = catalogue.turn(&new.key);
+    catalogue.commit(new, condition, quota, turn).await
+}
+
 #[tokio::test]
 async fn the_catalogue_keeps_what_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
@@ -105,24 +116,25 @@ async fn the_catalogue_keeps_what_it_is_told() {
     let catalogue = open();
     let none = Condition::default;
     let absent = || Condition { if_none_match: Some(Tags::Any), ..none() };
-    let first = catalogue.commit(new("a", 1, &["x", "y"]), absent(), None).await.unwrap().unwrap();
+    let first = commit(&catalogue, new("a", 1, &["x", "y"]), absent(), None).await.unwrap().unwrap();
     assert!((first.old.is_none(), first.asset.version) == (true, 1));
-    let again = catalogue.commit(new("a", 2, &[]), absent(), None).await.unwrap();
+    let again = commit(&catalogue, new("a", 2, &[]), absent(), None).await.unwrap();
     assert_eq!(again.unwrap_err(), Refused::Condition);
     let is = |etag: String| Condition { if_match: Some(Tags::Of(vec![etag])), ..none() };
-    let wrong = catalogue.commit(new("a", 2, &[]), is("\"x\"".to_owned()), None).await.unwrap();
+    let wrong = commit(&catalogue, new("a", 2, &[]), is("\"x\"".to_owned()), None).await.unwrap();
     assert_eq!(wrong.unwrap_err(), Refused::Condition);
-    let second = catalogue.commit(new("a", 2, &["y"]), is(first.asset.etag()), None).await.unwrap().unwrap();
+    let second =
+        commit(&catalogue, new("a", 2, &["y"]), is(first.asset.etag()), None).await.unwrap().unwrap();
     assert_eq!((second.old.as_ref(), second.asset.version), (Some(&first.asset), 2));
     assert_eq!((second.asset.created, second.asset.modified), (1001, 1002));
     // A quota is of what is stored then; the asset's own former self does not count.
-    let full = catalogue.commit(new("b", 3, &[]), none(), Some(4)).await.unwrap();
+    let full = commit(&catalogue, new("b", 3, &[]), none(), Some(4)).await.unwrap();
     assert_eq!(full.unwrap_err(), Refused::Quota);
-    catalogue.commit(new("a", 4, &["y"]), none(), Some(4)).await.unwrap().unwrap();
+    commit(&catalogue, new("a", 4, &["y"]), none(), Some(4)).await.unwrap().unwrap();
     assert!(!catalogue.has_blob(&second.asset.blob).await.unwrap());
 
     for key in ["a/1", "a/2", "b/1", "ab"] {
-        catalogue.commit(new(key, 1, &["z"]), none(), None).await.unwrap().unwrap();
+        commit(&catalogue, new(key, 1, &["z"]), none(), None).await.unwrap().unwrap();
     }
     drop(catalogue);
     let catalogue = open();
@@ -147,15 +159,15 @@ async fn the_catalogue_keeps_what_it_is_told() {
 
     // Caches have to hear of changes until they have, but not of those since.
     let a = AssetKey::parse("a").unwrap();
-    let removed = catalogue.remove(a.clone(), none()).await.unwrap().unwrap().unwrap();
+    let removed = catalogue.remove(a.clone(), none(), catalogue.turn(&a)).await.unwrap().unwrap().unwrap();
     assert_eq!(removed.version, 4);
-    assert!(catalogue.remove(a.clone(), none()).await.unwrap().unwrap().is_none());
+    assert!(catalogue.remove(a.clone(), none(), catalogue.turn(&a)).await.unwrap().unwrap().is_none());
     assert_eq!(catalogue.changed().await.unwrap().len(), 5);
     catalogue.forgotten(a.clone(), 3).await.unwrap();
     assert_eq!(catalogue.changed().await.unwrap().len(), 5);
     catalogue.forgotten(a.clone(), 4).await.unwrap();
     assert_eq!(catalogue.changed().await.unwrap().len(), 4);
-    let reborn = catalogue.commit(new("a", 9, &[]), none(), None).await.unwrap().unwrap();
+    let reborn = commit(&catalogue, new("a", 9, &[]), none(), None).await.unwrap().unwrap();
     assert_eq!(reborn.asset.version, 5, "versions never repeat");
 
     let upload = Upload {
@@ -175,12 +187,20 @@ async fn the_catalogue_keeps_what_it_is_told() {
     assert_eq!(catalogue.used_by("me").await.unwrap(), 9 + 4 + 7);
     assert_eq!(catalogue.expired_uploads(49).await.unwrap(), []);
     assert_eq!(catalogue.expired_uploads(50).await.unwrap(), std::slice::from_ref(&upload.id));
-    catalogue.finish(upload.id.clone(), new("u", 7, &[]), none(), None).await.unwrap().unwrap();
+    let turn = catalogue.turn(&AssetKey::parse("u").unwrap());
+    catalogue.finish(upload.id.clone(), new("u", 7, &[]), none(), None, turn).await.unwrap().unwrap();
     let done = catalogue.upload(&upload.id).await.unwrap().unwrap();
     assert_eq!((done.kind, done.length), (Kind::Done, Some(7)));
     assert_eq!(catalogue.used_by("me").await.unwrap(), 9 + 4 + 7, "it counts once");
     catalogue.end_upload(&upload.id).await.unwrap();
     assert_eq!(catalogue.upload(&upload.id).await.unwrap(), None);
+
+    // One that is complete is for the next start, unless its key has changed since.
+    let whole = Upload { kind: Kind::Whole, parts: Vec::new(), checked: None, ..upload };
+    catalogue.put_upload(whole.clone()).await.unwrap();
+    assert_eq!(catalogue.unfinished_uploads("").await.unwrap(), [whole]);
+    commit(&catalogue, new("u", 8, &[]), none(), None).await.unwrap().unwrap();
+    assert_eq!(catalogue.unfinished_uploads("").await.unwrap(), []);
 }
 
 /// Many at once, each alone as one of them would be.
@@ -188,13 +208,40 @@ async fn the_catalogue_keeps_what_it_is_told() {
 async fn commits_of_one_key_are_one_after_the_other() {
     let dir = tempfile::tempdir().unwrap();
     let catalogue = Catalogue::open(&dir.path().join("c")).unwrap();
-    let commits = (0..200).map(|length| catalogue.commit(new("k", length, &[]), Condition::default(), None));
+    let commits =
+        (0..200).map(|length| commit(&catalogue, new("k", length, &[]), Condition::default(), None));
     let mut versions = Vec::new();
     for commit in join_all(commits).await {
-        let replaced = commit.unwrap().unwrap();
-        assert_eq!(replaced.old.map_or(0, |old| old.version) + 1, replaced.asset.version);
-        versions.push(replaced.asset.version);
+        match commit.unwrap() {
+            Ok(replaced) => {
+                assert_eq!(replaced.old.map_or(0, |old| old.version) + 1, replaced.asset.version);
+                versions.push(replaced.asset.version);
+            }
+            Err(refused) => assert_eq!(refused, Refused::Overtaken),
+        }
     }
     versions.sort_unstable();
-    assert_eq!(versions, (1..=200).collect::<Vec<_>>());
+    assert!(!versions.is_empty());
+    assert_eq!(versions, (1..=versions.len() as u64).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn who_came_first_does_not_undo_what_came_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::open(&dir.path().join("c")).unwrap();
+    let (key, any) = (AssetKey::parse("k").unwrap(), Condition::default);
+    let turns = [(); 4].map(|()| catalogue.turn(&key));
+    let [put, delete, finish, latest] = turns;
+    commit(&catalogue, new("k", 1, &[]), any(), None).await.unwrap().unwrap();
+    assert_eq!(catalogue.remove(key.clone(), any(), delete).await.unwrap(), Err(Refused::Overtaken));
+    let late = catalogue.commit(new("k", 2, &[]), any(), None, put).await.unwrap();
+    assert_eq!(late.unwrap_err(), Refused::Overtaken);
+    assert_eq!(catalogue.find(&key).await.unwrap().unwrap().length, 1);
+    // Nor what was removed.
+    catalogue.remove(key.clone(), any(), catalogue.turn(&key)).await.unwrap().unwrap();
+    let late = catalogue.finish(BlobId::random(), new("k", 3, &[]), any(), None, finish).await.unwrap();
+    assert_eq!(late.unwrap_err(), Refused::Overtaken);
+    assert_eq!(catalogue.find(&key).await.unwrap(), None);
+    drop(latest);
+    commit(&catalogue, new("k", 4, &[]), any(), None).await.unwrap().unwrap();
 }

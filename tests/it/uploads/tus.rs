@@ -68,6 +68,23 @@ async fn an_upload_goes_on_where_it_stopped_after_a_restart_too() {
     assert_eq!(edge.get("/assets/empty").await.status, 200);
 }
 
+/// As if the catalogue had failed when all else was done.
+#[tokio::test]
+async fn a_blob_without_a_row_is_tried_again() {
+    let edge = server(|_| {}).await;
+    let at = begin(&edge, "t.txt", "5").await;
+    let draft = files(&edge).remove(0);
+    let id = draft.rsplit('/').next().unwrap();
+    let shard = edge.directory().join("assets/blobs").join(&id[..2]);
+    std::fs::create_dir_all(&shard).unwrap();
+    std::fs::write(&draft, b"01234").unwrap();
+    std::fs::rename(&draft, shard.join(id)).unwrap();
+    let head = tus(&edge, "HEAD", &at, &[], b"").await;
+    assert_eq!((head.status, head.field("upload-offset")), (200, "5"));
+    assert_eq!(edge.get("/assets/t.txt").await.text(), "01234");
+    assert_eq!(files(&edge).len(), 1);
+}
+
 #[tokio::test]
 async fn what_makes_no_sense_corrupts_nothing() {
     let edge = server(|raw| raw.uploads.max_size = "1000B".to_owned()).await;
