@@ -29,6 +29,7 @@ use crate::{
     delivery::{self, Delivery},
     http::{self, Admin, Data, Listening, Phase},
     origin::{self, Origin, directory::Directory, http::Http, member, s3::S3},
+    upload::Uploads,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,7 @@ pub struct Server {
     state: Arc<Admin>,
     delivery: Arc<Delivery>,
     store: Arc<Store>,
+    uploads: Option<Uploads>,
     tasks: Tasks,
     drain_timeout: Duration,
 }
@@ -111,13 +113,14 @@ impl Server {
             delivery: delivery.clone(),
             pages: settings.pages,
             admission,
-            uploads,
+            uploads: uploads.clone(),
             allow_origins,
             cdn_loop,
         });
         let data = http::listen_data(data_listener, &settings.http, data)?;
         let admin = http::listen_admin(admin_listener, &settings.http, state.clone())?;
-        Ok(Self { data, admin, state, delivery, store, tasks, drain_timeout: settings.http.drain_timeout })
+        let drain_timeout = settings.http.drain_timeout;
+        Ok(Self { data, admin, state, delivery, store, uploads, tasks, drain_timeout })
     }
 
     pub fn data_address(&self) -> std::net::SocketAddr {
@@ -150,7 +153,7 @@ impl Server {
     /// Serves until `stop` resolves or a port fails, then drains: not ready at once, requests in flight finish, then
     /// fills, then the cache closes.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { data, admin, state, delivery: _, store, tasks, drain_timeout } = self;
+        let Self { data, admin, state, delivery: _, store, uploads, tasks, drain_timeout } = self;
         let (data_handle, admin_handle) = (data.handle.clone(), admin.handle.clone());
         let drain = async {
             state.enter(Phase::Draining);
@@ -163,6 +166,7 @@ impl Server {
                 tracing::warn!(running = tasks.running(), "some fills did not finish in time");
             }
             within(left().max(AT_LEAST), "the cache", store.close()).await;
+            uploads.iter().for_each(Uploads::close);
             within(AT_LEAST, "the admin port", admin_handle.stop(true)).await;
         };
         state.enter(Phase::Ready);

@@ -81,6 +81,11 @@ struct Instruments {
 }
 
 impl Uploads {
+    /// When nothing is under way any more: another server may have the directory.
+    pub fn close(&self) {
+        self.inner.blobs.close();
+    }
+
     pub fn new(
         (blobs, catalogue): (Arc<dyn Blobs>, Arc<Catalogue>),
         caches: Arc<dyn Caches>,

@@ -23,7 +23,7 @@ pub(super) const CHUNK: u64 = 256 << 10;
 /// Held by one server at a time.
 pub struct Directory {
     places: Arc<Places>,
-    _lock: File,
+    lock: File,
 }
 
 /// Where files are.
@@ -50,7 +50,7 @@ impl Directory {
             return Err(Error::InUse(root.display().to_string()));
         }
         sync_directory(root)?;
-        Ok(Self { places: Arc::new(places), _lock: lock })
+        Ok(Self { places: Arc::new(places), lock })
     }
 }
 
@@ -99,6 +99,11 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 impl Blobs for Directory {
+    fn close(&self) {
+        // It goes with the process in any case.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
+
     fn draft<'a>(&'a self, id: &'a BlobId, lasting: bool) -> BoxFuture<'a, Result<Box<dyn Draft>>> {
         let (places, id) = (self.places.clone(), id.clone());
         let work = move || {

@@ -39,6 +39,9 @@ pub trait Blobs: Send + Sync {
 
     /// Drafts and blobs that nobody has touched for so long, to be removed unless the catalogue knows them.
     fn idle(&self, least: Duration) -> BoxFuture<'_, Result<Idle>>;
+
+    /// From now on another server may have them, whoever still holds on to this.
+    fn close(&self) {}
 }
 
 /// A blob that is being written.
