@@ -158,14 +158,16 @@ async fn an_answer_that_takes_unusually_long_is_asked_for_elsewhere() {
     main.on_any(Answer::ok("main").cache_control("max-age=60"));
     second.on_any(Answer::ok("second").cache_control("max-age=60"));
     for number in 0..30 {
-        assert_eq!(edge.get(&format!("/{number}")).await.text(), "main");
+        // On a busy machine some of these take unusually long, too.
+        assert_eq!(edge.get(&format!("/{number}")).await.status, 200);
     }
+    let hedges = ["origin=\"second\"", "kind=\"hedge\""];
+    let before = edge.metric("millrace_origin_retries_total", &hedges).await;
     let gate = Gate::new();
     main.on("/slow", Answer::ok("main").gate(&gate));
     assert_eq!(edge.get("/slow").await.told(), (200, "MISS", "second".to_owned()));
     assert_eq!((main.hits("/slow"), second.hits("/slow")), (1, 1));
-    let hedges = ["origin=\"second\"", "kind=\"hedge\""];
-    assert_eq!(edge.metric("millrace_origin_retries_total", &hedges).await, 1);
+    assert_eq!(edge.metric("millrace_origin_retries_total", &hedges).await, before + 1);
     main.reach_aborted("/slow", 1).await;
     // What does harm when sent twice is not.
     main.on("/order", Answer::ok("done").gate(&gate));
