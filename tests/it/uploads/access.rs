@@ -81,7 +81,7 @@ async fn what_is_signed_is_for_that_alone() {
         (variant.replace("w=40", "w=400"), 403),
         (exact.replace("mr_signature=", "mr_signature=x"), 403),
         (exact.replace("mr_expires=9", "mr_expires=8"), 403),
-        (exact.replace("mr_signature", "mr_signatur"), 403),
+        (exact.replace("mr_signature", "mr_sign"), 403),
         (forged, 403),
         (over, 403),
         (below.replace("/films/x/a.jpg", "/films/a.jpg"), 403),
