@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use millrace_kit::{
     clock::Clock,
     config::{self, Faults, Layer},
+    shell::Aids,
     signals::Signals,
     telemetry,
 };
@@ -53,6 +54,8 @@ enum Command {
     Sign(sign::Sign),
     /// Print the configuration reference.
     Docs,
+    #[command(flatten)]
+    Aids(Aids),
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +103,13 @@ pub fn main() -> ExitCode {
             say(&config::reference::<Raw>("Configuration reference"));
             ExitCode::SUCCESS
         }
+        Command::Aids(aids) => match aids.print(Cli::command()) {
+            Ok(text) => {
+                say(&String::from_utf8_lossy(&text));
+                ExitCode::SUCCESS
+            }
+            Err(error) => complain(&error),
+        },
     }
 }
 

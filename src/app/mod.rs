@@ -6,6 +6,7 @@ use futures_util::future::maybe_done;
 use millrace_kit::{
     clock::Clock,
     metrics::{self, Registry},
+    service,
     signals::{Signal, Signals},
     tasks::Tasks,
 };
@@ -157,6 +158,7 @@ impl Server {
         let (data_handle, admin_handle) = (data.handle.clone(), admin.handle.clone());
         let drain = async {
             state.enter(Phase::Draining);
+            service::stopping();
             tracing::info!("draining");
             let deadline = Instant::now() + drain_timeout;
             let left = || deadline.saturating_duration_since(Instant::now());
@@ -170,6 +172,7 @@ impl Server {
             within(AT_LEAST, "the admin port", admin_handle.stop(true)).await;
         };
         state.enter(Phase::Ready);
+        service::ready();
         tracing::info!("ready");
         serve([("data", data.serve()), ("admin", admin.serve())], stop, drain).await?;
         tracing::info!("stopped");

@@ -6,10 +6,11 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use millrace_kit::{
     clock::Clock,
     config::{self, Faults, Layer},
+    shell::Aids,
     signals::Signals,
     telemetry,
 };
@@ -52,6 +53,8 @@ enum Command {
     Silence(silence::Silence),
     /// Print the configuration reference.
     Docs,
+    #[command(flatten)]
+    Aids(Aids),
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +97,13 @@ pub fn main() -> ExitCode {
             say(&config::reference::<Raw>("Sidecar configuration reference"));
             ExitCode::SUCCESS
         }
+        Command::Aids(aids) => match aids.print(Cli::command()) {
+            Ok(text) => {
+                say(&String::from_utf8_lossy(&text));
+                ExitCode::SUCCESS
+            }
+            Err(error) => refuse(&error),
+        },
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 use millrace_kit::{
     clock::Clock,
     metrics::{self, Registry, catalogue},
+    service,
     signals::{Signal, Signals},
     tasks::Tasks,
 };
@@ -222,9 +223,11 @@ impl Sidecar {
         let handle = listening.handle.clone();
         let orderly = async {
             state.enter(Phase::Ready);
+            service::ready();
             tracing::info!("ready");
             stop.await;
             state.enter(Phase::Draining);
+            service::stopping();
             tracing::info!("draining");
             handle.stop(true).await;
             if !tasks.drain(drain_timeout).await {
