@@ -124,7 +124,17 @@ catalogue! {
 
     // Scaling.
     SCALING_INSTANCES = "millrace_scaling_instances" Kind::Gauge, ["pool", "state"],
-        "Instances of a pool: desired, as decided; ready, as they answer.";
+        "Instances of a pool: desired, as decided; and by what they are: starting, warming, ready, draining, stopping, failed.";
+    SCALING_DESIRED = "millrace_scaling_desired" Kind::Gauge, ["pool"],
+        "Instances that a pool shall have, as decided.";
+    SCALING_DECISIONS = "millrace_scaling_decisions_total" Kind::Counter, ["pool", "action", "binding"],
+        "Decisions by what was done, and by what kept it from being what signals asked for.";
+    SCALING_LAST_CHANGE = "millrace_scaling_last_change_timestamp_seconds" Kind::Gauge, ["pool"],
+        "When the number of desired instances last changed, Unix time; 0: not yet.";
+    SCALING_SIGNAL = "millrace_scaling_signal" Kind::Gauge, ["pool", "signal"],
+        "Value of a signal that decisions are made by; not there while unknown.";
+    SCALING_SIGNAL_COVERAGE = "millrace_scaling_signal_coverage_ratio" Kind::Gauge, ["pool", "signal"],
+        "Share of ready instances that a signal comes from.";
 
     // Sidecar.
     SIDECAR_HTTP_DURATION = "millrace_sidecar_http_request_duration_seconds" Kind::Histogram(REQUEST_SECONDS),

@@ -19,6 +19,7 @@ pub mod cli;
 mod evaluation;
 mod instruments;
 mod notification;
+mod scaling;
 mod scraping;
 mod snapshots;
 mod summary;
@@ -26,6 +27,7 @@ mod summary;
 pub use evaluation::Evaluation;
 use instruments::Instruments;
 pub use notification::Notification;
+pub use scaling::Scaling;
 pub use scraping::Scraping;
 use scraping::Subjects;
 pub use snapshots::Snapshots;
@@ -61,6 +63,8 @@ pub enum Error {
     Target(#[from] discovery::Error),
     #[error("serving failed: {0}")]
     Serve(#[from] std::io::Error),
+    #[error("scaling: {0}")]
+    Scaling(String),
 }
 
 /// A sidecar that listens. Nothing is scraped or evaluated until it runs; tests do these by hand.
@@ -70,6 +74,7 @@ pub struct Sidecar {
     pub scraping: Arc<Scraping>,
     pub evaluation: Arc<Evaluation>,
     pub notification: Arc<Notification>,
+    pub scaling: Arc<Scaling>,
     pub snapshots: Arc<Snapshots>,
     pub store: Arc<Store>,
     tasks: Tasks,
@@ -154,13 +159,24 @@ impl Sidecar {
         ));
         evaluation.install(settings.groups, now);
 
+        let scaling = Arc::new(Scaling::new(
+            &settings.scaling,
+            &settings.data_dir,
+            store.clone(),
+            clock.clone(),
+            instruments.clone(),
+            // Nobody listens yet.
+            Arc::new(|_, _| {}),
+        )?);
+
         let state = Arc::new(http::State::new(http::Parts {
             store: store.clone(),
             engine: engine.clone(),
             roster,
             silences,
+            scaling: scaling.controller.clone(),
             scrape: settings.scrape,
-            clock,
+            clock: clock.clone(),
             bounds: settings.query,
             subquery_step: settings.rules.interval,
             token: settings.token,
@@ -171,7 +187,14 @@ impl Sidecar {
                 Box::new(move || evaluation.reload(&tasks))
             },
             instruments: http::Instruments::new(&registry)?,
-            exposition: exposition(registry, instruments, store.clone(), engine, notification.clone()),
+            exposition: exposition(
+                registry,
+                instruments,
+                store.clone(),
+                engine,
+                notification.clone(),
+                scaling.clone(),
+            ),
             receivers: {
                 let notification = notification.clone();
                 Box::new(move || notification.status())
@@ -184,6 +207,7 @@ impl Sidecar {
             scraping,
             evaluation,
             notification,
+            scaling,
             snapshots,
             store,
             tasks,
@@ -212,6 +236,7 @@ impl Sidecar {
         self.scraping.spawn(&self.tasks);
         self.evaluation.spawn(&self.tasks);
         self.notification.spawn(&self.tasks);
+        self.scaling.spawn(&self.tasks);
         self.snapshots.spawn(&self.tasks);
         self.serve_until(stop).await
     }
@@ -278,11 +303,13 @@ fn exposition(
     store: Arc<Store>,
     engine: Arc<Engine>,
     notification: Arc<Notification>,
+    scaling: Arc<Scaling>,
 ) -> Box<dyn Fn() -> String + Send + Sync> {
     Box::new(move || {
         instruments.observe_held(&store.stats());
         instruments.observe_alerts(&engine.views());
         instruments.observe_receivers(&notification.status());
+        scaling.observe();
         registry.encode()
     })
 }

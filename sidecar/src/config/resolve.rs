@@ -5,19 +5,21 @@ use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time:
 use bytesize::ByteSize;
 use millrace_kit::config::Faults;
 
-use super::{Raw, RuleSource, Settings, receivers, rule_faults};
+use super::{Raw, RuleSource, Scaling, Settings, receivers, rule_faults};
 use crate::{
     collect::Collector,
     discovery::{Source, Target},
     http,
     model::{Labels, is_label_name},
-    notify,
+    notify, scaling,
     scrape::{self, parse},
     series,
 };
 
 /// Less memory holds no useful history.
 const LEAST_SERIES_BYTES: usize = 1 << 20;
+/// Less holds no useful past.
+const LEAST_JOURNAL_BYTES: usize = 1 << 20;
 
 pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let mut faults = Faults::default();
@@ -36,6 +38,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         rule_faults(found, &mut faults);
         Vec::new()
     });
+    let scaling = scaling(&raw.scaling, scrape.interval, &mut faults);
     for name in raw.external_labels.keys().filter(|name| !is_label_name(name)) {
         faults.push(format!("external_labels.{name}"), "is not a label name");
     }
@@ -75,6 +78,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         },
         rules,
         groups,
+        scaling,
         external_labels: Labels::from_pairs(labels),
         receivers,
         inhibitions,
@@ -192,6 +196,21 @@ fn collectors(raw: &Raw, faults: &mut Faults) -> Vec<(Arc<Collector>, Target)> {
         }
     }
     collectors
+}
+
+fn scaling(raw: &scaling::Config, scrape_interval: Duration, faults: &mut Faults) -> Scaling {
+    let journal_bytes = size(&raw.journal_bytes, "scaling.journal_bytes", faults);
+    if journal_bytes < LEAST_JOURNAL_BYTES {
+        faults.push("scaling.journal_bytes", "must be at least 1MiB");
+    }
+    let policies = match raw.file.as_str() {
+        "" => scaling::Policies::default(),
+        file => scaling::load(file, scrape_interval).unwrap_or_else(|found| {
+            faults.0.extend(found.0);
+            scaling::Policies::default()
+        }),
+    };
+    Scaling { policies, journal_bytes: journal_bytes as u64 }
 }
 
 fn inhibitions(raw: &[notify::InhibitionConfig], faults: &mut Faults) -> Vec<notify::Inhibition> {

@@ -8,6 +8,7 @@ mod labels;
 mod params;
 mod query;
 mod rules;
+mod scaling;
 mod silences;
 mod status;
 mod targets;
@@ -17,6 +18,7 @@ use params::Params;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     silences::routes(config);
+    scaling::routes(config);
     // Long queries come as forms.
     for method in [web::get, web::post] {
         config
