@@ -93,6 +93,8 @@ pub struct Trial {
     pub at: UnixMillis,
     pub before: f64,
     pub failed: bool,
+    /// Since when the signal has been where it should be.
+    pub recovered_since: Option<UnixMillis>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

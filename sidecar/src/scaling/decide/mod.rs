@@ -17,7 +17,7 @@ mod properties;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use self::wish::Wish;
 use super::{
@@ -55,7 +55,10 @@ pub fn decide(state: &State, inputs: &Inputs, policy: &Policy, now: UnixMillis) 
     remember_change(&mut next, policy, now, from, to);
     if to > from && course.of_signals {
         for (name, before) in &wish.trials {
-            next.trials.insert(name.clone(), Trial { at: now, before: *before, failed: false });
+            next.trials.insert(
+                name.clone(),
+                Trial { at: now, before: *before, failed: false, recovered_since: None },
+            );
         }
     }
     let action = match to.cmp(&from) {

@@ -11,7 +11,7 @@ use crate::scaling::{
 };
 
 /// Share of the way to the threshold that one more instance must have brought a signal.
-const HELPED: f64 = 0.1;
+const HELPED: f64 = 0.5;
 
 pub(super) fn up(known: &Known<'_>, state: &mut State, now: UnixMillis) -> Vec<RuleVerdict> {
     let fault = known.origin_fault();
@@ -84,15 +84,19 @@ fn judge(
 /// More instances may lower what they should raise: a cold cache lowers a hit ratio, and the rule would run away. So it
 /// gets one step, and another only after that one has helped.
 fn trial(known: &Known<'_>, rule: &Rule, verdict: &mut RuleVerdict, state: &mut State, now: UnixMillis) {
-    let Some(value) = verdict.value else { return };
+    let (Some(value), Some(trial)) = (verdict.value, state.trials.get_mut(&rule.name)) else { return };
+    let patience = patience(known.policy, rule);
     if value >= rule.threshold {
-        state.trials.remove(&rule.name);
+        // Values that come and go around the threshold are no recovery.
+        let since = *trial.recovered_since.get_or_insert(now);
+        if now.saturating_sub(since) >= patience {
+            state.trials.remove(&rule.name);
+        }
         return;
     }
-    let Some(trial) = state.trials.get_mut(&rule.name) else { return };
-    let settled = !known.inputs.converging
-        && known.inputs.counts.cold == 0
-        && now.saturating_sub(trial.at) >= patience(known.policy, rule);
+    trial.recovered_since = None;
+    let settled =
+        !known.inputs.converging && known.inputs.counts.cold == 0 && now.saturating_sub(trial.at) >= patience;
     if !trial.failed && !settled {
         verdict.verdict = Verdict::Pending;
         verdict.note = "the last step has yet to show whether it helps".to_owned();

@@ -177,7 +177,11 @@ pub fn load(file: &str, scrape_interval: Duration) -> Result<Policies, Faults> {
     parse(file, &text, scrape_interval)
 }
 
-fn parse(name: &str, text: &str, scrape_interval: Duration) -> Result<Policies, Faults> {
+pub(in crate::scaling) fn parse(
+    name: &str,
+    text: &str,
+    scrape_interval: Duration,
+) -> Result<Policies, Faults> {
     let raw: File = config::load(&[Layer::file(name, text)])?;
     resolve::resolve(&raw, scrape_interval).map_err(|mut faults| {
         for fault in faults.0.iter_mut().filter(|fault| fault.place.is_empty()) {
