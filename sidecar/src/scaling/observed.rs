@@ -12,7 +12,7 @@ use super::{
 
 pub struct Observed {
     source: Source,
-    /// PromQL, one sample per instance, 1 where it is up.
+    /// PromQL, one sample per instance that is there.
     query: String,
     view: Mutex<FleetView>,
 }

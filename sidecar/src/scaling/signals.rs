@@ -223,11 +223,10 @@ impl Heard<'_> {
     }
 }
 
-/// Instances that a query says are there: those with a value of 1.
+/// Instances that a query says are there, whatever the value: one that cannot be scraped is not gone.
 pub(super) async fn instances(source: &Source, query: &str, at: UnixMillis) -> Result<Vec<String>, String> {
     let found = source.instant(query, at).await?;
-    let up = found.iter().filter(|(_, value)| *value == 1.0);
-    let mut names: Vec<String> = up.map(|(labels, _)| labels.get(INSTANCE).to_owned()).collect();
+    let mut names: Vec<String> = found.iter().map(|(labels, _)| labels.get(INSTANCE).to_owned()).collect();
     names.sort();
     names.dedup();
     Ok(names)

@@ -17,6 +17,7 @@ mod http_double;
 mod promtool;
 mod receivers;
 mod restart;
+mod scaling;
 mod scraping;
 mod shipped_rules;
 mod ui;

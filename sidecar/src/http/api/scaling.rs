@@ -172,6 +172,12 @@ async fn set_override(
     body: web::Bytes,
 ) -> Result<HttpResponse, Error> {
     let by = who(&state, &request)?;
+    // Pages of other sites cannot send this type without asking first.
+    let kind = request.headers().get("content-type").and_then(|value| value.to_str().ok());
+    if kind.and_then(|kind| kind.split(';').next()).map(str::trim) != Some("application/json") {
+        let message = "an override comes as application/json".to_owned();
+        return Err(Error { kind: Kind::BadData, message });
+    }
     let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| Error {
         kind: Kind::BadData,
         message: format!("the body is not as expected: {error}"),

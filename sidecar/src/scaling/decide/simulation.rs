@@ -8,10 +8,10 @@ use super::{
     *,
 };
 
-const OBJECTS: usize = 20_000;
-const CACHED: usize = 2000;
-const REQUESTS: usize = 2000;
-const TICKS: usize = 240;
+const OBJECTS: usize = 5000;
+const CACHED: usize = 500;
+const REQUESTS: usize = 1000;
+const TICKS: usize = 120;
 /// Ticks until a new instance counts as warm.
 const WARM: usize = 4;
 /// Ticks that the signal is averaged over, as `rate(…[2m])` does.
@@ -60,7 +60,7 @@ impl Fleet {
         let mut fleet = Self { caches: Vec::new(), popularity, random: 0x9e37_79b9_7f4a_7c15 };
         fleet.resize(instances);
         // Warm already.
-        for _ in 0..40 {
+        for _ in 0..20 {
             fleet.tick();
         }
         fleet

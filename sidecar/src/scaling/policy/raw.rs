@@ -30,7 +30,7 @@ pub struct GroupConfig {
     pub name: String,
     /// `act`, or `advise`: decisions are only written down.
     pub mode: Act,
-    /// PromQL with one sample per instance, 1 where it is up: for `advise`, and for `replay` of other times.
+    /// PromQL with one sample per instance that is there: for `advise`, and for `replay` of other times.
     pub instances: String,
     /// Cores of an instance, `$cores` in expressions.
     pub instance_cores: f64,
