@@ -37,7 +37,7 @@ impl Scaling {
         publish: Publish,
     ) -> Result<Self, Error> {
         let source = match &settings.policies.prometheus {
-            None => Source::Own(store),
+            None => Source::own(store),
             Some(base) => Source::prometheus(base).map_err(Error::Scaling)?,
         };
         let bounds = Bounds { folder: data_dir.join("scaling"), bytes: settings.journal_bytes };

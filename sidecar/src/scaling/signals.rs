@@ -8,6 +8,7 @@ use std::{
 };
 
 use millrace_kit::clock::UnixMillis;
+use parking_lot::Mutex;
 use serde_json::Value as Json;
 use url::Url;
 
@@ -32,14 +33,40 @@ const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Where metrics come from.
 #[derive(Clone)]
 pub enum Source {
-    Own(Arc<Store>),
+    Own { store: Arc<Store>, parsed: Arc<Parsed> },
     Prometheus { http: reqwest::Client, base: Url },
 }
+
+/// Expressions are the same at each tick, until instances come or go.
+#[derive(Default)]
+pub struct Parsed(Mutex<HashMap<String, Arc<Query>>>);
+
+/// Expressions kept in parsed form; more than a tick of all groups asks for.
+const MAX_PARSED: usize = 1024;
 
 /// Labels and value.
 pub type Evaluated = Vec<(Labels, f64)>;
 
+impl Parsed {
+    fn get(&self, text: &str) -> Result<Arc<Query>, String> {
+        if let Some(known) = self.0.lock().get(text) {
+            return Ok(known.clone());
+        }
+        let query = Arc::new(Query::parse(text).map_err(|error| error.to_string())?);
+        let mut known = self.0.lock();
+        if known.len() >= MAX_PARSED {
+            known.clear();
+        }
+        known.insert(text.to_owned(), query.clone());
+        Ok(query)
+    }
+}
+
 impl Source {
+    pub fn own(store: Arc<Store>) -> Self {
+        Self::Own { store, parsed: Arc::default() }
+    }
+
     /// `base` as `http://prometheus:9090`, possibly with a path.
     pub fn prometheus(base: &str) -> Result<Self, String> {
         let base = Url::parse(&format!("{}/", base.trim_end_matches('/')));
@@ -53,10 +80,17 @@ impl Source {
         Ok(Self::Prometheus { http, base: base.map_err(|error| error.to_string())? })
     }
 
+    fn parsed(&self, text: &str) -> Result<Arc<Query>, String> {
+        match self {
+            Self::Own { parsed, .. } => parsed.get(text),
+            Self::Prometheus { .. } => Query::parse(text).map(Arc::new).map_err(|error| error.to_string()),
+        }
+    }
+
     pub async fn instant(&self, query: &str, at: UnixMillis) -> Result<Evaluated, String> {
         match self {
-            Self::Own(store) => {
-                let (store, query) = (store.clone(), query.to_owned());
+            Self::Own { store, parsed } => {
+                let (store, query) = (store.clone(), parsed.get(query)?);
                 let evaluated = tokio::task::spawn_blocking(move || own(&store, &query, at)).await;
                 evaluated.map_err(|_| "the sidecar is stopping".to_owned())?
             }
@@ -65,13 +99,12 @@ impl Source {
     }
 }
 
-fn own(store: &Store, query: &str, at: UnixMillis) -> Result<Evaluated, String> {
+fn own(store: &Store, query: &Query, at: UnixMillis) -> Result<Evaluated, String> {
     let started = Instant::now();
     let expired = || started.elapsed() > TIMEOUT;
     let options =
         Options { max_samples: MAX_SAMPLES, max_series: MAX_SERIES, expired: &expired, ..Options::default() };
-    let value = Query::parse(query).and_then(|query| query.instant(store, at, &options));
-    match value.map_err(|error| error.to_string())? {
+    match query.instant(store, at, &options).map_err(|error| error.to_string())? {
         Value::Scalar(sample) => Ok(vec![(Labels::empty(), sample.value)]),
         Value::Vector(samples) => {
             Ok(samples.into_iter().map(|found| (found.labels, found.sample.value)).collect())
@@ -174,8 +207,7 @@ async fn read_one(
         let present: HashSet<&str> = present.iter().map(|(labels, _)| labels.get(INSTANCE)).collect();
         reporting.retain(|instance| present.contains(instance.as_str()));
     }
-    let query = Query::parse(witness).map_err(|error| error.to_string())?;
-    for matchers in query.selectors() {
+    for matchers in heard.source.parsed(witness)?.selectors() {
         let matchers: Vec<_> = matchers.iter().map(ToString::to_string).collect();
         let selector = format!("{{{}}}", matchers.join(","));
         let newest = heard.newest(&selector).await?;

@@ -109,7 +109,7 @@ impl Replay {
         let config = series::Config { retention_hours: u32::MAX / 3600, ..series::Config::default() };
         let store = Store::new(series::Bounds::new(&config, SERIES_BYTES));
         store.load(&data_dir.join("series.snapshot"))?;
-        Ok(Source::Own(Arc::new(store)))
+        Ok(Source::own(Arc::new(store)))
     }
 }
 

@@ -115,7 +115,7 @@ fn group(
         });
     });
     let bounds = Bounds { folder: folder.path().to_owned(), bytes: 1 << 20 };
-    Arc::new(Group::new(policy, fleet.clone(), Source::Own(store.clone()), &bounds, Arc::new(listener)))
+    Arc::new(Group::new(policy, fleet.clone(), Source::own(store.clone()), &bounds, Arc::new(listener)))
 }
 
 #[tokio::test]

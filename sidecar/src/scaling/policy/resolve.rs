@@ -7,10 +7,12 @@ use millrace_kit::config::Faults;
 use url::Url;
 
 use super::{
-    DownConfig, File, GroupConfig, Origin, OriginConfig, Policies, Policy, Rate, RateConfig, RateKind, Rule,
-    Side, Signal, SignalConfig, Slo, Target, TargetConfig, UpConfig,
+    DownConfig, File, GroupConfig, Policies, Policy, Rate, RateConfig, RateKind, Rule, Side, Signal,
+    SignalConfig, Target, TargetConfig, UpConfig,
 };
 use crate::{promql::Query, scaling::signals};
+
+mod origin;
 
 const MAX_GROUPS: usize = 32;
 /// Signals, rules, targets, rates of a group, each.
@@ -332,54 +334,6 @@ impl Resolver<'_> {
             rates.push(Rate { kind, amount, period_ms });
         }
         rates
-    }
-
-    /// Signals that are not there are not looked at, so that a policy with signals of its own need not say so; a
-    /// budget without its signals would hold nothing.
-    fn origin(&mut self, raw: &OriginConfig) -> Origin {
-        for (key, bound) in
-            [("latency_above", raw.latency_above), ("errors_above", raw.errors_above), ("budget", raw.budget)]
-        {
-            if !(bound >= 0.0 && bound.is_finite()) {
-                self.fault(&format!("origin.{key}"), "must be at least 0");
-            }
-        }
-        let defaults = OriginConfig::default();
-        let budget = raw.budget > 0.0;
-        let mut name = |key: &str, given: &str, default: &str, wanted: bool| {
-            let there = self.config.signals.iter().any(|known| known.name == given);
-            if !there && !given.is_empty() && (given != default || wanted) {
-                self.known(&format!("origin.{key}"), given);
-            }
-            if there { given.to_owned() } else { String::new() }
-        };
-        Origin {
-            latency_signal: name("latency_signal", &raw.latency_signal, &defaults.latency_signal, false),
-            latency_above: raw.latency_above,
-            errors_signal: name("errors_signal", &raw.errors_signal, &defaults.errors_signal, false),
-            errors_above: raw.errors_above,
-            load_signal: name("load_signal", &raw.load_signal, &defaults.load_signal, budget),
-            hits_signal: name("hits_signal", &raw.hits_signal, &defaults.hits_signal, budget),
-            budget: raw.budget,
-        }
-    }
-
-    fn slo(&mut self) -> Vec<Slo> {
-        let config = self.config;
-        self.few("slo", config.slo.len());
-        // The default objective is about a default signal.
-        let standard = config.slo == GroupConfig::default().slo;
-        let mut slo = Vec::new();
-        for (index, raw) in config.slo.iter().enumerate() {
-            let there = config.signals.iter().any(|known| known.name == raw.signal);
-            if !there && !standard {
-                self.known(&format!("slo[{index}].signal"), &raw.signal);
-            }
-            if there {
-                slo.push(Slo { signal: raw.signal.clone(), above: raw.above });
-            }
-        }
-        slo
     }
 
     /// What lets one instance go must not call for it again.

@@ -70,7 +70,7 @@ fn past(policy: &Policy) -> Past {
     let journal = Journal::new(&Bounds { folder: folder.path().to_owned(), bytes: 1 << 24 }, "g");
     let store = Arc::new(Store::new(series::Bounds::new(&series::Config::default(), 1 << 24)));
     let decisions = live(policy, &journal, &store);
-    Past { _folder: folder, journal, source: Source::Own(store), decisions }
+    Past { _folder: folder, journal, source: Source::own(store), decisions }
 }
 
 const TICKS: i64 = 200;

@@ -39,7 +39,7 @@ signals = [
 
 async fn read(store: &Arc<Store>, ready: &[&str]) -> HashMap<String, Reading> {
     let ready: Vec<_> = ready.iter().map(ToString::to_string).collect();
-    let source = Source::Own(store.clone());
+    let source = Source::own(store.clone());
     let readings = read_all(&source, &policy(), &ready, START).await;
     readings.into_iter().map(|reading| (reading.name.clone(), reading)).collect()
 }
