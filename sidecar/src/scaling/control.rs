@@ -19,8 +19,8 @@ use super::{
 /// Decisions by hand are for a while.
 pub const MAX_OVERRIDE: Duration = Duration::from_secs(24 * 3600);
 
-/// Decisions kept in memory per group: a day at 15 s.
-const KEPT: usize = 6000;
+/// Decisions kept in memory per group: 16 hours at 15 s. Older ones are in the journal.
+const KEPT: usize = 4000;
 const MAX_REASON_BYTES: usize = 500;
 
 #[derive(Debug, thiserror::Error)]

@@ -25,6 +25,8 @@ use crate::{
 
 /// A signal that takes longer is unknown.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// All signals of a decision together.
+const BUDGET: Duration = Duration::from_secs(10);
 const MAX_SAMPLES: usize = 5_000_000;
 const MAX_SERIES: usize = 50_000;
 /// Bytes of an answer of Prometheus; signals are single numbers.
@@ -173,8 +175,10 @@ pub(super) async fn read_all(
 ) -> Vec<Reading> {
     let mut heard = Heard { source, at, known: HashMap::new() };
     let mut readings = Vec::with_capacity(policy.signals.len());
+    let deadline = tokio::time::Instant::now() + BUDGET;
     for signal in &policy.signals {
-        let reading = read_one(&mut heard, signal, policy, ready).await;
+        let reading = tokio::time::timeout_at(deadline, read_one(&mut heard, signal, policy, ready)).await;
+        let reading = reading.unwrap_or_else(|_| Err(format!("all signals took longer than {BUDGET:?}")));
         readings.push(reading.unwrap_or_else(|error| Reading {
             name: signal.name.clone(),
             error: format!("cannot be asked for: {error}"),

@@ -30,7 +30,10 @@ fn config(folder: &Path, policy: &str, targets: &[&Double]) -> String {
     std::fs::write(&file, policy).unwrap();
     let tables: String =
         targets.iter().map(|target| format!("[[targets]]\nurl = '{}'\n", target.url())).collect();
-    format!("{tables}[scaling]\nfile = '{}'\n[scrape]\nitself = false\n", file.display())
+    format!(
+        "{tables}[scaling]\nfile = '{}'\n[scrape]\nitself = false\ninterval_secs = 10\ntimeout_secs = 5\n",
+        file.display()
+    )
 }
 
 async fn rig(folder: &tempfile::TempDir, policy: &str) -> (Rig, [Double; 2]) {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Decisions of one answer.
-const MAX_DECISIONS: usize = 6000;
+const MAX_DECISIONS: usize = 4000;
 const DECISIONS: usize = 100;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {

@@ -49,6 +49,8 @@ pub struct Policy {
     pub max: u32,
     pub interval_ms: i64,
     pub max_age_ms: i64,
+    /// The file does not say it; it follows from the scrape interval.
+    pub max_age_follows: bool,
     pub min_coverage: f64,
     pub startup_hold_ms: i64,
     pub up_cooldown_ms: i64,

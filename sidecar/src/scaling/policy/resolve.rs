@@ -89,6 +89,7 @@ impl Resolver<'_> {
                 0 => scrape_ms.saturating_mul(3),
                 given => given,
             },
+            max_age_follows: config.max_age_secs == 0,
             min_coverage: self.share("min_coverage", config.min_coverage),
             startup_hold_ms: self.millis("startup_hold_secs", config.startup_hold_secs),
             up_cooldown_ms: self.millis("up_cooldown_secs", config.up_cooldown_secs),

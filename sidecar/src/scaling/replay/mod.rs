@@ -89,11 +89,29 @@ pub async fn replay(
     if ticks > MAX_TICKS {
         return Err(Error::TooLong(ticks));
     }
+    let policy = &aged_as_recorded(policy, journal);
     let recorded = journal.map_or_else(Vec::new, |journal| recorded(journal, policy, from, to));
     if !recorded.is_empty() && recorded.iter().all(|tick| tick.policy_is_same) {
         return Ok(from_journal(policy, recorded, from, to));
     }
     from_metrics(policy, &recorded, source, from, to).await
+}
+
+/// Where the file does not say how old a sample may be, the sidecar that recorded knew its scrape interval.
+fn aged_as_recorded(policy: &Policy, journal: Option<&Journal>) -> Policy {
+    let mut policy = policy.clone();
+    let mut read = |entry| {
+        if let Entry::Start { policy: recorded, .. } = entry
+            && recorded.max_age_follows
+            && policy.max_age_follows
+        {
+            policy.max_age_ms = recorded.max_age_ms;
+        }
+    };
+    if let Some(journal) = journal {
+        journal.read(&mut read);
+    }
+    policy
 }
 
 fn recorded(journal: &Journal, policy: &Policy, from: UnixMillis, to: UnixMillis) -> Vec<Tick> {
