@@ -26,6 +26,10 @@ impl Observed {
         let found = signals::instances(&self.source, &self.query, now).await;
         let mut view = self.view.lock();
         match found {
+            // Before the first scrape, or with a query that finds nobody, nothing can be said.
+            Ok(names) if names.is_empty() => {
+                (view.reachable, view.error) = (false, Some("no instance is known".to_owned()));
+            }
             Ok(names) => {
                 let since = |name: &str| {
                     view.instances.iter().find(|known| known.name == name).map(|known| known.since)

@@ -96,6 +96,10 @@ fn ask_for_more(
         if to > wish.to {
             wish.to = to;
             wish.why = match rule.side {
+                Side::Above if urgent => {
+                    let (value, threshold) = (shown(value), shown(rule.threshold));
+                    format!("{} is {value}, far above {threshold}", rule.signal)
+                }
                 Side::Above => over(&rule.signal, value, rule.threshold, judged.for_seconds),
                 Side::Below => {
                     format!("{} is {}, below {}", rule.signal, shown(value), shown(rule.threshold))
