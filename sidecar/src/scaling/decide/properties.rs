@@ -15,6 +15,8 @@ const TICK: i64 = 15_000;
 struct Moment {
     cpu: Option<f64>,
     queue: Option<f64>,
+    /// Never too slow, but not always known.
+    p95: Option<f64>,
     cold: u32,
     converging: bool,
     reachable: bool,
@@ -28,17 +30,17 @@ fn moment() -> impl Strategy<Value = Moment> {
     // Calm more often than not, or nothing would ever go.
     let signal = |most: f64| option::weighted(0.97, prop_oneof![8 => 0.0..most / 50.0, 1 => 0.0..most]);
     let cold = prop_oneof![4 => Just(0u32), 1 => 1u32..3];
-    (signal(2.0), signal(150.0), cold, rare(), rare(), manual, rare()).prop_map(
-        |(cpu, queue, cold, converging, away, manual, drained)| Moment {
+    (signal(2.0), (signal(150.0), option::weighted(0.8, 0.0f64..1.0)), cold, rare(), rare(), manual, rare())
+        .prop_map(|(cpu, (queue, p95), cold, converging, away, manual, drained)| Moment {
             cpu,
             queue,
+            p95,
             cold,
             converging,
             reachable: !away,
             manual,
             drained,
-        },
-    )
+        })
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
@@ -54,7 +56,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
             "min = {min}\nmax = {}\nmax_cold = {cold}\npanic_ratio = 2.0
 up_cooldown_secs = {up_cooldown}\ndown_cooldown_secs = {down_cooldown}\nstabilization_secs = {window}\nstartup_hold_secs = {hold}
 up_rates = [{rate}]\ndown_rates = [{rate}]\ntargets = [{targets}]
-up = [{{ signal = 'cpu', above = {high:?}, for_secs = 30 }}, {{ signal = 'queue', above = 50.0, for_secs = 30 }}]
+up = [{{ signal = 'cpu', above = {high:?}, for_secs = 30 }}, {{ signal = 'queue', above = 50.0, for_secs = 30 }}, {{ signal = 'p95', above = 2.0, for_secs = 30 }}]
 down = [{{ signal = 'cpu', below = {low:?}, for_secs = 30 }}, {{ signal = 'queue', below = 10.0, for_secs = 30 }}]",
             min + more
         ))
@@ -62,7 +64,7 @@ down = [{{ signal = 'cpu', below = {low:?}, for_secs = 30 }}, {{ signal = 'queue
 }
 
 fn seen(moment: &Moment, aim: u32, now: UnixMillis) -> Inputs {
-    let values: Vec<_> = [("cpu", moment.cpu), ("queue", moment.queue)]
+    let values: Vec<_> = [("cpu", moment.cpu), ("queue", moment.queue), ("p95", moment.p95)]
         .into_iter()
         .filter_map(|(n, v)| Some((n, v?)))
         .collect();
@@ -150,8 +152,8 @@ proptest! {
         for (_, inputs, decision) in course(&policy, &moments) {
             // What any rule or target asks for by itself, or no change where something is unknown.
             let asked = decision.targets.iter().filter_map(|target| target.wants);
-            let ups = decision.rules[..2].iter().any(|rule| rule.verdict == Verdict::True);
-            let lows = decision.rules[2..].iter().all(|rule| rule.verdict == Verdict::True);
+            let ups = decision.rules[..3].iter().any(|rule| rule.verdict == Verdict::True);
+            let lows = decision.rules[3..].iter().all(|rule| rule.verdict == Verdict::True);
             let unknown = decision.rules.iter().any(|rule| rule.verdict == Verdict::Unknown);
             let at_least = match () {
                 () if ups => inputs.aim + 1,
@@ -174,7 +176,7 @@ proptest! {
             if !of_signals(&decision, &policy) {
                 continue;
             }
-            let (ups, downs) = decision.rules.split_at(2);
+            let (ups, downs) = decision.rules.split_at(3);
             let over = ups.iter().any(|rule| {
                 let urgent = rule.value.is_some_and(|value| value >= rule.threshold * policy.panic_ratio);
                 rule.verdict == Verdict::True || (rule.verdict == Verdict::Pending && urgent)
@@ -231,7 +233,7 @@ proptest! {
             joining.retain(|at| *at > tick);
             let cold = u32::try_from(joining.len()).unwrap();
             let ready = (aim - cold).max(1);
-            let mut inputs = inputs(ready, &[("cpu", load / f64::from(ready)), ("queue", 1.0)]);
+            let mut inputs = inputs(ready, &[("cpu", load / f64::from(ready)), ("queue", 1.0), ("p95", 0.1)]);
             inputs.aim = aim;
             inputs.counts.cold = cold;
             inputs.converging = cold > 0;
