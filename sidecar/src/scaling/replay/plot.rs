@@ -46,9 +46,10 @@ pub fn svg(group: &str, outcome: &Outcome) -> String {
         let text = rfc3339(at / 1000 * 1000);
         let _ = writeln!(out, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#);
     }
+    // What happened is dashed, and drawn last: where both are the same, both are seen.
     let legend = [
+        ("is", "replay", &outcome.replayed, LEFT + 440.0),
         ("was", "what happened", &outcome.happened, LEFT),
-        ("is", "replay", &outcome.replayed, LEFT + 400.0),
     ];
     for (class, name, course, x) in legend {
         let path = path(&scale, course, outcome.to);
