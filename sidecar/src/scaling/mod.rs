@@ -1,0 +1,3 @@
+//! Scaling of the instances that the sidecar watches.
+
+pub mod fleet;
