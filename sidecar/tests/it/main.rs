@@ -12,6 +12,7 @@ mod discovery;
 mod email;
 mod exposition;
 mod faults;
+mod fleet;
 mod harness;
 mod http_double;
 mod promtool;

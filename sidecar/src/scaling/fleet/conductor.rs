@@ -209,9 +209,11 @@ impl Conductor {
     }
 
     async fn probes(&self, book: &Book, listing: &Listing, now: UnixMillis) -> BTreeMap<String, Probe> {
-        let alive =
-            listing.instances.iter().filter(|(_, running)| running.alive && !running.admin_url.is_empty());
-        let asked = alive.map(|(name, running)| {
+        let mut asked = Vec::new();
+        for (name, running) in &listing.instances {
+            if !running.alive || running.admin_url.is_empty() {
+                continue;
+            }
             let entry = book.instances.iter().find(|entry| entry.name == *name);
             let question = Question {
                 streams: entry.is_some_and(|entry| {
@@ -220,19 +222,24 @@ impl Conductor {
                 }),
                 warmth: entry.is_some_and(|entry| entry.state == InstanceState::Warming),
             };
-            async move { (name.clone(), self.edges.probe(&running.admin_url, question).await) }
-        });
-        stream::iter(asked).buffer_unordered(AT_ONCE).collect().await
+            asked.push((name.clone(), running.admin_url.clone(), question));
+        }
+        let probes = asked
+            .into_iter()
+            .map(|(name, admin, question)| async move { (name, self.edges.probe(&admin, question).await) });
+        stream::iter(probes).buffer_unordered(AT_ONCE).collect().await
     }
 
     /// Only asked for when somebody has to leave.
     async fn worth(&self, book: &Book) -> BTreeMap<String, Worth> {
-        let serving = book.instances.iter().filter(|entry| entry.state == InstanceState::Ready);
-        let needed = if surplus(book) > 0 { usize::MAX } else { 0 };
-        let asked = serving
-            .take(needed)
-            .map(|entry| async move { (entry.name.clone(), self.edges.worth(&entry.admin_url).await) });
-        stream::iter(asked).buffer_unordered(AT_ONCE).collect().await
+        let mut asked = Vec::new();
+        if surplus(book) > 0 {
+            let serving = book.instances.iter().filter(|entry| entry.state == InstanceState::Ready);
+            asked.extend(serving.map(|entry| (entry.name.clone(), entry.admin_url.clone())));
+        }
+        let worth =
+            asked.into_iter().map(|(name, admin)| async move { (name, self.edges.worth(&admin).await) });
+        stream::iter(worth).buffer_unordered(AT_ONCE).collect().await
     }
 
     /// For those that are lacking.

@@ -1,5 +1,5 @@
 //! Members as dynamic servers of an HAProxy backend, by its runtime API. Servers that stand in HAProxy's own configuration
-//! are left alone: ours are those whose names begin with the group's.
+//! are left alone: ours are those whose names begin with the group's name and a colon.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -103,7 +103,7 @@ enum Standing {
 
 impl Haproxy {
     pub fn new(group: &str, settings: &Settings) -> Self {
-        Self { prefix: format!("{group}-"), settings: settings.clone() }
+        Self { prefix: format!("{group}:"), settings: settings.clone() }
     }
 
     async fn tell(&self, command: &str) -> Result<String, Error> {
@@ -132,59 +132,58 @@ impl Haproxy {
         let backend = &self.settings.backend;
         let answer = self.tell(&format!("show stat {backend} 4 -1")).await?;
         let servers = servers(&answer, backend)?;
-        Ok(servers.into_iter().filter(|(name, _)| name.starts_with(&self.prefix)).collect())
+        let ours =
+            |(name, server): (String, Server)| Some((name.strip_prefix(&self.prefix)?.to_owned(), server));
+        Ok(servers.into_iter().filter_map(ours).collect())
     }
 
-    /// A pod's name need not begin with the group's.
-    fn server_name(&self, name: &str) -> String {
-        match name.starts_with(&self.prefix) {
-            true => name.to_owned(),
-            false => format!("{}{name}", self.prefix),
-        }
+    /// As commands name it.
+    fn server(&self, name: &str) -> String {
+        format!("{}/{}{name}", self.settings.backend, self.prefix)
     }
 
-    async fn set(&self, server: &str, standing: Standing) -> Result<(), Error> {
+    async fn set(&self, name: &str, standing: Standing) -> Result<(), Error> {
         let standing = match standing {
             Standing::Ready => "ready",
             Standing::Draining => "drain",
             Standing::Maintenance => "maint",
         };
-        self.order(&format!("set server {}/{server} state {standing}", self.settings.backend), &[]).await
+        self.order(&format!("set server {} state {standing}", self.server(name)), &[]).await
     }
 
-    async fn add(&self, server: &str, member: &Member) -> Result<(), Error> {
-        let Settings { backend, options, .. } = &self.settings;
-        let command = format!("add server {backend}/{server} {} {options}", member.address);
+    async fn add(&self, name: &str, member: &Member) -> Result<(), Error> {
+        let (server, options) = (self.server(name), &self.settings.options);
+        let command = format!("add server {server} {} {options}", member.address);
         self.order(&command, &["New server registered"]).await?;
         if options.split(' ').any(|word| word == "check") {
-            self.order(&format!("enable health {backend}/{server}"), &[]).await?;
+            self.order(&format!("enable health {server}"), &[]).await?;
         }
         let standing = standing(member.duty);
-        self.set(server, Standing::Ready).await?;
-        if standing == Standing::Ready { Ok(()) } else { self.set(server, standing).await }
+        self.set(name, Standing::Ready).await?;
+        if standing == Standing::Ready { Ok(()) } else { self.set(name, standing).await }
     }
 
-    async fn remove(&self, server: &str, seen: &Server) -> Result<(), Error> {
+    async fn remove(&self, name: &str, seen: &Server) -> Result<(), Error> {
         if seen.standing != Standing::Maintenance {
-            self.set(server, Standing::Maintenance).await?;
+            self.set(name, Standing::Maintenance).await?;
         }
         // It cannot be deleted while it is answering; it gets nothing new, and is deleted in a later round.
-        let answer = self.tell(&format!("del server {}/{server}", self.settings.backend)).await?;
+        let answer = self.tell(&format!("del server {}", self.server(name))).await?;
         if !answer.contains("deleted") {
-            tracing::debug!(server, "HAProxy: {}", answer.trim());
+            tracing::debug!(server = name, "HAProxy: {}", answer.trim());
         }
         Ok(())
     }
 
-    async fn seat_one(&self, server: &str, member: &Member, seen: Option<&Server>) -> Result<(), Error> {
+    async fn seat_one(&self, name: &str, member: &Member, seen: Option<&Server>) -> Result<(), Error> {
         match seen {
-            None => self.add(server, member).await,
+            None => self.add(name, member).await,
             Some(seen) if seen.address != member.address => {
-                self.remove(server, seen).await?;
-                self.add(server, member).await
+                self.remove(name, seen).await?;
+                self.add(name, member).await
             }
             Some(seen) if seen.standing != standing(member.duty) => {
-                self.set(server, standing(member.duty)).await
+                self.set(name, standing(member.duty)).await
             }
             Some(_) => Ok(()),
         }
@@ -196,26 +195,21 @@ impl Balancer for Haproxy {
         Box::pin(async {
             let servers = self.servers().await?.into_iter();
             let mut seats = Seats::new();
-            for (server, seen) in servers {
+            for (name, seen) in servers {
                 let duty = match seen.standing {
                     Standing::Ready => Duty::Serving,
                     Standing::Draining => Duty::Draining,
                     Standing::Maintenance => continue,
                 };
                 let seat = Seat { duty, connections: Some(seen.connections) };
-                // By the name that was put in front, and without it.
-                if let Some(name) = server.strip_prefix(&self.prefix) {
-                    seats.insert(name.to_owned(), seat.clone());
-                }
-                seats.insert(server, seat);
+                seats.insert(name, seat);
             }
             Ok(seats)
         })
     }
 
     fn seat(&self, members: &Members) -> Answer<'_, ()> {
-        let members: Members =
-            members.iter().map(|(name, member)| (self.server_name(name), member.clone())).collect();
+        let members = members.clone();
         Box::pin(async move {
             let seen = self.servers().await?;
             let mut failed = None;
