@@ -38,7 +38,7 @@ const AT_ONCE: usize = 16;
 /// Of all that a round does.
 const ROUND: Duration = Duration::from_secs(60);
 /// How often an instance that serves is asked what it is doing.
-const STREAMS_EVERY: Duration = Duration::from_secs(10);
+const STREAMS_EVERY: Duration = Duration::from_secs(5);
 
 /// Of one group.
 pub struct Conductor {

@@ -32,8 +32,8 @@ pub fn settings(folder: &Path, toml: &str) -> Settings {
 /// First ports of data and admin, below those that the system gives away. Which are taken is for the actuator to see.
 pub fn ports() -> (u16, u16) {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let own = u16::try_from(std::process::id() % 4).unwrap();
-    let first = 20_000 + 3_000 * own + 600 * (NEXT.fetch_add(1, Ordering::Relaxed) % 5);
+    let place = std::process::id() + 7 * u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+    let first = 20_000 + 600 * u16::try_from(place % 20).unwrap();
     (first, first + 300)
 }
 

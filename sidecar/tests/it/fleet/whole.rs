@@ -146,3 +146,35 @@ async fn one_that_cannot_start_is_given_up_with_its_last_words() {
     fleet.until_ready(0).await;
     fleet.tasks.drain(Duration::from_secs(5)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_begun_that_is_not_written_down() {
+    let home = Home::new();
+    let conductor = Conductor::new(&settings(home.path(), &stand_in::process(ports(), "good"))).unwrap();
+    // No file can take the place of a directory.
+    let file = home.path().join("scaling/edge.json");
+    std::fs::create_dir(&file).unwrap();
+    conductor.aim(1);
+    let now = Clock::System.unix_millis();
+    for round in 0..3 {
+        conductor.step(now + round).await;
+        assert!(conductor.view().error.is_some_and(|error| error.contains("could not be saved")));
+        assert!(processes(home.path()).is_empty());
+    }
+    std::fs::remove_dir(&file).unwrap();
+    conductor.step(now + 4).await;
+    assert_eq!((conductor.view().error, processes(home.path()).len()), (None, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_away_is_said_and_nothing_is_done() {
+    let home = Home::new();
+    let toml = "actuator = 'docker'\ndocker.engine = 'unix:///nowhere/docker.sock'";
+    let conductor = Conductor::new(&settings(home.path(), toml)).unwrap();
+    conductor.aim(2);
+    conductor.step(Clock::System.unix_millis()).await;
+    let view = conductor.view();
+    assert!(!view.reachable && view.converging && view.instances.is_empty());
+    assert!(view.error.is_some_and(|error| error.contains("/nowhere/docker.sock")));
+    assert_eq!(view.aim, 2);
+}
