@@ -203,7 +203,7 @@ warm = { bytes = 'much' }
                 "groups[0].name: \"Edge/1\" must consist of 1 to 40 of a-z, 0-9 and -, and begin with one of a-z",
                 "groups[0].kubernetes.api: \"ftp://x\" must be an http:// or https:// URL",
                 "groups[0].kubernetes.name: must be given",
-                "groups[0].kubernetes.kind: must be deployments, statefulsets or replicasets",
+                "groups[0].kubernetes.kind: must be deployments or replicasets",
                 "groups[0].haproxy.address: \"nowhere\" must begin with unix:// or tcp://",
                 "groups[0].haproxy.backend: \"a b\" is not a name of a backend",
                 "groups[0].max_cold: must be at least 1",

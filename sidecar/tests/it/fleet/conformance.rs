@@ -100,7 +100,7 @@ async fn two_who_start_the_same_process_start_one() {
     let command = "['sh', '-c', 'echo began; exec sleep 600']";
     let (a, b) = (processes(folder.path(), command), processes(folder.path(), command));
     let (one, two) = tokio::join!(a.start("edge-1", 1), b.start("edge-1", 1));
-    (one.unwrap(), two.unwrap());
+    one.and(two).unwrap();
     let log = folder.path().join("scaling/instances/edge-1/log");
     until("its first words", async || std::fs::read_to_string(&log).ok().filter(|log| !log.is_empty())).await;
     a.start("edge-1", 1).await.unwrap();

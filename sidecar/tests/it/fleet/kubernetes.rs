@@ -97,7 +97,8 @@ impl State {
     }
 
     fn put(&mut self, body: &Value) -> Answer {
-        if body["metadata"]["resourceVersion"] != self.version.to_string() {
+        let version = body["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        if version.parse() != Ok(self.version) {
             self.conflicts += 1;
             return (409, json!({ "kind": "Status", "reason": "Conflict" }).to_string());
         }

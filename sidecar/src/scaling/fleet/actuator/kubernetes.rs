@@ -29,7 +29,7 @@ pub struct Config {
     /// `https://kubernetes.default.svc` from within the cluster.
     pub api: String,
     pub namespace: String,
-    /// `deployments`, `statefulsets` or `replicasets`.
+    /// `deployments` or `replicasets`. Stateful sets choose themselves which pod leaves.
     pub kind: String,
     /// Of the workload.
     pub name: String,
@@ -73,8 +73,8 @@ impl Config {
         let api = url(&self.api, &at("api"), faults);
         let namespace = needed(&self.namespace, &at("namespace"), faults);
         let name = needed(&self.name, &at("name"), faults);
-        if !["deployments", "statefulsets", "replicasets"].contains(&self.kind.as_str()) {
-            faults.push(at("kind"), "must be deployments, statefulsets or replicasets");
+        if !["deployments", "replicasets"].contains(&self.kind.as_str()) {
+            faults.push(at("kind"), "must be deployments or replicasets");
         }
         for (value, key) in [(&namespace, "namespace"), (&name, "name")] {
             if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)) {

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
-    net::TcpListener,
+    net::{IpAddr, TcpListener},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
@@ -30,6 +30,8 @@ use crate::scaling::fleet::MAX_INSTANCES;
 
 /// Of what an instance prints; as much again is kept of what came before.
 const MAX_LOG_BYTES: u64 = 16 << 20;
+/// Begins the names of what is left of instances.
+const ASIDE: &str = ".left-";
 /// Not for the eyes of instances: settings of the sidecar, which hold secrets.
 const OWN_SETTINGS: &str = "MILLRACE_SIDECAR__";
 
@@ -85,8 +87,8 @@ impl Config {
         if self.command.first().is_none_or(String::is_empty) {
             faults.push(format!("{key}.command"), "must name a program");
         }
-        if self.host.parse::<std::net::IpAddr>().is_err() {
-            faults.push(format!("{key}.host"), format!("{:?} is not an address", self.host));
+        if self.host.parse::<IpAddr>().map_or(true, |host| host.is_unspecified()) {
+            faults.push(format!("{key}.host"), format!("{:?} is not the address of a host", self.host));
         }
         let last = |first: u16| first.checked_add(MAX_INSTANCES as u16);
         for (name, port) in [("data_port", self.data_port), ("admin_port", self.admin_port)] {
@@ -173,7 +175,14 @@ impl Actuator for Processes {
 
     fn clear(&self, name: &str) -> Answer<'_, ()> {
         let name = name.to_owned();
-        self.away(move |inner| inner.clear(&name))
+        let moved = self.away(move |inner| inner.put_aside(&name));
+        let inner = self.0.clone();
+        Box::pin(async move {
+            moved.await?;
+            // A large cache takes its time, which nobody has to wait for.
+            tokio::task::spawn_blocking(move || inner.sweep());
+            Ok(())
+        })
     }
 
     fn vacant(&self, name: &str) -> bool {
@@ -297,16 +306,31 @@ impl Inner {
         }
     }
 
-    fn clear(&self, name: &str) -> io::Result<()> {
+    fn put_aside(&self, name: &str) -> io::Result<()> {
         self.ours(name)?;
         let folder = self.folder(name);
         if is_held(&folder)? {
             return Err(io::Error::other(format!("{name} still runs")));
         }
         self.children.lock().remove(name);
-        match fs::remove_dir_all(&folder) {
+        // One of the same name may have been put aside and not be swept yet.
+        let free = (0..1_000)
+            .map(|number| self.folder(&format!("{ASIDE}{name}-{number}")))
+            .find(|path| !path.exists());
+        let aside =
+            free.ok_or_else(|| io::Error::other(format!("what {name} has left cannot be removed")))?;
+        match fs::rename(&folder, aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    /// Also what another sidecar has put aside and not got to.
+    fn sweep(&self) {
+        for entry in fs::read_dir(&self.settings.folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&format!("{ASIDE}{}-", self.group)) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
     }
 

@@ -200,9 +200,10 @@ fn a_stream_that_does_not_end_is_cut_at_the_deadline_and_a_deaf_instance_is_kill
     world.book.aim = Some(1);
     world.rounds(&settings, 5);
     assert_eq!(world.states(), "1 ready, 2 draining");
-    world.rounds(&settings, 3);
+    let orders: Vec<_> = (0..3).flat_map(|_| world.round(&settings)).collect();
     assert_eq!(world.states(), "1 ready, 2 stopping");
     assert_eq!(world.note("edge-2"), "at the deadline of its drain with 3 requests left");
+    assert_eq!(orders, [Order::Ask("edge-2".to_owned())], "a second time would cut its drain short");
     world.rounds(&settings, 6);
     assert_eq!(world.states(), "1 ready");
 }
