@@ -9,7 +9,6 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
     net::{IpAddr, TcpListener},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -19,7 +18,7 @@ use millrace_kit::config::Faults;
 use parking_lot::Mutex;
 use rustix::{
     fs::{FlockOperation, flock},
-    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
+    process::{PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +26,10 @@ use tokio::process::{Child, Command};
 
 use super::{Actuator, Answer, Error, LAST_BYTES, Listing, Running, Stop, filled, last_lines, number_of};
 use crate::scaling::fleet::MAX_INSTANCES;
+
+mod lock;
+
+use lock::{holder, is_held, lock_file};
 
 /// Of what an instance prints; as much again is kept of what came before.
 const MAX_LOG_BYTES: u64 = 16 << 20;
@@ -124,13 +127,6 @@ struct Inner {
     settings: Settings,
     /// Those that this sidecar has started itself; how they end is known.
     children: Mutex<BTreeMap<String, Child>>,
-}
-
-/// Who holds a lock.
-#[derive(Debug, Clone, Copy)]
-struct Holder {
-    pid: Pid,
-    lock: (u64, u64),
 }
 
 impl Processes {
@@ -341,51 +337,6 @@ impl Inner {
         text += &last_lines(&tail(&folder.join("log")).unwrap_or_default());
         text.trim_end().to_owned()
     }
-}
-
-/// The instance holds it as its standard input. It stays empty.
-fn lock_file(folder: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).read(true).open(folder.join("lock"))
-}
-
-fn is_held(folder: &Path) -> io::Result<bool> {
-    let file = match File::open(folder.join("lock")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        file => file?,
-    };
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(false),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The leader of the instance's group, not what it may have started with the same standard input.
-fn holder(folder: &Path) -> io::Result<Option<Holder>> {
-    let lock = identity(&folder.join("lock"))?;
-    let mut found: Option<Holder> = None;
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        let Some(holder) = pid.map(|pid| Holder { pid, lock }).filter(Holder::holds) else { continue };
-        let leads = rustix::process::getpgid(Some(holder.pid)).is_ok_and(|group| group == holder.pid);
-        if leads || found.is_none() {
-            found = Some(holder);
-        }
-    }
-    Ok(found)
-}
-
-impl Holder {
-    fn holds(&self) -> bool {
-        let input = format!("/proc/{}/fd/0", self.pid.as_raw_nonzero());
-        identity(Path::new(&input)).is_ok_and(|file| file == self.lock)
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    let file = fs::metadata(path)?;
-    Ok((file.dev(), file.ino()))
 }
 
 /// What has no path is looked for beside this program, then where the system looks.
