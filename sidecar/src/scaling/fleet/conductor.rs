@@ -277,6 +277,10 @@ impl Conductor {
                 Order::Ask(name) => actuator.stop(name, Stop::Ask, total).await,
                 Order::Kill(name) => actuator.stop(name, Stop::Kill, total).await,
                 Order::Clear(name) => actuator.clear(name).await,
+                Order::SendAway(name, away) => {
+                    let admin = admin_urls.get(name).map(String::as_str).unwrap_or_default();
+                    self.edges.send_away(admin, *away).await.map_err(actuator::Error)
+                }
                 Order::Warm(name) => {
                     let admin = admin_urls.get(name).map(String::as_str).unwrap_or_default();
                     let peers: Vec<_> = peers.iter().filter(|peer| *peer != admin).cloned().collect();
@@ -292,7 +296,10 @@ impl Conductor {
         let done: Vec<_> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
         let mut ledger = self.ledger.lock();
         for (order, answer) in done {
-            let Err(error) = answer else { continue };
+            let Err(error) = answer else {
+                ledger.book.done(&order);
+                continue;
+            };
             if let Order::Warm(name) = &order {
                 if let Some(entry) = ledger.book.get(name) {
                     entry.seen.unable = Some(error.0);

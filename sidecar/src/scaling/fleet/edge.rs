@@ -134,6 +134,15 @@ impl Client {
         }
     }
 
+    /// Whether its clients are told to go elsewhere. A server that knows nothing of it does so when it is told to stop.
+    pub(super) async fn send_away(&self, admin: &str, away: bool) -> Result<(), String> {
+        let method = if away { Method::POST } else { Method::DELETE };
+        match self.0.send(method, &format!("{admin}/api/v1/drain"), None).await {
+            Err(fault) if unable(&fault).is_none() => Err(format!("drain: {fault}")),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) async fn worth(&self, admin: &str) -> Worth {
         let url = format!("{admin}/api/v1/cache/hot?limit={HOT_OBJECTS}");
         let hot: BTreeMap<String, u64> = match self.0.get::<HotAnswer>(&url).await {

@@ -36,6 +36,9 @@ pub(super) struct Entry {
     pub(super) by_hand: bool,
     /// It has been told to stop; a second time would cut its drain short.
     pub(super) asked: bool,
+    /// Its server tells clients to go elsewhere; undone when it is taken back.
+    #[serde(default)]
+    pub(super) sent_away: bool,
     /// In a row.
     pub(super) crashes: u32,
     pub(super) crashed_at: UnixMillis,
@@ -71,6 +74,7 @@ impl Entry {
             joined: false,
             by_hand: false,
             asked: false,
+            sent_away: false,
             crashes: 0,
             crashed_at: 0,
             note: String::new(),
@@ -96,7 +100,7 @@ impl Entry {
         self.crashes = self.crashes.saturating_add(1);
         self.crashed_at = now;
         self.joined = false;
-        self.asked = false;
+        (self.asked, self.sent_away) = (false, false);
         self.seen = Seen::default();
         let state = if self.crashes >= limit { InstanceState::Failed } else { InstanceState::Starting };
         let note = match self.crashes {
@@ -157,8 +161,22 @@ impl Book {
             match order {
                 Order::Start(name) => self.get(name).into_iter().for_each(|entry| entry.seen.started = false),
                 Order::Ask(name) => self.get(name).into_iter().for_each(|entry| entry.asked = false),
-                Order::Count(_) | Order::Warm(_) | Order::Kill(_) | Order::Clear(_) => {}
+                Order::SendAway(name, true) => {
+                    self.get(name).into_iter().for_each(|entry| entry.sent_away = false);
+                }
+                Order::SendAway(_, false)
+                | Order::Count(_)
+                | Order::Warm(_)
+                | Order::Kill(_)
+                | Order::Clear(_) => {}
             }
+        }
+    }
+
+    /// It was done, and need not be done again.
+    pub(super) fn done(&mut self, order: &Order) {
+        if let Order::SendAway(name, false) = order {
+            self.get(name).into_iter().for_each(|entry| entry.sent_away = false);
         }
     }
 

@@ -75,6 +75,10 @@ impl Scene<'_> {
 
 pub(super) fn advance(entry: &mut Entry, scene: &Scene, orders: &mut Vec<Order>) -> Fate {
     remember(entry, scene);
+    let serves = entry.state == InstanceState::Ready || entry.state == InstanceState::Starting;
+    if serves && entry.sent_away && scene.alive() {
+        orders.push(Order::SendAway(entry.name.clone(), false));
+    }
     match entry.state {
         InstanceState::Starting => starting(entry, scene, orders),
         InstanceState::Warming => warming(entry, scene, orders),
@@ -245,6 +249,10 @@ fn draining(entry: &mut Entry, scene: &Scene, orders: &mut Vec<Order>) -> Fate {
     if !scene.alive() {
         orders.push(Order::Clear(entry.name.clone()));
         return Fate::Gone;
+    }
+    if !entry.sent_away {
+        entry.sent_away = true;
+        orders.push(Order::SendAway(entry.name.clone(), true));
     }
     let waited = scene.now - entry.since;
     // While the balancer cannot be told, it may go on giving requests to the instance.

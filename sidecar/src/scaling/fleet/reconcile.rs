@@ -34,6 +34,8 @@ pub(super) enum Order {
     /// As many as this, of one that names instances itself.
     Count(u32),
     Warm(String),
+    /// Whether its server tells clients to go elsewhere.
+    SendAway(String, bool),
     Ask(String),
     Kill(String),
     Clear(String),

@@ -1,7 +1,7 @@
 //! A stand-in for the server, as a process of its own: this test program, told by its environment to be one.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -42,10 +42,14 @@ async fn serve() {
     let (data, admin) = (TcpListener::bind(data).await.unwrap(), TcpListener::bind(admin).await.unwrap());
     let own_name = name.clone();
     service::serve(&tasks, data, move |_| (200, own_name.clone()));
-    let asked = AtomicU32::new(0);
+    let (asked, away) = (AtomicU32::new(0), AtomicBool::new(false));
     service::serve(&tasks, admin, move |request: &Request| {
         match (request.method.as_str(), request.target.as_str()) {
-            (_, "/health/ready") => (200, "{}".to_owned()),
+            (_, "/health/ready") => (if away.load(Ordering::Relaxed) { 503 } else { 200 }, "{}".to_owned()),
+            (method @ ("POST" | "DELETE"), "/api/v1/drain") => {
+                away.store(method == "POST", Ordering::Relaxed);
+                (200, "{}".to_owned())
+            }
             (_, "/metrics") => (200, "http_server_active_requests 0\n".to_owned()),
             ("POST", "/api/v1/cache/warm") => {
                 asked.store(1, Ordering::Relaxed);

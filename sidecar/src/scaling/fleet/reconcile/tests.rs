@@ -93,6 +93,7 @@ impl World {
                     self.starts += 1;
                 }
                 Order::Ask(name) if !self.stubborn => assert!(self.running.remove(name)),
+                Order::SendAway(..) => self.book.done(order),
                 Order::Kill(name) => assert!(self.running.remove(name)),
                 _ => {}
             }
@@ -228,9 +229,11 @@ fn one_that_drains_is_taken_back_before_another_is_started() {
     let mut world = World::with(2, &settings);
     world.streams.insert("edge-2".to_owned(), 3);
     world.book.aim = Some(1);
-    world.rounds(&settings, 3);
+    let orders: Vec<_> = (0..4).flat_map(|_| world.round(&settings)).collect();
+    assert_eq!(orders, [Order::SendAway("edge-2".to_owned(), true)]);
     world.book.aim = Some(2);
-    world.round(&settings);
+    let orders: Vec<_> = (0..3).flat_map(|_| world.round(&settings)).collect();
+    assert_eq!(orders, [Order::SendAway("edge-2".to_owned(), false)]);
     assert_eq!((world.states().as_str(), world.starts), ("1 ready, 2 ready", 2));
 }
 
