@@ -18,6 +18,7 @@ use millrace_kit::{
 pub mod cli;
 mod evaluation;
 mod instruments;
+mod news;
 mod notification;
 mod scraping;
 mod snapshots;
@@ -25,6 +26,7 @@ mod summary;
 
 pub use evaluation::Evaluation;
 use instruments::Instruments;
+use news::Reporter;
 pub use notification::Notification;
 pub use scraping::Scraping;
 use scraping::Subjects;
@@ -33,6 +35,7 @@ pub use snapshots::Snapshots;
 use crate::{
     config::Settings,
     discovery::{self, Target},
+    events::Hub,
     http::{self, Listening, Phase},
     notify::{self, Mutes, Silences},
     rules::{Context, Engine, StateFile},
@@ -119,13 +122,16 @@ impl Sidecar {
         let engine = Arc::new(engine);
 
         let silences = Arc::new(Silences::new(Some(settings.data_dir.join("silences.json"))));
+        let mutes = Arc::new(Mutes { silences: silences.clone(), inhibitions: settings.inhibitions });
+        let events = Arc::new(Hub::default());
+        let reporter = Arc::new(Reporter::new(events.clone()));
         let notification = Arc::new(Notification::new(
             &settings.receivers,
             &notification::Common {
                 external_url,
                 external_labels: settings.external_labels.clone(),
                 valid_for: notify::valid_for(settings.rules.interval),
-                mutes: Arc::new(Mutes { silences: silences.clone(), inhibitions: settings.inhibitions }),
+                mutes: mutes.clone(),
             },
             &settings.data_dir,
             clock.clone(),
@@ -143,6 +149,7 @@ impl Sidecar {
             roster.clone(),
             clock.clone(),
             instruments.clone(),
+            reporter.clone(),
         )?);
         let evaluation = Arc::new(Evaluation::new(
             engine.clone(),
@@ -151,6 +158,7 @@ impl Sidecar {
             notification.clone(),
             clock.clone(),
             instruments.clone(),
+            reporter,
         ));
         evaluation.install(settings.groups, now);
 
@@ -159,6 +167,8 @@ impl Sidecar {
             engine: engine.clone(),
             roster,
             silences,
+            mutes,
+            events,
             scrape: settings.scrape,
             clock,
             bounds: settings.query,
@@ -226,6 +236,8 @@ impl Sidecar {
             stop.await;
             state.enter(Phase::Draining);
             tracing::info!("draining");
+            // Streams have no end of their own to wait for.
+            state.events.close();
             handle.stop(true).await;
             if !tasks.drain(drain_timeout).await {
                 tracing::warn!(running = tasks.running(), "some tasks did not finish in time");

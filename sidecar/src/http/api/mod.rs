@@ -2,8 +2,10 @@
 
 use actix_web::web;
 
+mod alerts;
 mod answer;
 mod describe;
+mod events;
 mod labels;
 mod params;
 mod query;
@@ -17,6 +19,7 @@ use params::Params;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     silences::routes(config);
+    alerts::routes(config);
     // Long queries come as forms.
     for method in [web::get, web::post] {
         config
@@ -32,6 +35,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/api/v1/metadata", web::get().to(describe::metadata))
         .route("/api/v1/rules", web::get().to(rules::rules))
         .route("/api/v1/alerts", web::get().to(rules::alerts))
+        .route("/api/v1/events", web::get().to(events::events))
         .route("/api/v1/targets", web::get().to(targets::targets))
         .route("/api/v1/targets/metadata", web::get().to(describe::of_targets))
         .route("/api/v1/scrape_pools", web::get().to(targets::pools));
