@@ -161,7 +161,7 @@ export class Chart {
     return {
       width: this.plot.clientWidth || 320,
       height: this.plot.clientHeight || HEIGHT,
-      padding: [8, 6, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: sync.key }, y: false, drag: { x: false, y: false }, points: { size: 6, show: !stack } },
       scales: { y: (SCALES[scale] ?? SCALES.linear)(highest) },

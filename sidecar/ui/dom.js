@@ -89,7 +89,7 @@ export function table(caption, columns, rows) {
     cells.forEach((content, at) => {
       const cell = el('td', columns[at].className);
       if (content != null && content !== '') cell.append(content);
-      const label = columns[at].label ?? columns[at].title;
+      const label = columns[at].label ?? columns[at].title.toLowerCase();
       if (label) cell.dataset.label = label;
       row.append(cell);
     });

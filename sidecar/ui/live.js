@@ -10,7 +10,8 @@ export class Live {
   constructor(heard, changed) {
     this.heard = heard;
     this.changed = changed;
-    this.on = false;
+    /** Not known before the first answer. */
+    this.on = null;
     document.addEventListener('visibilitychange', () => (document.hidden ? this.close() : this.open()));
     addEventListener('pagehide', () => this.close());
     this.open();

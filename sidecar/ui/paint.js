@@ -52,10 +52,12 @@ export function drawThresholds(u, lines, css) {
     const above = y - bbox.top > 16 * devicePixelRatio;
     ctx.textBaseline = above ? 'bottom' : 'top';
     const at = [bbox.left + bbox.width - 3 * devicePixelRatio, y + (above ? -2 : 3) * devicePixelRatio];
-    ctx.setLineDash([]);
-    ctx.lineWidth = 3 * devicePixelRatio;
-    ctx.strokeStyle = css('--surface');
-    ctx.strokeText(name, ...at);
+    const width = ctx.measureText(name).width + 8 * devicePixelRatio;
+    const height = 14 * devicePixelRatio;
+    ctx.fillStyle = css('--surface');
+    ctx.globalAlpha = 0.8;
+    ctx.fillRect(at[0] - width + 4 * devicePixelRatio, above ? at[1] - height : at[1] - devicePixelRatio, width, height);
+    ctx.globalAlpha = 1;
     ctx.fillStyle = colour;
     ctx.fillText(name, ...at);
   }

@@ -46,12 +46,12 @@ impl Reporter {
             .filter(|view| view.alert.state != AlertState::Resolved)
             .map(|view| (view.alert.labels, view.alert.state))
             .collect();
-        // Who has begun to listen since has asked for the state, but perhaps just before this evaluation.
         let before = told.replace(now.clone());
         if before.as_ref() == Some(&now) {
             return;
         }
-        let before = before.unwrap_or_default();
+        // Who has just begun to listen has asked for the state, but perhaps before this evaluation: worth asking again, no news.
+        let before = before.unwrap_or_else(|| now.clone());
         let begun = now.iter().filter(|(labels, state)| before.get(*labels) != Some(*state));
         let begun = begun.map(|(labels, state)| change(labels, state.as_str()));
         let ended = before.keys().filter(|labels| !now.contains_key(*labels));

@@ -95,7 +95,8 @@ fn gzip(body: &[u8]) -> io::Result<Bytes> {
 
 fn takes_gzip(request: &HttpRequest) -> bool {
     let known = [Encoding::gzip(), Encoding::identity()];
-    AcceptEncoding::parse(request).is_ok_and(|accepted| accepted.negotiate(known.iter()) == Some(Encoding::gzip()))
+    AcceptEncoding::parse(request)
+        .is_ok_and(|accepted| accepted.negotiate(known.iter()) == Some(Encoding::gzip()))
 }
 
 fn content_type(path: &str) -> &'static str {

@@ -96,10 +96,7 @@ impl InForce<'_> {
     }
 
     pub fn why(&self, alert: &Labels) -> Muted {
-        Muted {
-            silences: self.mutes.silences.covering(alert, self.now),
-            inhibited: self.inhibited(alert),
-        }
+        Muted { silences: self.mutes.silences.covering(alert, self.now), inhibited: self.inhibited(alert) }
     }
 
     fn inhibited(&self, alert: &Labels) -> bool {

@@ -71,6 +71,12 @@ impl Rig {
         self.http.get(format!("{}{path}", self.base)).send().await.unwrap()
     }
 
+    pub async fn get_with(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::Response {
+        let request = self.http.get(format!("{}{path}", self.base));
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.send().await.unwrap()
+    }
+
     pub async fn json(&self, path: &str) -> Value {
         serde_json::from_slice(&self.get(path).await.bytes().await.unwrap()).unwrap()
     }

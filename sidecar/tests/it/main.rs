@@ -10,6 +10,7 @@ mod collectors;
 mod differential;
 mod discovery;
 mod email;
+mod events;
 mod exposition;
 mod faults;
 mod harness;

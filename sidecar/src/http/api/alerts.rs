@@ -27,7 +27,8 @@ async fn alerts(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
         Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     let asked = |name: &str, default: &str| params.get(name).unwrap_or(default) == "true";
-    let (active, silenced, inhibited) = (asked("active", "true"), asked("silenced", "true"), asked("inhibited", "true"));
+    let (active, silenced, inhibited) =
+        (asked("active", "true"), asked("silenced", "true"), asked("inhibited", "true"));
     let pending = asked("pending", "false");
 
     let views: Vec<AlertView> = state.engine.views().iter().flat_map(|group| group.alerts()).collect();

@@ -27,7 +27,8 @@ struct Stream {
 pub(super) async fn events(state: web::Data<State>) -> Result<HttpResponse, Error> {
     let place = state.listeners.clone().try_acquire_owned().map_err(|_| Error {
         kind: Kind::Unavailable,
-        message: "as many listen to events as may; ask /api/v1/alerts and /api/v1/targets now and then".to_owned(),
+        message: "as many listen to events as may; ask /api/v1/alerts and /api/v1/targets now and then"
+            .to_owned(),
     })?;
     let stream = Stream { receiver: state.events.subscribe(), greeted: false, _place: place };
     let body = futures_util::stream::unfold(stream, |mut stream| async {
