@@ -191,6 +191,7 @@ deps_test() {
   install_s3s_fs
   install_node_modules tests/browser
   install_node_modules tests/uploads
+  install_node_modules tests/grafana
   install_chromium
 }
 

@@ -264,6 +264,7 @@ test('without a policy, without the sidecar, without servers: the page says so',
     await eventually('the notice', async () => /does not answer since \d\d:\d\d:\d\d; what you see is from then/.test(await page.locator('#offline').innerText()), 30_000);
     plain.state.down = false;
     await eventually('everything back', async () => !(await page.locator('#offline').isVisible()), 30_000);
+    // The stream that breaks with the double is no complaint.
     await page.goto('about:blank');
   } finally {
     await plain.stop();

@@ -13,6 +13,7 @@ mod email;
 mod events;
 mod exposition;
 mod faults;
+mod grafana;
 mod harness;
 mod http_double;
 mod promtool;

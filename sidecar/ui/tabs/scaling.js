@@ -37,7 +37,7 @@ function glance(group, now) {
   const faults = [group.error, group.reachable ? '' : 'Instances cannot be reached: nothing is changed until they can.'].filter(Boolean);
   const { last } = group;
   return box('article', 'card glance',
-    box('div', 'glance-head', el('h2', '', group.name), box('span', 'state', dot(state), word), group.converging ? el('span', 'chip', 'change under way') : null),
+    box('div', 'glance-head', el('h2', '', group.name), box('span', 'state', dot(state), word), group.converging ? el('span', 'chip', 'change under way') : null, group.advise ? el('span', 'chip is-override', 'advises only: nothing is started or stopped') : null),
     box('p', 'glance-count', el('strong', '', String(group.ready)), ` ready of ${group.desired} wanted`, el('span', 'quiet', ` · at least ${group.min}, at most ${group.max}`)),
     capacity(group),
     ...faults.map((fault) => el('p', 'fault', fault)),
@@ -69,6 +69,16 @@ function signalTable(group) {
 const lines = (signal) => [[signal.up, 'more above', '--bad'], [signal.target, 'aim', '--quiet'], [signal.down, 'fewer below', '--revalidated']]
   .filter(([value]) => value != null).map(([value, word, tone]) => ({ value, name: `${word} ${tick(kindOf(signal.unit), value)}`, tone, inRange: true }));
 
+/**
+ * What the controller has read, as it exports it. Of one that does not, the expression itself, unless it has places that only the
+ * controller fills in.
+ */
+async function measured(group, signal, ctx) {
+  const exported = await ctx.range(`max by (signal) (millrace_scaling_signal{pool=${JSON.stringify(group.name)}, signal=${JSON.stringify(signal.name)}})`);
+  if (exported.length || signal.expr.includes('$')) return exported;
+  return ctx.range(signal.expr);
+}
+
 /** What the newest decision up to each moment says. */
 function steps(decisions, times, value) {
   const sorted = [...decisions].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
@@ -93,7 +103,7 @@ function ruleRows(decision) {
 function decisionItem(decision, now, expanded, toggle) {
   const held = decision.binding !== 'none';
   const when = decision.until ? `${moment(Date.parse(decision.at), now)} – ${moment(Date.parse(decision.until), now)}` : moment(Date.parse(decision.at), now);
-  const summary = box('summary', '', el('span', 'decision-time', when), arrow(decision), el('span', 'decision-why', decision.reason), held ? el('span', `chip is-${decision.binding}`, BINDING[decision.binding] ?? decision.binding) : null, decision.repeated > 1 ? el('span', 'quiet', `${decision.repeated}×`) : null);
+  const summary = box('summary', '', el('span', 'decision-time', when), arrow(decision), el('span', 'decision-why', decision.reason), held ? el('span', `chip is-${decision.binding}`, BINDING[decision.binding] ?? decision.binding) : null, decision.repeated ? el('span', 'quiet', `${decision.repeated + 1}×`) : null);
   const figure = (title, label) => ({ title, className: 'number', label });
   const more = box('div', 'decision-more', decision.counterfactual ? box('p', '', el('span', 'quiet', 'Otherwise: '), decision.counterfactual) : null,
     el('p', 'quiet', `${plural(decision.ready, 'instance')} ready, ${decision.warming} warming.`),
@@ -187,7 +197,7 @@ function open(root, { refresh: again }) {
       chart.thresholds = lines(signal);
       chart.marks = marks;
       try {
-        const rows = await ctx.range(signal.expr);
+        const rows = await measured(group, signal, ctx);
         const drawn = rows.map((row) => ({ name: Object.values(row.labels).join(' ') || signal.name, values: row.values }));
         if (drawn.length) chart.show(ctx.times, drawn);
         else chart.say('No numbers in this range', signal.why);
