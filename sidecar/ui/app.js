@@ -24,11 +24,11 @@ const POLL_MS = 5_000;
 const SETTLE_MS = 150;
 const THEMES = ['auto', 'light', 'dark'];
 
-const view = { tab: null, open: null, range: '15m', busy: false, again: false, lastGood: null, timer: 0 };
+const view = { tab: null, open: null, range: '15m', fixed: null, busy: false, again: false, lastGood: null, timer: 0 };
 
 // ---- where we are ----------------------------------------------------------------------------------------
 
-/** `#/alerts?range=1h`; of old also `/admin/scaling` and `#query=…`, to which notifications link. */
+/** `#/alerts?range=1h`, or `from=…&to=…` in Unix seconds for a stretch that does not move on; of old also `/admin/scaling` and `#query=…`, to which notifications link. */
 function place() {
   const hash = location.hash.slice(1);
   if (hash.startsWith('/')) {
@@ -40,14 +40,19 @@ function place() {
   return { name: location.pathname === '/admin/scaling' ? 'scaling' : 'overview', parameters: new URLSearchParams() };
 }
 
-export const address = (name, parameters = {}) => `/#/${name}?${new URLSearchParams({ ...parameters, range: view.range })}`;
+const stretch = () => (view.fixed ? { from: view.fixed.from, to: view.fixed.to } : {});
+const address = (name) => `/#/${name}?${new URLSearchParams({ range: view.range, ...stretch() })}`;
 
 function go() {
   const { name, parameters } = place();
   if (location.hash === '#main') return;
   const range = parameters.get('range');
   if (RANGES[range]) view.range = range;
-  for (const pressed of $('ranges').children) pressed.setAttribute('aria-pressed', String(pressed.textContent === view.range));
+  const [from, to] = [Number(parameters.get('from')), Number(parameters.get('to'))];
+  view.fixed = from > 0 && to > from ? { from, to } : null;
+  for (const pressed of $('ranges').children) pressed.setAttribute('aria-pressed', String(!view.fixed && pressed.textContent === view.range));
+  $('stretch').hidden = !view.fixed;
+  if (view.fixed) $('stretch').firstElementChild.textContent = `${clock(from)} – ${clock(to)}`;
   const tab = TABS.find((one) => one.id === name) ?? overview;
   if (tab !== view.tab) {
     view.open?.close?.();
@@ -127,12 +132,12 @@ function drawLive(on) {
 /** What a tab asks with: one moment, one raster, and each query only once. */
 function context(status, found, groups) {
   const now = Date.parse(status.now);
-  const times = stepsUntil(now / 1000, status);
+  const times = view.fixed ? steps(view.fixed.from, view.fixed.to, status.scrapeIntervalSeconds) : stepsUntil(now / 1000, status);
   const step = times[1] - times[0];
   const asked = new Map();
   const servers = found.filter((target) => target.labels.job !== 'millrace-sidecar');
   return {
-    status, targets: found, groups, now, times, step, servers, rangeName: view.range, refresh,
+    status, targets: found, groups, now, times, step, servers, at: view.fixed?.to, rangeName: view.range, refresh,
     window: `${Math.max(4 * status.scrapeIntervalSeconds, 30, step)}s`,
     range(query) {
       if (!asked.has(query)) asked.set(query, api.range(query, times));
@@ -150,11 +155,14 @@ function context(status, found, groups) {
 /** Multiples of the step, so that a refresh moves the plot instead of redrawing it differently. */
 function stepsUntil(now, { series, scrapeIntervalSeconds }) {
   const history = series.oldest ? now - Date.parse(series.oldest) / 1000 : 0;
-  const range = Math.min(RANGES[view.range], Math.max(history, LEAST_RANGE));
-  const step = Math.max(scrapeIntervalSeconds, Math.ceil(range / POINTS));
-  const end = Math.floor(now / step) * step;
+  return steps(now - Math.min(RANGES[view.range], Math.max(history, LEAST_RANGE)), now, scrapeIntervalSeconds);
+}
+
+function steps(from, to, least) {
+  const step = Math.max(least, Math.ceil((to - from) / POINTS));
+  const end = Math.floor(to / step) * step;
   const times = [];
-  for (let at = end - Math.floor(range / step) * step; at <= end; at += step) times.push(at);
+  for (let at = end - Math.max(2, Math.floor((to - from) / step)) * step; at <= end; at += step) times.push(at);
   return times;
 }
 
@@ -217,19 +225,23 @@ function drawTheme() {
   $('theme').onclick = () => chooseTheme(next);
 }
 
+/** Another range, or a stretch that does not move on; on the tab that is open. */
+function show(wanted) {
+  const { name, parameters } = place();
+  for (const gone of ['from', 'to']) parameters.delete(gone);
+  for (const [key, value] of Object.entries(wanted)) parameters.set(key, value);
+  location.href = `/#/${name}?${parameters}`;
+}
+
 for (const name of Object.keys(RANGES)) {
   const made = el('button', '', name);
   made.type = 'button';
-  made.addEventListener('click', () => {
-    view.range = name;
-    const { name: tab, parameters } = place();
-    parameters.set('range', name);
-    history.replaceState(null, '', `/#/${tab}?${parameters}`);
-    go();
-  });
+  made.addEventListener('click', () => show({ range: name }));
   $('ranges').append(made);
 }
 drawTheme();
+$('stretch-end').addEventListener('click', () => show({}));
+$('main').addEventListener('zoom', (event) => show(event.detail));
 addEventListener('hashchange', go);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', repaint);
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });

@@ -105,7 +105,7 @@ export class Chart {
     const order = drawn.map((_, at) => at);
     if (this.spec.stack) order.reverse();
     const data = [times, ...order.map((at) => drawn[at])];
-    const shape = JSON.stringify([this.rows.map((row) => row.name), [...this.hidden], css('--ink'), this.thresholds]);
+    const shape = JSON.stringify([this.rows.map((row) => row.name), [...this.hidden], css('--ink'), this.thresholds, this.spec.stack, this.spec.kind]);
     if (this.u && shape === this.shape) {
       this.u.setData(data);
     } else {
@@ -163,7 +163,7 @@ export class Chart {
       height: this.plot.clientHeight || HEIGHT,
       padding: [8, 18, 0, 0],
       legend: { show: false },
-      cursor: { sync: { key: sync.key }, y: false, drag: { x: false, y: false }, points: { size: 6, show: !stack } },
+      cursor: { sync: { key: sync.key }, y: false, drag: { x: true, y: false, setScale: false, dist: 8 }, points: { size: 6, show: !stack } },
       scales: { y: (SCALES[scale] ?? SCALES.linear)(highest) },
       axes: [
         { ...axis, grid: { show: false }, size: 20, gap: 3, space: 64, values: (_, splits) => splits.map((at) => clock(at, splits[1] - splits[0] < 60)) },
@@ -172,9 +172,21 @@ export class Chart {
       series: [{}, ...series],
       hooks: {
         setCursor: [() => this.drawValues()],
+        setSelect: [(u) => this.zoom(u)],
         draw: [(u) => { drawThresholds(u, this.thresholds, css); drawMarks(u, this.marks, css); }],
       },
     };
+  }
+
+  /** What was dragged over is what the page shall show. */
+  zoom(u) {
+    const { left, width } = u.select;
+    if (width < 8) return;
+    u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    // The shared cursor tells the other plots too; only the one under the pointer speaks.
+    if (!this.plot.matches(':hover')) return;
+    const [from, to] = [u.posToVal(left, 'x'), u.posToVal(left + width, 'x')].map(Math.round);
+    if (to > from) this.root.dispatchEvent(new CustomEvent('zoom', { bubbles: true, detail: { from, to } }));
   }
 
   isWhole() {

@@ -1,4 +1,4 @@
-// What the dashboard's tests look at: two servers with traffic, a third that is not there, a sidecar that scrapes them every second,
+// What the dashboard's tests look at: two servers with traffic, a third that is not there, a sidecar that scrapes them every other second,
 // rules that fire at once, and in front of the sidecar a double that answers for scaling.
 
 import { execFileSync } from 'node:child_process';
@@ -83,8 +83,8 @@ export async function startDashboardFleet(options) {
     writeFileSync(rules, RULES);
     writeFileSync(config, `${admins.map((url) => `[[targets]]\nurl = "${url}"\njob = "millrace"\n`).join('')}
 [scrape]
-interval_secs = 1
-timeout_secs = 1
+interval_secs = 2
+timeout_secs = 2
 [rules]
 files = ["${rules}"]
 evaluation_interval_secs = 1

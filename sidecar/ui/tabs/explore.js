@@ -4,7 +4,7 @@ import * as api from '../api.js';
 import { Chart } from '../charts.js';
 import { complete } from '../complete.js';
 import { box, button, el, link, nothing, renew, table } from '../dom.js';
-import { pairs, plural } from '../format.js';
+import { clock, pairs, plural } from '../format.js';
 import { inTurn } from '../panels.js';
 import { blamed } from '../promql.js';
 
@@ -69,19 +69,25 @@ function open(root, { refresh: again }) {
   const submit = button('is-primary', 'Evaluate');
   submit.type = 'submit';
   const format = button('', 'Format', tidy);
-  const form = box('form', 'explore', label, box('div', 'explore-field', field, list), box('div', 'actions', submit, format));
-  const help = el('p', 'quiet', 'Enter evaluates, Shift+Enter breaks the line, Ctrl+Space suggests.');
+  const stack = button('', 'Stack', () => {
+    chart.spec.stack = !chart.spec.stack;
+    stack.setAttribute('aria-pressed', String(chart.spec.stack));
+    again();
+  });
+  stack.setAttribute('aria-pressed', 'false');
+  const form = box('form', 'explore', label, box('div', 'explore-field', field, list), box('div', 'actions', submit, stack, format));
+  const help = el('p', 'quiet', 'Enter evaluates, Shift+Enter breaks the line, Ctrl+Space suggests. Drag over a plot to look closer.');
   help.id = 'query-help';
   const failed = el('div');
   failed.setAttribute('role', 'alert');
   const cost = el('p', 'quiet cost');
   const chart = new Chart({ title: 'Over the range', note: '', kind: 'count', colour: inTurn, height: 'tall' });
   const result = el('div');
-  const shown = box('div', 'stack', chart.root, box('section', '', box('h2', '', 'Now '), result));
+  const moment = el('h2', '', 'Now');
+  const shown = box('div', 'stack', chart.root, box('section', '', moment, result));
   const start = el('div');
   root.append(box('section', '', el('h2', 'hidden', 'Expression'), form, help, failed, cost), start, shown);
   let expr = '';
-  let last = null;
   const { close } = complete(field, list);
 
   function grow() {
@@ -94,7 +100,8 @@ function open(root, { refresh: again }) {
     close();
     const wanted = field.value.trim();
     if (wanted) remember(wanted);
-    const address = new URLSearchParams({ expr: wanted, range: last?.rangeName ?? '15m' });
+    const address = new URLSearchParams(location.hash.split('?')[1] ?? '');
+    address.set('expr', wanted);
     const target = `/#/explore?${address}`;
     if (location.pathname + location.hash === target) again();
     else location.href = target;
@@ -131,13 +138,12 @@ function open(root, { refresh: again }) {
   }
 
   async function refresh(ctx) {
-    last = ctx;
     shown.hidden = !expr;
     start.hidden = Boolean(expr);
     if (!expr) { cost.textContent = ''; failed.replaceChildren(); drawStart(); return; }
     const begun = performance.now();
     const asked = expr;
-    const [now, over] = await Promise.allSettled([api.instant(expr), ctx.range(expr)]);
+    const [now, over] = await Promise.allSettled([api.instant(expr, ctx.at), ctx.range(expr)]);
     if (asked !== expr) return;
     const broken = [now, over].find((answer) => answer.status === 'rejected');
     if (broken && !broken.reason.answered) throw broken.reason;
@@ -148,6 +154,7 @@ function open(root, { refresh: again }) {
     shown.hidden = !plain;
     cost.textContent = plain ? `${plural(now.value.resultType === 'scalar' ? 1 : now.value.result.length, 'series', 'series')}, answered in ${took.toFixed(0)} ms · a point each ${ctx.step} s` : '';
     if (!plain) return;
+    moment.textContent = ctx.at ? `At ${clock(ctx.at)}` : 'Now';
     renew(result, resultTable(now.value));
     chart.spec.kind = kindOf(expr);
     if (over.status === 'rejected') chart.say('Only a table: this is no plot', over.reason.message);

@@ -231,7 +231,7 @@ function open(root, { refresh: again }) {
     hand.update(now, group);
     renew(top, glance(group, now));
     renew(signals, group.signals.length ? signalTable(group) : nothing('No signals', 'The policy of this group names none.'));
-    const found = await api.decisions({ group: group.name, start: ctx.times[0], end: now / 1000, limit: LIMIT, fold: true }).catch((error) => { if (!error.answered) throw error; return []; });
+    const found = await api.decisions({ group: group.name, start: ctx.times[0], end: ctx.at ?? now / 1000, limit: LIMIT, fold: true }).catch((error) => { if (!error.answered) throw error; return []; });
     decided = found;
     drawFilters();
     drawDecisions();

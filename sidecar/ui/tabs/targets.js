@@ -41,7 +41,7 @@ function open(root) {
     const seconds = ctx.times.at(-1) - ctx.times[0];
     const shares = new Map();
     const drawn = panels.refresh(ctx);
-    const answer = await api.instant(`avg_over_time(up[${seconds}s])`).catch((error) => { if (!error.answered) throw error; });
+    const answer = await api.instant(`avg_over_time(up[${seconds}s])`, ctx.at).catch((error) => { if (!error.answered) throw error; });
     for (const { metric, value } of answer?.result ?? []) shares.set(`${metric.job} ${metric.instance}`, Number(value[1]));
     const sorted = [...targets].sort((a, b) => ORDER[a.health] - ORDER[b.health] || a.scrapeUrl.localeCompare(b.scrapeUrl));
     const down = targets.filter((target) => target.health === 'down').length;
