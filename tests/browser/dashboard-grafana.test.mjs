@@ -11,7 +11,7 @@ import { startDashboardFleet } from './dashboard-fleet.mjs';
 import { eventually } from './servers.mjs';
 
 /** What a fleet at peace, without uploads and without scaling, has nothing to say of. */
-const QUIET = /^(Errors|Given up|Turned away|Repeated requests|Broken bodies|Waiting for an origin|Video segments|Uploads|Bytes uploaded|Uploads under way|Improved images|Evictions|Time to apply a purge|Wanted and ready|By state|Warm-up|Changes|What held it back|Last change|Signals as read|Coverage of signals|Reasons of misses)$/;
+const QUIET = /^(Errors|Given up|Turned away|Repeated requests|Broken bodies|Waiting for an origin|Video segments|Uploads|Bytes uploaded|Uploads under way|Improved images|Evictions|Time to apply a purge|Wanted and ready|By state|Warm-up|Changes|What held it back|Last change|Signals as read|Coverage of signals|Reasons of misses|Jobs|Jobs, p95|Jobs running and refused)$/;
 
 let fleet;
 

@@ -58,10 +58,10 @@ async function open(width, height, options = {}) {
 }
 
 const go = (tab, query = '') => page.goto(`${fleet.dashboard}/#/${tab}${query}`);
-const shows = (pattern, where = 'main') => eventually(`${pattern} in ${where}`, async () => pattern.test(await page.locator(where).innerText()), 30_000);
+const shows = (pattern, where = 'main') => eventually(`${pattern} in ${where}`, async () => pattern.test(await page.locator(where).innerText()), 60_000);
 const chart = (title) => page.locator('.chart', { has: page.getByRole('heading', { name: title, exact: true }) });
 /** A plot is there, and its legend has a number. */
-const drawn = (title, pattern) => eventually(`${title} drawn`, async () => (await chart(title).locator('canvas').count()) && pattern.test(await chart(title).locator('.legend').innerText()), 30_000);
+const drawn = (title, pattern) => eventually(`${title} drawn`, async () => (await chart(title).locator('canvas').count()) && pattern.test(await chart(title).locator('.legend').innerText()), 60_000);
 
 test('overview: tiles, plots, origins and what fires', async () => {
   await go('overview');
@@ -262,7 +262,7 @@ test('without a policy, without the sidecar, without servers: the page says so',
     await page.goto(`${plain.url}/#/instances`);
     await shows(/no scaling is configured/);
     plain.state.down = true;
-    await eventually('the notice', async () => /does not answer since \d\d:\d\d:\d\d; what you see is from then/.test(await page.locator('#offline').innerText()), 30_000);
+    await eventually('the notice', async () => /does not answer since \d\d:\d\d:\d\d; what you see is from then/.test(await page.locator('#offline').innerText()), 60_000);
     plain.state.down = false;
     await eventually('everything back', async () => !(await page.locator('#offline').isVisible()), 30_000);
     // The stream that breaks with the double is no complaint.

@@ -133,3 +133,19 @@ async fn alerts_tell_what_holds_them_back() {
     assert_eq!(rig.get("/api/v2/alerts?filter=queue%3D~%22(%22").await.status().as_u16(), 400);
     rig.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_listen_than_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, receiver) = (Double::start("").await, Double::start("").await);
+    let clock = Clock::manual(START);
+    let rig = start(&folder.path().join("data"), &toml(folder.path(), &target, &receiver), &clock).unwrap();
+    let mut open = Vec::new();
+    for _ in 0..128 {
+        open.push(Listener::open(&rig).await);
+    }
+    let refused = rig.get("/api/v1/events").await;
+    assert_eq!(refused.status().as_u16(), 503);
+    assert!(refused.text().await.unwrap().contains("/api/v1/alerts"), "and what to do instead");
+    rig.stop().await;
+}

@@ -15,7 +15,12 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards");
 const FOREIGN: [&str; 4] = ["up", "ALERTS", "process_cpu_seconds_total", "process_resident_memory_bytes"];
 
 /// Named here already, exported by parts that are built beside the dashboards; to be dropped when the catalogue has them.
-const AWAITED: [&str; 5] = [
+const AWAITED: [&str; 10] = [
+    "millrace_jobs_total",
+    "millrace_jobs_running",
+    "millrace_jobs_refused_total",
+    "millrace_job_run_seconds_bucket",
+    "millrace_job_wait_seconds_bucket",
     "millrace_warm_ratio",
     "millrace_scaling_decisions_total",
     "millrace_scaling_last_change_timestamp_seconds",

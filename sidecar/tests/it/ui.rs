@@ -67,7 +67,7 @@ async fn the_page_is_complete_and_strict() {
     assert!(named.len() >= 20, "{named:?}");
     let mut weight = page_bytes(&rig, "/").await;
     for file in &named {
-        let response = rig.get(&file).await;
+        let response = rig.get(file).await;
         assert_eq!(response.status().as_u16(), 200, "{file}");
         let kind = response.headers()["content-type"].to_str().unwrap();
         let expected = match file.rsplit('.').next().unwrap() {

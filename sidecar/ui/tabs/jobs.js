@@ -20,7 +20,11 @@ const Q = {
   fills: () => 'sum(millrace_fills_in_flight)',
   active: () => 'sum(http_server_active_requests)',
   uploading: () => 'sum(millrace_uploads_active)',
-  collapsed: (w) => `sum(rate(millrace_collapsed_requests_total[${w}]))`,
+  running: () => 'sum(millrace_jobs_running)',
+  jobs: (w) => `sum by (result) (rate(millrace_jobs_total[${w}]))`,
+  jobRun: (w) => quantile(0.95, 'millrace_job_run_seconds', w, 'preset'),
+  jobWait: (w) => quantile(0.95, 'millrace_job_wait_seconds', w, 'preset'),
+  refused: (w) => `sum by (reason) (rate(millrace_jobs_refused_total[${w}]))`,
   uploads: (w) => `sum by (result) (rate(millrace_uploads_total[${w}]))`,
 };
 const pick = (...names) => Object.fromEntries(names.map((name) => [name, Q[name]]));
@@ -30,7 +34,10 @@ const PANELS = [
   { title: 'Waiting', note: 'jobs, by queue, over all instances', kind: 'count', queries: pick('depth'), rows: (got) => named(got.depth, 'queue'), colour: inTurn, thresholds: [{ value: TOO_LONG, name: 'alert above 100', tone: '--bad' }] },
   { title: 'Done', note: 'media operations per second', kind: 'rate', queries: pick('done'), rows: (got) => named(got.done, 'operation'), colour: inTurn, empty: 'No image or video was made in this range' },
   { title: 'Run time p95', note: 'of media operations, log scale', kind: 'seconds', scale: 'log', queries: pick('p95'), rows: (got) => named(got.p95, 'operation'), colour: inTurn, thresholds: [{ value: 60, name: 'alert above 60 s', tone: '--bad' }], empty: 'No image or video was made in this range' },
-  { title: 'In flight', note: 'on all instances', kind: 'count', queries: pick('active', 'fills', 'uploading'), rows: (got) => [...single(got.active, 'requests'), ...single(got.fills, 'fills from origins'), ...single(got.uploading, 'uploads')], colour: inTurn },
+  { title: 'Jobs', note: 'attempts per second, by how they ended', kind: 'rate', stack: true, queries: pick('jobs', 'refused'), rows: (got) => [...named(got.jobs, 'result'), ...got.refused.map((row) => ({ name: `refused: ${row.labels.reason}`, values: row.values }))], colour: (name, at) => (name === 'succeeded' ? '--hit' : ['--miss', '--error', '--three', '--bypass', '--five'][at % 5]), empty: 'No job was done in this range' },
+  { title: 'Jobs, p95', note: 'waiting and running, by preset, log scale', kind: 'seconds', scale: 'log', queries: pick('jobRun', 'jobWait'), rows: (got) => [...named(got.jobRun, 'preset').map(({ name, values }) => ({ name: `${name} runs`, values })), ...named(got.jobWait, 'preset').map(({ name, values }) => ({ name: `${name} waits`, values }))], colour: inTurn, empty: 'No job was done in this range' },
+  { title: 'Uploads', note: 'per second, by how they ended', kind: 'rate', stack: true, queries: pick('uploads'), rows: (got) => named(got.uploads, 'result'), colour: (name, at) => ({ stored: '--hit', failed: '--error' })[name] ?? inTurn(name, at + 1), empty: 'Nothing was uploaded in this range' },
+  { title: 'In flight', note: 'on all instances', kind: 'count', queries: pick('active', 'fills', 'uploading', 'running'), rows: (got) => [...single(got.active, 'requests'), ...single(got.fills, 'fills from origins'), ...single(got.uploading, 'uploads'), ...single(got.running, 'jobs')], colour: inTurn },
   { title: 'Failed and given up', note: 'per second', kind: 'rate', queries: pick('reasons', 'cancelled'), rows: (got) => [...both(got.reasons, 'operation', 'reason'), ...got.cancelled.map((row) => ({ name: `nobody waited: ${row.labels.stage}`, values: row.values }))], colour: (_, at) => ['--error', '--miss', '--three', '--five', '--bypass'][at % 5], empty: 'Nothing failed in this range' },
   { title: 'Video segments', note: 'encoded per second, by encoder and end', kind: 'rate', queries: pick('encodes'), rows: (got) => both(got.encodes, 'encoder', 'result'), colour: inTurn, empty: 'No segment was encoded in this range' },
 ];
