@@ -1,4 +1,4 @@
-//! `/api/v2/alerts` as Alertmanager has it: firing alerts with what holds them back, for `amtool alert query` and for the
+//! `/api/v2/alerts` as Alertmanager has it: firing alerts with what holds them back, for the
 //! dashboard's list and its preview of a silence.
 
 use std::collections::BTreeSet;
