@@ -173,6 +173,9 @@ pub struct Media {
     pub encode_ahead: u32,
     /// Renditions, as far as a source is not smaller.
     pub ladder: Vec<LadderStep>,
+    /// Languages of which subtitles are looked for beside each video, such as `en` or `pt-BR`: `film.en.vtt` or `film.en.srt` for
+    /// `film.mp4`. Each costs two requests to the origin when a playlist is made. At most 32.
+    pub subtitles: Vec<String>,
 }
 
 /// A smaller rendition of videos.
@@ -290,6 +293,7 @@ impl Default for Media {
             encode_queue: 64,
             encode_ahead: 2,
             ladder: LADDER.map(|(height, kbps)| LadderStep { height, kbps }).to_vec(),
+            subtitles: vec!["en".to_owned()],
         }
     }
 }

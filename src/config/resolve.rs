@@ -24,7 +24,7 @@ use crate::{
         encodes,
         ffmpeg::Ffmpeg,
         image, pool,
-        video::{Choice, Encoder, Ladder, Step},
+        video::{Choice, Encoder, Ladder, Language, Step},
     },
     origin::{CdnLoop, Spec, directory, http::Config as HttpOrigin, member, parse_spec, s3},
 };
@@ -313,7 +313,28 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
         encoder: encoder(&raw.encoder, faults),
         encodes: encodes::Config { running: or_cores(raw.encodes), queue: raw.encode_queue as usize },
         ahead: raw.encode_ahead,
+        subtitles: subtitles(&raw.subtitles, faults),
     }
+}
+
+/// More languages would be more requests to origins than a playlist is worth.
+const MAX_LANGUAGES: usize = 32;
+
+fn subtitles(raw: &[String], faults: &mut Faults) -> Arc<[Language]> {
+    if raw.len() > MAX_LANGUAGES {
+        faults.push("media.subtitles", format!("at most {MAX_LANGUAGES} languages are possible"));
+    }
+    let mut languages = Vec::with_capacity(raw.len());
+    for tag in raw {
+        match Language::parse(tag) {
+            Some(language) if languages.contains(&language) => {
+                faults.push("media.subtitles", format!("{tag:?} is there twice"));
+            }
+            Some(language) => languages.push(language),
+            None => faults.push("media.subtitles", format!("{tag:?} is not a language such as en or pt-BR")),
+        }
+    }
+    languages.into()
 }
 
 fn ladder(raw: &[raw::LadderStep], faults: &mut Faults) -> Ladder {

@@ -13,6 +13,7 @@ use super::{
     derive::{Address, Candidate, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
+    handout::Download,
     instruments::{self, Instruments, OriginRequests},
     outcome::{Outcome, Reason, Served},
     pass::pass,
@@ -217,8 +218,9 @@ impl Delivery {
 
     /// Whether the answer has to be made of something else, unless it is stored.
     pub fn is_made(&self, request: &Request) -> bool {
-        self.plan(&request.asked())
-            .is_ok_and(|plan| matches!(plan.work, Work::Image(_) | Work::Poster { .. }))
+        self.plan(&request.asked()).is_ok_and(|plan| {
+            matches!(plan.work, Work::Image(_) | Work::Poster { .. } | Work::Waveform { .. })
+        })
     }
 
     pub(super) fn plan(&self, request: &Asked<'_, impl FieldLines>) -> Result<Plan<'_>, BadQuery> {
@@ -234,6 +236,13 @@ impl Delivery {
         response.added.extend(plan.vary());
         let accept_ch = plan.accept_ch(|| response.is_page());
         response.added.extend(accept_ch);
+        if response.status.is_success() {
+            let disposition = plan.download().and_then(Download::disposition);
+            response.added.extend(disposition.map(|value| (header::CONTENT_DISPOSITION, value)));
+        }
+        if let Some(pace) = plan.policy.rules.pace.filter(|_| plan.route == Route::Asset) {
+            response.body = pace.of(response.body);
+        }
         response.key = self.shown_key(plan);
         Answer { route: plan.route, response }
     }
@@ -255,7 +264,12 @@ impl Delivery {
                         let object = &available.object;
                         self.count_use(plan, &object.key, &object.head, source);
                     }
-                    if plan.is_progressive() {
+                    if let Some(span) = plan.clip() {
+                        match self.core.clip(&available, span).await {
+                            Ok(arrangement) => available.arrangement = arrangement,
+                            Err(refusal) => return refusal.into_problem(served),
+                        }
+                    } else if plan.is_progressive() {
                         available.arrangement = self.core.arrange(&available).await;
                     }
                     // Of a body that comes without its length, the coded form is made next time.
@@ -358,7 +372,7 @@ impl Delivery {
             Work::Image(params) => {
                 Arc::new(ImageVariant { core: core.clone(), source: source(), params: *params })
             }
-            work @ (Work::Video(_) | Work::Poster { .. }) => Arc::new(VideoAsset {
+            work @ (Work::Video(_) | Work::Poster { .. } | Work::Waveform { .. }) => Arc::new(VideoAsset {
                 core: core.clone(),
                 source: source(),
                 work: work.clone(),
@@ -367,7 +381,17 @@ impl Delivery {
             }),
         };
         let mut headers = plan.policy.rules.fields.heeded(&request.headers);
+        let first_block = Spec::FromTo(0, u64::from(core.fills.store().block_size()) - 1);
+        let mut method = request.method.clone();
         let range = match &plan.work {
+            // Of a clip, the answer's bytes are known when the source's index is.
+            Work::Fetch if plan.clip().is_some() => {
+                if headers.contains_key(header::IF_RANGE) {
+                    Arc::make_mut(&mut headers).remove(header::IF_RANGE);
+                }
+                method = Method::GET;
+                Some(first_block)
+            }
             // In the source, the bytes may be elsewhere; its beginning is needed to say so.
             Work::Fetch if plan.is_progressive() => {
                 if headers.contains_key(header::IF_RANGE) {
@@ -375,7 +399,7 @@ impl Delivery {
                 }
                 first_range(request).map(|range| match range {
                     Spec::From(0) | Spec::FromTo(0, _) => range,
-                    _ => Spec::FromTo(0, u64::from(core.fills.store().block_size()) - 1),
+                    _ => first_block,
                 })
             }
             Work::Fetch => first_range(request),
@@ -385,7 +409,7 @@ impl Delivery {
         Query {
             key,
             upstream,
-            method: request.method.clone(),
+            method,
             headers,
             policy: plan.policy.clone(),
             control: RequestControl::parse(&*request.headers),

@@ -68,6 +68,10 @@ pub struct Route {
     /// Who gets it. `public`: everybody; `signed`: who has a signed address (`millrace sign`), or a token; `token`: who has a
     /// token with the scope `read`. Neither signatures nor tokens are in keys, and no origin sees them.
     pub access: Access,
+    /// How fast files go out, in bytes a second such as `2MiB`, once `pace_burst` has gone; empty: as fast as they can.
+    pub pace: String,
+    /// What goes out at once where there is a `pace`; at least 1MiB.
+    pub pace_burst: String,
     pub fallback: Fallback,
 }
 
@@ -146,6 +150,8 @@ impl Default for Route {
             image_presets: Vec::new(),
             client_hints: Vec::new(),
             access: Access::Public,
+            pace: String::new(),
+            pace_burst: "8MiB".to_owned(),
             fallback: Fallback::default(),
         }
     }

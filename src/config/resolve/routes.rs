@@ -14,6 +14,7 @@ use crate::{
     cache::{Lifetimes, storable::Rules},
     delivery::{
         Access, Target,
+        pace::Pace,
         policy::{
             Asking, BadField, Config, FieldRule, HostPattern, MAX_KEYED, Parameter, PolicyRules, QueryRule,
             is_dangerous,
@@ -99,6 +100,7 @@ fn rules(route: &raw::Route, general: &General<'_>, faults: &mut Here<'_>) -> Po
             raw::RouteAccess::Signed => Access::Signed,
             raw::RouteAccess::Token => Access::Token,
         },
+        pace: pace(route, faults),
     }
 }
 
@@ -147,6 +149,24 @@ fn storing_of(route: &raw::Route, storing: Rules, faults: &mut Here<'_>) -> Rule
         faults.push("max_object_size", "must be at least 1");
     }
     Rules { max_length: bound.unwrap_or(u64::MAX), ..storing }
+}
+
+fn pace(route: &raw::Route, faults: &mut Here<'_>) -> Option<Pace> {
+    let mut size = |field, text: &str| {
+        let wrong = format!("{text:?} is not a size such as 2MiB");
+        faults.check(field, text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| wrong))
+    };
+    if route.pace.is_empty() {
+        return None;
+    }
+    let (rate, burst) = (size("pace", &route.pace)?, size("pace_burst", &route.pace_burst)?);
+    if rate < 1024 {
+        faults.push("pace", "must be at least 1KiB");
+    }
+    if burst < 1 << 20 {
+        faults.push("pace_burst", "must be at least 1MiB");
+    }
+    Some(Pace { rate, burst })
 }
 
 fn lifetimes(route: &raw::Route, faults: &mut Here<'_>) -> Lifetimes {
@@ -285,7 +305,13 @@ mod tests {
                 },
                 ..default()
             },
-            raw::Route { path: "/x".into(), name: "/".into(), ..default() },
+            raw::Route {
+                path: "/x".into(),
+                name: "/".into(),
+                pace: "1B".into(),
+                pace_burst: "2".into(),
+                ..default()
+            },
             raw::Route {
                 path: "/z".into(),
                 images: raw::Images::Signed,
@@ -323,6 +349,8 @@ mod tests {
                 "routes[3].retry.attempts",
                 "routes[3].path",
                 "routes[3].name",
+                "routes[4].pace",
+                "routes[4].pace_burst",
                 "routes[4].name",
                 "routes[5].image_presets",
                 "routes[5].images",

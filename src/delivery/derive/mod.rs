@@ -11,7 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::fill::{Ask, Upstream};
+use super::{
+    fill::{Ask, Upstream},
+    outcome::{Outcome, Reason, Served},
+    response::Response,
+};
 use crate::{
     cache::{Head, purge::ANY_TAG, validator},
     origin,
@@ -26,6 +30,8 @@ mod progressive;
 mod rung;
 mod slots;
 mod source;
+mod stills;
+mod subtitles;
 mod video;
 
 pub use coded::CodedVariant;
@@ -99,6 +105,20 @@ impl Refusal {
             reason,
             "the operation failed; the server's log says why",
         )
+    }
+
+    /// As an answer of its own, where nothing is stored.
+    pub fn into_problem(self, served: Served) -> Response {
+        let reason = match self.status.is_client_error() {
+            true => Reason::BadRequest,
+            false => Reason::Internal,
+        };
+        let served = Served { outcome: Outcome::Error, reason, ..served };
+        let response = Response::problem(self.status, &self.detail, served);
+        match self.retry_after_secs {
+            Some(seconds) => response.with(header::RETRY_AFTER, seconds),
+            None => response,
+        }
     }
 
     /// Whether the next attempt would most probably end like this one. Not when there is only too much to do, or when it is

@@ -66,7 +66,9 @@ pub(super) fn keyframes(samples: &[Sample], duration: u32) -> Splice {
         w.nest_full(*b"mfhd", 0, 0, |w| w.u32(1));
         w.nest(*b"traf", |w| {
             // default-base-is-moof, and defaults for duration and flags
-            w.nest_full(*b"tfhd", 0, 0x02_0028, |w| [TRACK_ID, duration, SYNC_FLAGS].iter().for_each(|&n| w.u32(n)));
+            w.nest_full(*b"tfhd", 0, 0x02_0028, |w| {
+                [TRACK_ID, duration, SYNC_FLAGS].iter().for_each(|&n| w.u32(n))
+            });
             w.nest_full(*b"tfdt", 1, 0, |w| w.u64(0));
             w.nest_full(*b"trun", 1, 0x201, |w| {
                 // Callers have a few dozen at most.

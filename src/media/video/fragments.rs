@@ -115,8 +115,10 @@ impl Fragments {
         let cut = || Error::malformed("a fragment is cut off");
         let tfhd = require(traf, *b"tfhd")?;
         let (flags, id) = (be_u32(tfhd, 0).ok_or_else(cut)?, be_u32(tfhd, 4).ok_or_else(cut)?);
-        let (defaults, gathered) =
-            self.tracks.get_mut(&id).ok_or_else(|| Error::malformed("a fragment of a track that is not there"))?;
+        let (defaults, gathered) = self
+            .tracks
+            .get_mut(&id)
+            .ok_or_else(|| Error::malformed("a fragment of a track that is not there"))?;
         let mut at = 8;
         let base = match flags {
             _ if flags & 1 != 0 => {
@@ -168,7 +170,8 @@ impl Fragments {
                 if self.samples > MAX_SAMPLES {
                     return Err(Error::unsupported(format!("more than {MAX_SAMPLES} samples")));
                 }
-                position = gathered.add(&run, (defaults.duration, defaults.size, defaults.flags), position)?;
+                position =
+                    gathered.add(&run, (defaults.duration, defaults.size, defaults.flags), position)?;
                 if position > source_len {
                     // The last fragment of a recording that broke off.
                     gathered.take_back(source_len);

@@ -51,7 +51,10 @@ impl Language {
             good &= match part.len() {
                 2 => part.bytes().all(|byte| byte.is_ascii_uppercase()),
                 3 => part.bytes().all(|byte| byte.is_ascii_digit()),
-                4 => part.starts_with(|first: char| first.is_ascii_uppercase()) && part.get(1..).is_some_and(small),
+                4 => {
+                    part.starts_with(|first: char| first.is_ascii_uppercase())
+                        && part.get(1..).is_some_and(small)
+                }
                 _ => false,
             };
         }
@@ -63,7 +66,10 @@ impl Language {
 
     pub fn as_str(&self) -> &str {
         // Made of a text.
-        self.bytes.get(..usize::from(self.len)).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+        self.bytes
+            .get(..usize::from(self.len))
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
+            .unwrap_or_default()
     }
 
     /// In the language itself, as far as it is known here.
@@ -98,7 +104,9 @@ mod tests {
         for tag in ["en", "fil", "pt-BR", "es-419", "zh-Hant", "zh-Hant-TW"] {
             assert_eq!(Language::parse(tag).unwrap().to_string(), tag);
         }
-        for bad in ["", "e", "EN", "en-us", "en-", "-en", "engl", "en-US-x-private", "zh-Hant-TW-x", "e/", "é"] {
+        for bad in
+            ["", "e", "EN", "en-us", "en-", "-en", "engl", "en-US-x-private", "zh-Hant-TW-x", "e/", "é"]
+        {
             assert!(Language::parse(bad).is_none(), "{bad}");
         }
         assert_eq!(Language::parse("pt-BR").unwrap().name(), "Português (BR)");

@@ -50,7 +50,11 @@ impl Movie {
     }
 
     /// `moov` is the body of that box. Takes about a millisecond per MiB of it.
-    fn parse(moov: &[u8], source_len: u64, mut fragments: Option<Fragments>) -> Result<Self, Error> {
+    pub(super) fn parse(
+        moov: &[u8],
+        source_len: u64,
+        mut fragments: Option<Fragments>,
+    ) -> Result<Self, Error> {
         if find(moov, *b"cmov")?.is_some() {
             return Err(Error::unsupported("compressed moov"));
         }

@@ -67,9 +67,8 @@ impl<'a> Part<'a> {
         let kept = |sample: &Sample| track.presentation_time(sample) >= origin;
         let samples = || track.samples.iter(first..last + 1).filter(kept);
         let begun = track.samples.decode_time(first) as i64;
-        let offset = |sample: &Sample| {
-            track.presentation_time(sample) - origin - (sample.decode_time as i64 - begun)
-        };
+        let offset =
+            |sample: &Sample| track.presentation_time(sample) - origin - (sample.decode_time as i64 - begun);
         let least = samples().map(|sample| offset(&sample)).min()?;
         let mut part = Self::empty(track, micros(origin, track.timescale));
         part.media_time = -least;

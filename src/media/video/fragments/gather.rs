@@ -234,8 +234,7 @@ impl Gathered {
             ..run
         };
         whole.times.extend(self.times.into_iter().map(shifted));
-        let shifted =
-            |run: CompositionRun| CompositionRun { first_sample: run.first_sample + count, ..run };
+        let shifted = |run: CompositionRun| CompositionRun { first_sample: run.first_sample + count, ..run };
         whole.compositions.extend(self.compositions.into_iter().map(shifted));
         whole.sizes.extend(self.sizes);
         whole.chunk_first.extend(self.chunk_first.into_iter().map(|first| first + count));
@@ -248,6 +247,7 @@ impl Gathered {
 
 fn time_at(times: &[TimeRun], sample: u32) -> u64 {
     let run = times.partition_point(|run| run.first_sample <= sample).saturating_sub(1);
-    let time = |run: &TimeRun| run.first_time + u64::from(run.duration) * u64::from(sample - run.first_sample);
+    let time =
+        |run: &TimeRun| run.first_time + u64::from(run.duration) * u64::from(sample - run.first_sample);
     times.get(run).filter(|run| run.first_sample <= sample).map_or(0, time)
 }

@@ -33,8 +33,9 @@ pub async fn preview(source: &dyn Source, movie: &Movie, ffmpeg: &Ffmpeg) -> Res
     let (excerpt, time) = stretch(track)?;
     let (width, height) = size(format.shown());
     // Pictures that are shown before the keyframe refer to what is not there.
-    let filter =
-        format!("select=gte(pts\\,{time}),setpts=PTS-STARTPTS,fps={PER_SECOND},scale=w={width}:h={height}:flags=bicubic");
+    let filter = format!(
+        "select=gte(pts\\,{time}),setpts=PTS-STARTPTS,fps={PER_SECOND},scale=w={width}:h={height}:flags=bicubic"
+    );
     let most = SECONDS * PER_SECOND;
     let frames = most.to_string();
     let arguments = [

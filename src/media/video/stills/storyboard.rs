@@ -44,7 +44,8 @@ impl Storyboard {
     /// `NotFound` when the track has no keyframe.
     pub fn of(track: &Track) -> Result<Self, Error> {
         let Format::Video(format) = track.format else { return Err(Error::NotFound) };
-        let millis = |ticks: i64| ticks.max(0).unsigned_abs().saturating_mul(1000) / u64::from(track.timescale);
+        let millis =
+            |ticks: i64| ticks.max(0).unsigned_abs().saturating_mul(1000) / u64::from(track.timescale);
         let range = track.first..track.end;
         let (mut keyframes, mut end_millis) = (Vec::new(), 0);
         for (index, sample) in range.clone().zip(track.samples.iter(range)) {
@@ -130,7 +131,8 @@ mod tests {
 
     #[test]
     fn tiles_are_bounded_and_sized() {
-        for (seconds, step) in [(0, 1), (12, 1), (400, 1), (401, 2), (3600, 10), (36_000, 120), (10_000_000, 25_000)]
+        for (seconds, step) in
+            [(0, 1), (12, 1), (400, 1), (401, 2), (3600, 10), (36_000, 120), (10_000_000, 25_000)]
         {
             assert_eq!(step_secs(seconds * 1000), step, "{seconds} s");
         }
@@ -149,7 +151,12 @@ mod tests {
         assert_eq!((last.keyframes, last.columns, last.rows), ((50..57).map(|n| n * 2).collect(), 5, 2));
         assert!(board.sheet(0).is_err() && board.sheet(4).is_err() && board.sheet(u32::MAX).is_err());
         let cues = board.cues();
-        assert!(cues.starts_with("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nstoryboard-1.webp#xywh=0,0,160,90\n"));
-        assert!(cues.ends_with("00:00:56.000 --> 00:00:57.500\nstoryboard-3.webp#xywh=160,90,160,90\n"), "{cues}");
+        assert!(
+            cues.starts_with("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nstoryboard-1.webp#xywh=0,0,160,90\n")
+        );
+        assert!(
+            cues.ends_with("00:00:56.000 --> 00:00:57.500\nstoryboard-3.webp#xywh=160,90,160,90\n"),
+            "{cues}"
+        );
     }
 }

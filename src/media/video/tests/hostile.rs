@@ -302,7 +302,7 @@ fn the_largest_tables_cost_bounded_time() {
     // Timescale 12800: at 640 ticks a picture, 2^21 pictures make 52,000 segments of two seconds.
     let moov = largest_tables(samples, 640);
     let built = begun.elapsed();
-    let movie = Movie::parse(&moov, 1 << 30).unwrap();
+    let movie = Movie::parse(&moov, 1 << 30, None).unwrap();
     let weight = movie.weight();
     let package = Package::new(movie, Duration::from_secs(2), &Ladder::default()).unwrap();
     assert_eq!(package.segmentation.video.len(), 52_429);
@@ -314,7 +314,7 @@ fn the_largest_tables_cost_bounded_time() {
     assert!(begun.elapsed() - built < PATIENCE * 2, "took {:?}", begun.elapsed() - built);
     assert!(weight < 64 << 20, "{weight} bytes");
     // Longer pictures would make more segments than are allowed.
-    let movie = Movie::parse(&largest_tables(samples, 640_000), 1 << 30).unwrap();
+    let movie = Movie::parse(&largest_tables(samples, 640_000), 1 << 30, None).unwrap();
     assert!(matches!(
         Package::new(movie, Duration::from_secs(2), &Ladder::default()),
         Err(Error::Unsupported { .. })
