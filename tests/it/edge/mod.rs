@@ -40,6 +40,7 @@ mod resume;
 mod routes;
 mod s3;
 mod stale;
+mod stills;
 mod targets;
 mod unshared;
 mod vary;
