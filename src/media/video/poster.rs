@@ -128,7 +128,7 @@ fn input(track: &Track, shown: &Shown) -> Result<(Excerpt, i64), Error> {
 /// "P6", width, height, 255, each followed by one white-space character.
 const PPM_HEADER_BYTES: usize = 32;
 
-pub(super) fn parse_ppm(ppm: Bytes) -> Option<RawImage> {
+fn parse_ppm(ppm: Bytes) -> Option<RawImage> {
     let mut position = 0;
     let mut word = || {
         let rest = ppm.get(position..)?;

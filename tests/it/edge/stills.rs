@@ -28,7 +28,8 @@ async fn films(flags: &str) -> (tempfile::TempDir, Edge) {
     let directory = tempfile::tempdir().unwrap();
     make(&directory.path().join("film.mp4"), flags);
     std::fs::write(directory.path().join("film.en.srt"), SRT).unwrap();
-    std::fs::write(directory.path().join("film.pt-BR.vtt"), "WEBVTT\n\n00:01.000 --> 00:02.000\nOlá\n").unwrap();
+    std::fs::write(directory.path().join("film.pt-BR.vtt"), "WEBVTT\n\n00:01.000 --> 00:02.000\nOlá\n")
+        .unwrap();
     let served = directory.path().to_owned();
     let edge = Edge::start_with(|raw| {
         raw.origins = vec![raw::Origin { url: served.display().to_string(), ..Default::default() }];
@@ -43,14 +44,21 @@ async fn films(flags: &str) -> (tempfile::TempDir, Edge) {
 async fn a_storyboard_names_its_sprites() {
     let (_directory, edge) = films("+faststart").await;
     let cues = edge.get("/film.mp4/storyboard.vtt").await;
-    assert_eq!((cues.status, cues.field("content-type")), (200, "text/vtt; charset=utf-8"), "{}", cues.text());
+    assert_eq!(
+        (cues.status, cues.field("content-type")),
+        (200, "text/vtt; charset=utf-8"),
+        "{}",
+        cues.text()
+    );
     let text = cues.text();
     assert_eq!(text.matches("storyboard-1.webp#xywh=").count(), 8, "{text}");
     let sprite = edge.get("/film.mp4/storyboard-1.webp").await;
     assert_eq!((sprite.status, sprite.field("content-type")), (200, "image/webp"), "{}", sprite.text());
     assert_eq!(&sprite.body[8..12], b"WEBP");
     assert_eq!(edge.get("/film.mp4/storyboard-1.webp").await.cache(), "HIT");
-    for missing in ["storyboard-2.webp", "storyboard-0.webp", "storyboard-01.webp", "storyboard-4294967295.webp"] {
+    for missing in
+        ["storyboard-2.webp", "storyboard-0.webp", "storyboard-01.webp", "storyboard-4294967295.webp"]
+    {
         assert_eq!(edge.get(&format!("/film.mp4/{missing}")).await.status, 404, "{missing}");
     }
     let preview = edge.get("/film.mp4/preview.webp").await;
@@ -78,9 +86,22 @@ async fn waveforms_in_sizes_from_the_grid() {
         assert_eq!(edge.get(&format!("/film.mp4/waveform.png?{bad}")).await.status, 400, "{bad}");
     }
     // Sound of other kinds.
-    for (name, codec) in [("a.mp3", "libmp3lame"), ("a.flac", "flac"), ("a.wav", "pcm_s16le"), ("a.ogg", "libvorbis")] {
+    for (name, codec) in
+        [("a.mp3", "libmp3lame"), ("a.flac", "flac"), ("a.wav", "pcm_s16le"), ("a.ogg", "libvorbis")]
+    {
         let output = Command::new("ffmpeg")
-            .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", "sine=frequency=440:duration=2", "-c:a", codec])
+            .args([
+                "-nostdin",
+                "-v",
+                "error",
+                "-y",
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=frequency=440:duration=2",
+                "-c:a",
+                codec,
+            ])
             .arg(directory.path().join(name))
             .output()
             .unwrap();
@@ -112,7 +133,10 @@ async fn subtitles_beside_a_video() {
     let playlist = edge.get("/film.mp4/subtitles/pt-BR.m3u8").await.text();
     assert!(playlist.contains("#EXTINF:8.") && playlist.contains("\npt-BR.vtt\n"), "{playlist}");
     let manifest = edge.get("/film.mp4/manifest.mpd").await.text();
-    assert!(manifest.contains("<BaseURL>subtitles/en.vtt</BaseURL>") && !manifest.contains("de.vtt"), "{manifest}");
+    assert!(
+        manifest.contains("<BaseURL>subtitles/en.vtt</BaseURL>") && !manifest.contains("de.vtt"),
+        "{manifest}"
+    );
     for missing in ["subtitles/de.vtt", "subtitles/EN.vtt", "subtitles/en.srt", "subtitles/..%2fen.vtt"] {
         let status = edge.get(&format!("/film.mp4/{missing}")).await.status;
         assert!(matches!(status, 404 | 400), "{missing}: {status}");
@@ -156,7 +180,11 @@ async fn clips_are_files_of_their_own() {
         [("start=5&end=5", 400), ("start=x", 400), ("start=-1", 400), ("start=9", 422), ("start=1e9", 400)]
     {
         let reply = edge.get(&format!("/film.mp4?{bad}")).await;
-        assert_eq!((reply.status, reply.field("content-type")), (status, "application/problem+json"), "{bad}");
+        assert_eq!(
+            (reply.status, reply.field("content-type")),
+            (status, "application/problem+json"),
+            "{bad}"
+        );
     }
     assert_eq!(edge.get("/none.mp4?start=1").await.status, 404);
 }
@@ -173,7 +201,10 @@ async fn a_cold_clip_costs_its_own_blocks() {
     assert_eq!((clip.status, head.field("content-length")), (200, &*clip.body.len().to_string()));
     let sent = origin.bytes_sent("/a.mp4");
     assert!(sent < file.len() as u64 * 2 / 3, "{sent} of {}", file.len());
-    assert!(origin.requests("/a.mp4").iter().all(|asked| asked.target == "/a.mp4"), "no parameter reaches the origin");
+    assert!(
+        origin.requests("/a.mp4").iter().all(|asked| asked.target == "/a.mp4"),
+        "no parameter reaches the origin"
+    );
     // What cannot be told apart from another version is not cut.
     origin.on("/weak.mp4", Answer::ok(file).cache_control("max-age=60"));
     assert_eq!(edge.get("/weak.mp4?start=6").await.status, 422);
@@ -185,7 +216,10 @@ async fn downloads_have_names() {
     let plain = edge.get("/film.mp4").await;
     for (target, expected) in [
         ("/film.mp4?download", "attachment; filename=\"film.mp4\""),
-        ("/film.mp4?dl=Caf%C3%A9%20%22x%22.mp4", "attachment; filename=\"Caf_ _x_.mp4\"; filename*=UTF-8''Caf%C3%A9%20_x_.mp4"),
+        (
+            "/film.mp4?dl=Caf%C3%A9%20%22x%22.mp4",
+            "attachment; filename=\"Caf_ _x_.mp4\"; filename*=UTF-8''Caf%C3%A9%20_x_.mp4",
+        ),
         ("/film.mp4?start=2&dl=part.mp4", "attachment; filename=\"part.mp4\""),
     ] {
         let reply = edge.get(target).await;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::fixture::{Memory, complaints, joined, open, ordinary, packets, remux};
-use crate::media::video::{Asset, Error, Movie, Rendition};
+use crate::media::video::{Asset, Error, Movie, Package, Rendition};
 
 /// Each packet of each rendition, relative to the first.
 fn shape(name: &str, bytes: &[u8], stream: &str) -> Vec<(i64, i64, bool, String)> {
@@ -20,7 +20,17 @@ fn shape(name: &str, bytes: &[u8], stream: &str) -> Vec<(i64, i64, bool, String)
 async fn assert_same(name: &str, fragmented: &Bytes) {
     let whole = ordinary();
     let (expected, found) = (open(&whole).await, open(fragmented).await);
-    assert_eq!(found.segmentation.video, expected.segmentation.video, "{name}");
+    // Some ways of writing fragments leave out the edit list, and with it the delay of B-frames.
+    let cuts = |package: &Package| -> Vec<_> {
+        let first = package.segmentation.video[0].start;
+        package
+            .segmentation
+            .video
+            .iter()
+            .map(|s| (s.samples.clone(), s.start - first, s.end - first))
+            .collect()
+    };
+    assert_eq!(cuts(&found), cuts(&expected), "{name}");
     for (rendition, stream) in [(Rendition::Source, "v:0"), (Rendition::SourceAudio(0), "a:0")] {
         let [expected, got] = [(&expected, &whole), (&found, fragmented)]
             .map(|(package, source)| shape("fragment-part.mp4", &joined(package, source, rendition), stream));
@@ -74,7 +84,7 @@ async fn what_starts_late_starts_at_once() {
     let fragmented = remux("frag-late.mp4", "ordinary.mp4", &[], &late);
     let package = open(&fragmented).await;
     let first = &package.segmentation.video[0];
-    assert!(first.start < 100, "starts at {}", first.start);
+    assert!(first.start <= 1024, "starts at {}", first.start);
 }
 
 #[tokio::test]
