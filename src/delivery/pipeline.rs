@@ -10,7 +10,9 @@ use super::{
     Core,
     ahead::{self, Ahead},
     coding::{self, Form},
-    derive::{Address, Candidate, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    derive::{
+        Address, Candidate, CodedVariant, ImageVariant, Media, MediaConfig, Refusal, SetupError, VideoAsset,
+    },
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
     handout::Download,
@@ -295,6 +297,12 @@ impl Delivery {
                         Err(fill::Error::Changed | fill::Error::NotResumable) => {}
                         Err(error) => return broken(&error, served),
                     }
+                }
+                // A part of the source, of no use to anybody.
+                Resolved::Answer { response, served }
+                    if plan.clip().is_some() && response.status.is_success() =>
+                {
+                    return Refusal::unclipped("it may not be stored in parts").into_problem(served);
                 }
                 Resolved::Answer { response, served } => {
                     return pass(request, &query, response, served).unwrap_or_else(|error| {

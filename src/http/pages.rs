@@ -21,8 +21,8 @@ pub struct Pages {
 }
 
 const PREFIX: &str = "/_millrace/";
-/// Nothing inline, nothing from elsewhere; media may come from blobs that the player makes.
-const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; \
+/// Nothing inline, nothing from elsewhere; media may come from blobs that the player makes, and its empty text tracks stand in the page.
+const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; worker-src 'self' blob:; \
                       object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
 impl Pages {

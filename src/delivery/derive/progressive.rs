@@ -53,14 +53,14 @@ impl Core {
         if head.status != StatusCode::OK {
             return Ok(None);
         }
-        let source =
-            Source::of(&self.fills, available).ok_or_else(|| unreadable("its length is not known"))?;
+        let source = Source::of(&self.fills, available)
+            .ok_or_else(|| Refusal::unclipped("its length is not known"))?;
         let name = match span.end_millis {
             Some(end) => format!("clip:{}-{end}", span.start_millis),
             None => format!("clip:{}-", span.start_millis),
         };
         let tagged_head = source.version().zip(entity_tag(head, &name));
-        let (version, tag) = tagged_head.ok_or_else(|| unreadable("its version is not known"))?;
+        let (version, tag) = tagged_head.ok_or_else(|| Refusal::unclipped("its version is not known"))?;
         let package = self.package(&source).await.map_err(|error| refusal(&error))?;
         let make = async || video::clip(&package.movie, span).map(Some).map_err(|error| refusal(&error));
         let splice = self.media.arrangements.get_or_make(format!("{version}\n{name}"), weigh, make).await?;
@@ -81,9 +81,12 @@ fn weigh(splice: &Option<Splice>) -> usize {
     splice.as_ref().map_or(0, |splice| splice.header.len() + size_of_val(&*splice.ranges))
 }
 
-fn unreadable(why: &str) -> Refusal {
-    let detail = format!("nothing can be cut out of this: {why}");
-    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "uncacheable", detail)
+impl Refusal {
+    /// Of what no clip can be made of.
+    pub fn unclipped(why: &str) -> Self {
+        let detail = format!("nothing can be cut out of this: {why}");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "uncacheable", detail)
+    }
 }
 
 fn tagged(head: &Head, tag: HeaderValue) -> Head {
