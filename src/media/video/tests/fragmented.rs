@@ -7,14 +7,11 @@ use bytes::Bytes;
 use super::fixture::{Memory, complaints, joined, open, ordinary, packets, remux};
 use crate::media::video::{Asset, Error, Movie, Package, Rendition};
 
-/// Each packet of each rendition, relative to the first.
+/// Each packet of each rendition, from the first one on.
 fn shape(name: &str, bytes: &[u8], stream: &str) -> Vec<(i64, i64, bool, String)> {
     let packets = packets(bytes, name, stream);
-    let first = packets[0].dts;
-    packets
-        .into_iter()
-        .map(|packet| (packet.pts - first, packet.dts - first, packet.key, packet.hash))
-        .collect()
+    let (pts, dts) = (packets[0].pts, packets[0].dts);
+    packets.into_iter().map(|packet| (packet.pts - pts, packet.dts - dts, packet.key, packet.hash)).collect()
 }
 
 async fn assert_same(name: &str, fragmented: &Bytes) {
