@@ -29,8 +29,9 @@ async fn assert_same(name: &str, fragmented: &Bytes) {
     };
     assert_eq!(cuts(&found), cuts(&expected), "{name}");
     for (rendition, stream) in [(Rendition::Source, "v:0"), (Rendition::SourceAudio(0), "a:0")] {
-        let [expected, got] = [(&expected, &whole), (&found, fragmented)]
-            .map(|(package, source)| shape("fragment-part.mp4", &joined(package, source, rendition), stream));
+        // Without a delayed index, ffmpeg lengthens the first packet of sound: the file itself is what counts.
+        let expected = shape("fragment-whole.mp4", fragmented, stream);
+        let got = shape("fragment-part.mp4", &joined(&found, fragmented, rendition), stream);
         assert!(expected == got, "{name} {rendition}: {} and {} packets", expected.len(), got.len());
     }
     let joined = joined(&found, fragmented, Rendition::Source);
