@@ -159,7 +159,7 @@ subtitles_en() {
 }
 
 subtitles_de() {
-  printf 'WEBVTT\n\n00:00.500 --> 00:04.000\nDie Sonne ist fast weg.\n\n00:04.500 --> 00:08.000\nSechs Hügel ziehen vorbei.\n' >"$out"
+  printf 'WEBVTT\n\n00:00.500 --> 00:04.000\nDie Sonne sinkt.\n\n00:04.500 --> 00:08.000\nSechs Hügel ziehen vorbei.\n' >"$out"
 }
 
 # ---- what there is -----------------------------------------------------------------------------------------
