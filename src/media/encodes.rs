@@ -16,6 +16,8 @@ pub enum Urgency {
     Next,
     /// Nobody has asked yet.
     Ahead,
+    /// Nobody may ever ask: only when nothing else is to do.
+    Spare,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +70,12 @@ impl Encodes {
         let at_once = state.running < self.places(urgency);
         let room = match urgency {
             Urgency::Ahead => self.config.queue / 2,
+            Urgency::Spare => self.config.queue / 4,
             Urgency::First | Urgency::Next => self.config.queue,
         };
         if !at_once && state.waiting.len() >= room {
             let last = state.waiting.keys().next_back().copied();
-            let last = last.filter(|(last, _)| *last == Urgency::Ahead && urgency < *last).ok_or(Full)?;
+            let last = last.filter(|(last, _)| *last >= Urgency::Ahead && urgency < *last).ok_or(Full)?;
             _displaced = state.waiting.remove(&last);
         }
         let number = state.tickets;
@@ -86,7 +89,7 @@ impl Encodes {
     /// How many may run when one like this begins. One place is kept free of what nobody has asked for yet.
     fn places(&self, urgency: Urgency) -> usize {
         match urgency {
-            Urgency::Ahead => self.config.running.saturating_sub(1).max(1),
+            Urgency::Ahead | Urgency::Spare => self.config.running.saturating_sub(1).max(1),
             Urgency::First | Urgency::Next => self.config.running,
         }
     }

@@ -25,6 +25,9 @@ const REQUEST_SECONDS: &[f64] = &[
 const MEDIA_SECONDS: &[f64] =
     &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
+/// From a poster to a film.
+const JOB_SECONDS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0];
+
 macro_rules! catalogue {
     ($($(#[$doc:meta])* $id:ident = $name:literal $kind:expr, [$($label:literal),*], $help:literal;)*) => {
         $($(#[$doc])* pub static $id: Def =
@@ -113,6 +116,18 @@ catalogue! {
         "Media jobs given up because nobody waited for them any more, by how far they had come.";
     MEDIA_IMPROVEMENTS = "millrace_media_improvements_total" Kind::Counter, ["result"],
         "Images that were asked for often, by what became of encoding them again with more effort.";
+
+    // Jobs.
+    JOB_WAIT = "millrace_job_wait_seconds" Kind::Histogram(JOB_SECONDS), ["preset"],
+        "Time from when a job might begin to when it began.";
+    JOB_RUN = "millrace_job_run_seconds" Kind::Histogram(JOB_SECONDS), ["preset"],
+        "Time of one attempt at a job, however it ended.";
+    JOBS = "millrace_jobs_total" Kind::Counter, ["preset", "result"],
+        "Attempts at jobs, by how they ended: succeeded, failed for good, retried, dead after the last attempt, cancelled, released.";
+    JOBS_RUNNING = "millrace_jobs_running" Kind::Gauge, [],
+        "Jobs that are being done.";
+    JOBS_REFUSED = "millrace_jobs_refused_total" Kind::Counter, ["reason"],
+        "Jobs that were not taken because the queue was full, or the share of their owner.";
 
     // Uploads and access.
     UPLOAD_BYTES = "millrace_upload_bytes_total" Kind::Counter, [],

@@ -1,0 +1,78 @@
+//! Private folders for jobs that run. What a server that died has left is removed when the next one starts.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+/// All of them. The directory is ours alone.
+#[derive(Debug, Clone)]
+pub struct Scratch {
+    root: PathBuf,
+}
+
+/// Of one attempt; gone with all that is in it when dropped.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// Empties it. Blocks.
+    pub fn open(root: PathBuf) -> io::Result<Self> {
+        match fs::remove_dir_all(&root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        private().recursive(true).create(&root)?;
+        Ok(Self { root })
+    }
+
+    /// `id` is one of ours. Blocks, for a moment.
+    pub fn folder(&self, id: &str) -> io::Result<Folder> {
+        let path = self.root.join(id);
+        private().create(&path)?;
+        Ok(Folder { path })
+    }
+}
+
+fn private() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    builder.mode(0o700);
+    builder
+}
+
+impl Folder {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!("a folder of a job is left: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("scratch");
+        fs::create_dir_all(root.join("old/deep")).unwrap();
+        fs::write(root.join("old/deep/file"), b"x").unwrap();
+        let scratch = Scratch::open(root.clone()).unwrap();
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "what a dead server has left");
+        let folder = scratch.folder("1").unwrap();
+        fs::write(folder.path().join("file"), b"x").unwrap();
+        assert!(scratch.folder("1").is_err(), "it has an owner");
+        drop(folder);
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
+    }
+}
