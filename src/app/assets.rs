@@ -103,7 +103,7 @@ impl Caches for PurgedCaches {
     /// By its tag, which what is made of it has too, however its path was written; and by its path, at which others may have
     /// been found before there was an asset.
     fn forget<'a>(&'a self, key: &'a AssetKey) -> BoxFuture<'a, bool> {
-        let path = format!("{BELOW}/{}", percent_encoding::utf8_percent_encode(key.as_str(), ESCAPED));
+        let path = path(key);
         let purge = PurgeRequest { tags: vec![tag(key)], prefixes: vec![path], ..PurgeRequest::default() };
         async move {
             let purged = self.0.purge(&purge).await;
@@ -114,6 +114,11 @@ impl Caches for PurgedCaches {
         }
         .boxed()
     }
+}
+
+/// Where an asset is served.
+pub fn path(key: &AssetKey) -> String {
+    format!("{BELOW}/{}", percent_encoding::utf8_percent_encode(key.as_str(), ESCAPED))
 }
 
 /// What a path has encoded in the form that keys have.

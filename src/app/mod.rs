@@ -17,6 +17,7 @@ use tokio::{
 mod assets;
 pub mod cli;
 mod explain;
+mod jobs;
 mod purge;
 mod remote;
 mod sign;
@@ -50,6 +51,8 @@ pub enum Error {
     Assets(#[from] crate::store::Error),
     #[error("the store of assets: {0}")]
     Uploads(#[from] crate::upload::Error),
+    #[error(transparent)]
+    Jobs(#[from] crate::jobs::QueueError),
     #[error("the {port} port failed: {source}")]
     Serve { port: &'static str, source: io::Error },
     #[error("told to stop once more, the drain was cut short")]
@@ -103,12 +106,26 @@ impl Server {
             settings.uploads.as_ref().map(|uploads| uploads.allow_origins.clone()).unwrap_or_default();
         let uploads = match (assets, settings.uploads) {
             (Some(assets), Some(settings)) => {
+                let clock = clock.clone();
                 Some(assets.uploads(settings, delivery.clone(), clock, tasks.clone(), &registry).await?)
             }
             _ => None,
         };
+        let jobs = match settings.jobs {
+            Some(settings) => {
+                let parts = settings.warm.clone();
+                let running = (clock, tasks.clone());
+                let jobs =
+                    jobs::start(settings, delivery.clone(), uploads.clone(), running, &registry).await?;
+                if let (Some(uploads), false) = (&uploads, parts.is_empty()) {
+                    jobs::warm_after(uploads, &jobs, parts, &tasks);
+                }
+                Some(jobs)
+            }
+            None => None,
+        };
         let for_others = (!settings.admin.ip().is_loopback()).then(|| admission.clone());
-        let state = Arc::new(Admin::new(registry, delivery.clone(), for_others, uploads.clone())?);
+        let state = Arc::new(Admin::new(registry, delivery.clone(), for_others, uploads.clone(), jobs)?);
         let data = Arc::new(Data {
             delivery: delivery.clone(),
             pages: settings.pages,

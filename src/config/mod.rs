@@ -3,6 +3,7 @@
 
 mod access;
 mod http_origin;
+mod jobs;
 pub mod raw;
 mod resolve;
 pub mod retry;
@@ -10,6 +11,7 @@ mod s3;
 mod uploads;
 
 pub use access::resolve as resolve_access;
+pub use jobs::JobSettings;
 pub use raw::Raw;
 pub use resolve::{OriginSettings, Settings, resolve};
 pub use uploads::{ORIGIN as UPLOADS, UploadSettings};

@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::retry::{Breaker, Retry};
 
 mod access;
+mod jobs;
 mod origin;
 mod route;
 mod uploads;
 
 pub use access::Access;
+pub use jobs::{Jobs, Warm};
 pub use origin::{Addressing, Origin, OriginTls, S3};
 pub use route::{Access as RouteAccess, Fallback, Images, Route, RouteRetry};
 pub use uploads::{Mode, Uploads};
@@ -25,6 +27,7 @@ pub struct Raw {
     pub admin: Admin,
     pub access: Access,
     pub uploads: Uploads,
+    pub jobs: Jobs,
     pub cache: Cache,
     pub fill: Fill,
     pub retry: Retry,

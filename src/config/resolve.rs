@@ -12,7 +12,9 @@ use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
 use super::{
-    Raw, access, http_origin, raw, retry, s3 as s3_settings,
+    Raw, access, http_origin,
+    jobs::{self, JobSettings},
+    raw, retry, s3 as s3_settings,
     uploads::{self, ORIGIN, UploadSettings},
 };
 use crate::{
@@ -40,6 +42,8 @@ pub struct Settings {
     pub access: admission::Config,
     /// None: uploads are not taken.
     pub uploads: Option<UploadSettings>,
+    /// None: there are none.
+    pub jobs: Option<JobSettings>,
     pub http: http::Config,
     pub pages: http::Pages,
     pub cache: cache::Config,
@@ -78,6 +82,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let admin = address(&raw.server.admin, "server.admin", &mut faults);
     let access = access::resolve(raw, &mut faults);
     let uploads = uploads::resolve(raw, !access.keys.is_empty(), &mut faults);
+    let jobs = jobs::resolve(raw, uploads.is_some(), &mut faults);
     let cache = cache(&raw.cache, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
     let cdn_loop = CdnLoop::default();
@@ -128,6 +133,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         admin,
         access,
         uploads,
+        jobs,
         http,
         pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
         cache,
@@ -365,7 +371,7 @@ fn coding(raw: &raw::Compression, faults: &mut Faults) -> coding::Rules {
     }
 }
 
-fn or_cores(count: u32) -> usize {
+pub(super) fn or_cores(count: u32) -> usize {
     match count {
         0 => thread::available_parallelism().map_or(1, usize::from),
         count => count as usize,

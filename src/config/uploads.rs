@@ -67,7 +67,7 @@ pub(super) fn resolve(raw: &Raw, has_keys: bool, faults: &mut Faults) -> Option<
     }
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     taken.then(|| UploadSettings {
-        dir: dir(raw),
+        dir: dir(raw, &uploads.dir, "assets"),
         limits: Limits {
             size: most,
             concurrent: uploads.max_concurrent as usize,
@@ -81,14 +81,16 @@ pub(super) fn resolve(raw: &Raw, has_keys: bool, faults: &mut Faults) -> Option<
     })
 }
 
-fn dir(raw: &Raw) -> PathBuf {
+/// As the settings say, or else below where data is.
+pub(super) fn dir(raw: &Raw, dir: &str, name: &str) -> PathBuf {
     let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    match (raw.uploads.dir.as_str(), raw.cache.data_dir.as_str()) {
+    match (dir, raw.cache.data_dir.as_str()) {
         ("", "") => var("XDG_DATA_HOME")
             .or_else(|| var("HOME").map(|home| home.join(".local/share")))
             .unwrap_or_else(std::env::temp_dir)
-            .join("millrace/assets"),
-        ("", data) => PathBuf::from(data).join("assets"),
+            .join("millrace")
+            .join(name),
+        ("", data) => PathBuf::from(data).join(name),
         (dir, _) => PathBuf::from(dir),
     }
 }

@@ -9,10 +9,11 @@ use ::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use millrace_kit::metrics::{self, IntGauge, Registry, catalogue};
 
-use super::{explain, gate, origins, purge, translate, uploads};
+use super::{explain, gate, jobs, origins, purge, translate, uploads};
 use crate::{
     admission::{Admission, Scope},
     delivery::Delivery,
+    jobs::Jobs,
     upload::Uploads,
 };
 
@@ -31,6 +32,7 @@ pub struct Admin {
     /// Asks for a token, but for health and metrics; None on a port that others cannot reach.
     pub(super) admission: Option<Arc<Admission>>,
     pub(super) uploads: Option<Uploads>,
+    pub(super) jobs: Option<Jobs>,
     tiers: Tiers,
 }
 
@@ -64,6 +66,7 @@ impl Admin {
         delivery: Arc<Delivery>,
         admission: Option<Arc<Admission>>,
         uploads: Option<Uploads>,
+        jobs: Option<Jobs>,
     ) -> Result<Self, metrics::Error> {
         let bytes = registry.gauge(&catalogue::CACHE_TIER_BYTES)?;
         let capacity = registry.gauge(&catalogue::CACHE_TIER_CAPACITY)?;
@@ -82,6 +85,7 @@ impl Admin {
             delivery,
             admission,
             uploads,
+            jobs,
             tiers,
         })
     }
@@ -122,6 +126,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.route("/api/v1/cache/explain", web::get().to(explain::on_admin));
     config.route("/api/v1/assets", web::get().to(uploads::on_admin));
     config.route("/api/v1/purge", web::post().to(purge::on_admin));
+    jobs::routes(config);
     config.default_service(web::to(nothing));
 }
 
@@ -153,7 +158,7 @@ async fn nothing() -> HttpResponse {
     let body = serde_json::json!({
         "status": 404,
         "title": "Not Found",
-        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/origins, /api/v1/assets and POST /api/v1/purge"
+        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/origins, /api/v1/assets, /api/v1/jobs and POST /api/v1/purge"
     });
     HttpResponse::NotFound().content_type("application/problem+json").body(body.to_string())
 }

@@ -24,6 +24,7 @@ mod data;
 mod explain;
 mod gate;
 mod guard;
+mod jobs;
 mod origins;
 mod pages;
 mod purge;

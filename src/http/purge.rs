@@ -122,7 +122,7 @@ fn check(grant: &Grant, purge: &PurgeRequest) -> Result<(), Denied> {
 }
 
 /// Whether a browser sent it for a page of another site.
-fn is_foreign(headers: &HeaderMap) -> bool {
+pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
     headers.get(header::ORIGIN).is_some_and(|origin| {
         let origin = origin.as_bytes();

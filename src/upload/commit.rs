@@ -79,6 +79,9 @@ impl Uploads {
             self.discard_blob(old).await;
         }
         self.forget(&key, replaced.asset.version).await;
+        if let Some(told) = inner.committed.get() {
+            told(&replaced.asset);
+        }
         Ok(replaced)
     }
 

@@ -1,7 +1,10 @@
 //! Turns a client's bytes into a committed asset, and removes assets. Knows neither HTTP connections nor caches: who else has
 //! to hear of a change is told through [`Caches`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -72,7 +75,11 @@ struct Inner {
     clock: Clock,
     tasks: Tasks,
     instruments: Instruments,
+    committed: OnceLock<Committed>,
 }
+
+/// Hears of each asset that has been put in place.
+type Committed = Box<dyn Fn(&Asset) + Send + Sync>;
 
 struct Instruments {
     bytes: IntCounter,
@@ -101,8 +108,15 @@ impl Uploads {
         };
         let places = Arc::new(Semaphore::new(limits.concurrent));
         let holders = Arc::default();
-        let inner = Inner { blobs, catalogue, caches, limits, places, holders, clock, tasks, instruments };
+        let committed = OnceLock::new();
+        let inner =
+            Inner { blobs, catalogue, caches, limits, places, holders, clock, tasks, instruments, committed };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Told of each asset that is put in place from now on. Once.
+    pub fn after_commit(&self, told: impl Fn(&Asset) + Send + Sync + 'static) {
+        let _ = self.inner.committed.set(Box::new(told));
     }
 
     pub fn limits(&self) -> &Limits {

@@ -30,6 +30,9 @@ pub struct Uploads {
     pub risky_types: bool,
     /// Web origins, such as `https://studio.example`, whose pages may upload from browsers; `*`: all.
     pub allow_origins: Vec<String>,
+    /// What is made of a video as soon as it has been put here, by a job: `poster`, `ladder` (playlists and all smaller
+    /// renditions). Wants `[jobs]`.
+    pub warm: Vec<super::Warm>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +57,7 @@ impl Default for Uploads {
             cache_control: "public, max-age=60".to_owned(),
             risky_types: false,
             allow_origins: Vec::new(),
+            warm: Vec::new(),
         }
     }
 }

@@ -33,10 +33,8 @@ pub use gate::{Media, MediaConfig, SetupError};
 pub use image_variant::ImageVariant;
 pub use improve::Candidate;
 pub use progressive::Arrangement;
-pub use source::Address;
+pub use source::{Address, SourceError, Want, as_origin_error};
 pub use video::VideoAsset;
-
-use source::SourceError;
 
 /// Raised whenever an operation's output changes, so that old and new are never taken for each other.
 const OPERATIONS_VERSION: u32 = 1;
