@@ -10,7 +10,7 @@ use super::{
     Core,
     ahead::{self, Ahead},
     coding::{self, Form},
-    derive::{Address, Candidate, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    derive::{Address, Candidate, CodedVariant, ImageVariant, Improvable, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
     instruments::{self, Instruments, OriginRequests},
@@ -337,9 +337,9 @@ impl Delivery {
         head: &Head,
         source: impl FnOnce() -> Option<Address>,
     ) -> bool {
-        let Work::Image(params) = &plan.work else { return true };
-        let candidate = || Some(Candidate { key: key.clone(), source: source()?, params: *params });
-        self.core.media.improvements().used(key, head, params, candidate)
+        let Some(what) = Improvable::of(&plan.work) else { return true };
+        let candidate = || Some(Candidate { key: key.clone(), source: source()?, what });
+        self.core.media.improvements().used(key, head, candidate)
     }
 
     pub(super) fn query(&self, request: &Request, plan: &Plan<'_>) -> Query {

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// All of them. The directory is ours alone.
 #[derive(Debug, Clone)]
 pub struct Scratch {
@@ -19,8 +21,9 @@ pub struct Folder {
 }
 
 impl Scratch {
-    /// Empties it. Blocks.
+    /// Empties it, and ends what still works in it. Blocks.
     pub fn open(root: PathBuf) -> io::Result<Self> {
+        end_all_in(&root);
         match fs::remove_dir_all(&root) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -34,6 +37,21 @@ impl Scratch {
         let path = self.root.join(id);
         private().create(&path)?;
         Ok(Folder { path })
+    }
+}
+
+/// Processes of a server that was killed, which had no time to end them.
+fn end_all_in(root: &Path) {
+    let (Ok(root), Ok(processes)) = (root.canonicalize(), fs::read_dir("/proc")) else { return };
+    for process in processes.flatten() {
+        let id = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let Some(id) = id else { continue };
+        // Of others it cannot be read.
+        let Ok(folder) = fs::read_link(process.path().join("cwd")) else { continue };
+        if folder.starts_with(&root) {
+            tracing::info!(id = id.as_raw_nonzero(), "a program of the server before is ended");
+            let _ = kill_process(id, Signal::KILL);
+        }
     }
 }
 
@@ -67,8 +85,10 @@ mod tests {
         let root = dir.path().join("scratch");
         fs::create_dir_all(root.join("old/deep")).unwrap();
         fs::write(root.join("old/deep/file"), b"x").unwrap();
+        let mut left = std::process::Command::new("sleep").arg("600").current_dir(root.join("old")).spawn().unwrap();
         let scratch = Scratch::open(root.clone()).unwrap();
         assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "what a dead server has left");
+        assert!(!left.wait().unwrap().success(), "it has been ended");
         let folder = scratch.folder("1").unwrap();
         fs::write(folder.path().join("file"), b"x").unwrap();
         assert!(scratch.folder("1").is_err(), "it has an owner");

@@ -20,6 +20,9 @@ pub enum Urgency {
     Spare,
 }
 
+/// Between two looks at who waits.
+const LOOKING: std::time::Duration = std::time::Duration::from_millis(100);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// Encodes that run at once; at least one.
@@ -102,6 +105,13 @@ impl Encodes {
             && let Some(one) = state.waiting.remove(&place)
         {
             state.waiting.insert((urgency, place.1), one);
+        }
+    }
+
+    /// Until somebody waits whose turn is before that of [`Urgency::Spare`].
+    pub async fn pressed(&self) {
+        while !self.state.lock().waiting.keys().any(|(urgency, _)| *urgency < Urgency::Spare) {
+            tokio::time::sleep(LOOKING).await;
         }
     }
 

@@ -115,7 +115,7 @@ catalogue! {
     MEDIA_CANCELLED = "millrace_media_cancelled_total" Kind::Counter, ["stage"],
         "Media jobs given up because nobody waited for them any more, by how far they had come.";
     MEDIA_IMPROVEMENTS = "millrace_media_improvements_total" Kind::Counter, ["result"],
-        "Images that were asked for often, by what became of encoding them again with more effort.";
+        "Images and video segments that were asked for often, by what became of encoding them again with more effort.";
 
     // Jobs.
     JOB_WAIT = "millrace_job_wait_seconds" Kind::Histogram(JOB_SECONDS), ["preset"],

@@ -19,6 +19,7 @@ use crate::{
 
 mod coded;
 mod gate;
+mod hot_segment;
 mod image_variant;
 mod improve;
 mod poster;
@@ -31,7 +32,7 @@ mod video;
 pub use coded::CodedVariant;
 pub use gate::{Media, MediaConfig, SetupError};
 pub use image_variant::ImageVariant;
-pub use improve::Candidate;
+pub use improve::{Candidate, Improvable};
 pub use progressive::Arrangement;
 pub use source::{Address, SourceError, Want, as_origin_error};
 pub use video::VideoAsset;

@@ -131,7 +131,7 @@ impl Media {
     }
 
     /// The sample entry of a rung of this version of a source.
-    async fn entry(
+    pub(super) async fn entry(
         &self,
         transcoder: &Transcoder,
         source: &Source,
@@ -217,7 +217,9 @@ fn broken(error: &TranscodeError) -> origin::Error {
 fn refusal(error: &TranscodeError) -> Refusal {
     match error {
         TranscodeError::Video(error) => video::refusal(error),
-        TranscodeError::NoPictures | TranscodeError::Ffmpeg(ffmpeg::Error::Failed { .. }) => {
+        TranscodeError::NoPictures
+        | TranscodeError::Otherwise
+        | TranscodeError::Ffmpeg(ffmpeg::Error::Failed { .. }) => {
             tracing::warn!("{error}");
             let detail = "the pictures of this video cannot be decoded";
             Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "video_undecodable", detail)

@@ -48,12 +48,17 @@ impl Derived for VideoAsset {
             Work::Fetch | Work::Image(_) => return Err(SourceError::Refused(Refusal::internal("route"))),
         };
         let mut fields = derived_fields(source.head(), &operation, content_type, now);
-        if let Some(confirmed) = confirm(ask, &fields) {
-            return Ok(confirmed);
+        // What is stored may be the better form.
+        let better = self.is_encoded().then(|| thorough(&operation));
+        let better = better.map(|operation| derived_fields(source.head(), &operation, content_type, now));
+        for fields in [Some(&fields), better.as_ref()].into_iter().flatten() {
+            if let Some(confirmed) = confirm(ask, fields) {
+                return Ok(confirmed);
+            }
         }
         let media = &self.core.media;
         let timer = media.instruments.duration.with_label_values(&["package"]).start_timer();
-        let package = self.package(&source).await.map_err(|error| {
+        let package = package(&self.core, &source).await.map_err(|error| {
             media.instruments.errors.with_label_values(&["package", reason(&error)]).inc();
             refused(error)
         })?;
@@ -112,22 +117,31 @@ impl Derived for VideoAsset {
     }
 
     fn is_costly(&self) -> bool {
-        matches!(self.work, Work::Video(Asset::Segment(Rendition::Rung(_), _)))
+        self.is_encoded()
     }
 }
 
 impl VideoAsset {
-    async fn package(&self, source: &Source) -> Result<Arc<Package>, video::Error> {
-        let media = &self.core.media;
-        let ladder = match media.transcoder().await {
-            Some(_) => media.config.ladder.clone(),
-            None => Ladder::default(),
-        };
-        let open = async || Package::open(source, media.config.segment_target, &ladder).await;
-        match source.version() {
-            Some(version) => media.packages.get_or_make(version, Package::weight, open).await,
-            None => open().await.map(Arc::new),
-        }
+    fn is_encoded(&self) -> bool {
+        matches!(self.work, Work::Video(Asset::Segment(Rendition::Rung(_), _)))
+    }
+}
+
+/// The text that tells the better form apart.
+pub(super) fn thorough(operation: &str) -> String {
+    format!("{operation},thorough")
+}
+
+pub(super) async fn package(core: &Core, source: &Source) -> Result<Arc<Package>, video::Error> {
+    let media = &core.media;
+    let ladder = match media.transcoder().await {
+        Some(_) => media.config.ladder.clone(),
+        None => Ladder::default(),
+    };
+    let open = async || Package::open(source, media.config.segment_target, &ladder).await;
+    match source.version() {
+        Some(version) => media.packages.get_or_make(version, Package::weight, open).await,
+        None => open().await.map(Arc::new),
     }
 }
 

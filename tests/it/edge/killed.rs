@@ -15,7 +15,7 @@ pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 /// Killed when dropped.
 pub(super) struct Program {
     pub(super) child: Child,
-    data: SocketAddr,
+    pub(super) data: SocketAddr,
     pub(super) admin: SocketAddr,
 }
 

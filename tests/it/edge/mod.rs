@@ -23,6 +23,7 @@ mod image_hints;
 mod image_work;
 pub(crate) mod images;
 mod interim;
+mod jobs;
 mod keys;
 mod killed;
 mod ladder;
