@@ -60,7 +60,8 @@ pub fn warm_after(uploads: &Uploads, jobs: &Jobs, parts: Vec<Part>, tasks: &Task
     let (jobs, tasks) = (jobs.clone(), tasks.clone());
     uploads.after_commit(move |asset: &Asset| {
         let video = ["video/mp4", "video/quicktime", "video/x-m4v"].contains(&asset.media_type.as_str());
-        let named = ["mp4", "m4v", "mov"].iter().any(|known| asset.key.extension().eq_ignore_ascii_case(known));
+        let named =
+            ["mp4", "m4v", "mov"].iter().any(|known| asset.key.extension().eq_ignore_ascii_case(known));
         if !video || !named {
             return;
         }
@@ -89,7 +90,8 @@ impl Library for Everything {
     }
 
     fn warm<'a>(&'a self, place: &'a str, most: usize) -> BoxFuture<'a, Result<Bytes, Failure>> {
-        async move { self.delivery.warm(place, most).await.map_err(|nothing| failure(place, &nothing)) }.boxed()
+        async move { self.delivery.warm(place, most).await.map_err(|nothing| failure(place, &nothing)) }
+            .boxed()
     }
 
     fn keep(&self, keeping: Keeping) -> BoxFuture<'_, Result<Kept, Failure>> {

@@ -40,7 +40,10 @@ pub(super) fn resolve(raw: &Raw, has_uploads: bool, faults: &mut Faults) -> Opti
     }
     let scratch = jobs.scratch.parse::<ByteSize>().map_or(0, |size| size.as_u64());
     if scratch < 16 << 20 {
-        faults.push("jobs.scratch", format!("{:?} is not a size such as 20GiB, of at least 16MiB", jobs.scratch));
+        faults.push(
+            "jobs.scratch",
+            format!("{:?} is not a size such as 20GiB, of at least 16MiB", jobs.scratch),
+        );
     }
     let wanted = match jobs.mode {
         Mode::Auto => has_uploads,

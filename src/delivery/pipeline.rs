@@ -10,7 +10,10 @@ use super::{
     Core,
     ahead::{self, Ahead},
     coding::{self, Form},
-    derive::{Address, Candidate, CodedVariant, ImageVariant, Improvable, Media, MediaConfig, SetupError, VideoAsset},
+    derive::{
+        Address, Candidate, CodedVariant, ImageVariant, Improvable, Media, MediaConfig, SetupError,
+        VideoAsset,
+    },
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
     instruments::{self, Instruments, OriginRequests},

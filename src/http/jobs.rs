@@ -70,8 +70,12 @@ impl<'a> Asking<'a> {
     }
 
     /// Whether this one may have such work done.
-    fn check(&self, work: &Work) -> Result<(), Denied> {
+    fn check(&self, work: &Work, priority: Priority) -> Result<(), Denied> {
         let Some(grant) = self.grant.as_ref().filter(|grant| !grant.is_admin()) else { return Ok(()) };
+        // Else owners would outbid each other.
+        if priority == Priority::High {
+            return Err(Denied::Scope(Scope::Admin));
+        }
         for source in work.sources() {
             let (host, path) = split_url(source);
             // What cannot be taken apart is refused later on.
@@ -97,7 +101,9 @@ impl<'a> Asking<'a> {
                 let text = text.ok_or_else(|| Box::new(problem(StatusCode::BAD_REQUEST, &detail)))?;
                 Some(format!("key {text}"))
             }
-            _ => return Err(Box::new(problem(StatusCode::BAD_REQUEST, "there are several Idempotency-Keys"))),
+            _ => {
+                return Err(Box::new(problem(StatusCode::BAD_REQUEST, "there are several Idempotency-Keys")));
+            }
         };
         let owner = self.grant.as_ref().map_or("operator", |grant| &grant.owner).to_owned();
         Ok(Order { owner, priority, idempotency })
@@ -125,7 +131,7 @@ async fn send_now(
         body.extend_from_slice(&chunk);
     }
     let (work, priority) = parse(&body).map_err(|detail| wrong(StatusCode::BAD_REQUEST, &detail))?;
-    asking.check(&work).map_err(|denied| Box::new(gate::refusal_on_admin(denied)))?;
+    asking.check(&work, priority).map_err(|denied| Box::new(gate::refusal_on_admin(denied)))?;
     let order = asking.order(priority)?;
     let sent = asking.jobs.send(&work, order).await.map_err(|error| Box::new(refusal(&error)))?;
     let mut answer = if sent.new { HttpResponse::Accepted() } else { HttpResponse::Ok() };

@@ -24,7 +24,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use library::{Failure, Kept, Keeping, Library};
+pub use library::{Failure, Keeping, Kept, Library};
 pub use queue::{Error as QueueError, Job, Listing, Priority, Queue, Sqlite, State};
 pub use run::Workshop;
 pub use scratch::Scratch;

@@ -72,11 +72,7 @@ fn shop() -> Shop {
 
 fn shop_in(dir: tempfile::TempDir, clock: Clock) -> Shop {
     let (tasks, registry) = (Tasks::new(), Registry::new());
-    let double = Double {
-        permits: Semaphore::new(0),
-        asked: Mutex::default(),
-        answer: Mutex::new(Ok(())),
-    };
+    let double = Double { permits: Semaphore::new(0), asked: Mutex::default(), answer: Mutex::new(Ok(())) };
     let double = Arc::new(double);
     let queue = Arc::new(Sqlite::open(dir.path()).unwrap());
     let jobs = Jobs::new(queue, config(dir.path()), clock.clone(), tasks.clone(), &registry).unwrap();

@@ -45,10 +45,11 @@ impl Told {
             State::Succeeded => 1.0,
             _ => running.unwrap_or(0.0),
         };
-        let eta_secs = running.zip(job.started).filter(|(done, _)| *done >= LEAST_DONE).map(|(done, started)| {
-            let took = (now - started).max(0) as f64 / 1000.0;
-            (took * (1.0 - done) / done).ceil() as u64
-        });
+        let eta_secs =
+            running.zip(job.started).filter(|(done, _)| *done >= LEAST_DONE).map(|(done, started)| {
+                let took = (now - started).max(0) as f64 / 1000.0;
+                (took * (1.0 - done) / done).ceil() as u64
+            });
         let json = |text: &str| serde_json::from_str(text).unwrap_or(Value::Null);
         Self {
             work: json(&job.work),

@@ -152,7 +152,13 @@ impl Jobs {
         };
         match &ending {
             Some(Ending::Failed { detail } | Ending::Dead { detail } | Ending::Again { detail, .. }) => {
-                tracing::warn!(id = job.id, preset = job.preset, attempt = job.attempts, word, "a job: {detail}");
+                tracing::warn!(
+                    id = job.id,
+                    preset = job.preset,
+                    attempt = job.attempts,
+                    word,
+                    "a job: {detail}"
+                );
             }
             _ => tracing::info!(id = job.id, preset = job.preset, word, "a job has ended"),
         }

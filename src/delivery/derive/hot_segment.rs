@@ -77,8 +77,10 @@ impl Core {
                 return Improved::NoGain;
             }
             let now = self.clock().unix_millis();
-            let fields = derived_fields(source.head(), &video::thorough(&operation), asset.content_type(), now);
-            let head = Head::new(&stored.key, StatusCode::OK, &fields, (now, now), length, Content::Inline(bytes));
+            let fields =
+                derived_fields(source.head(), &video::thorough(&operation), asset.content_type(), now);
+            let head =
+                Head::new(&stored.key, StatusCode::OK, &fields, (now, now), length, Content::Inline(bytes));
             let head = Arc::new(head.born_after(born.purge()));
             media.improvements().settle(key, &head);
             return match store.exchange_head(key, &stored, head).await {

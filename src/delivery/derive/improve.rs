@@ -105,12 +105,7 @@ impl Improvements {
 
     /// Counts a use of what is stored. When it is the one that makes the image worth the effort, `candidate` tells which
     /// image that is; where that is not known, the use does not count. Whether it did, or need not.
-    pub fn used(
-        &self,
-        key: &Key,
-        head: &Head,
-        candidate: impl FnOnce() -> Option<Candidate>,
-    ) -> bool {
+    pub fn used(&self, key: &Key, head: &Head, candidate: impl FnOnce() -> Option<Candidate>) -> bool {
         if self.after == 0 || head.status != StatusCode::OK {
             return true;
         }

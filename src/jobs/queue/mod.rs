@@ -105,11 +105,20 @@ pub enum Added {
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    Succeeded { result: String },
-    Failed { detail: String },
-    Dead { detail: String },
+    Succeeded {
+        result: String,
+    },
+    Failed {
+        detail: String,
+    },
+    Dead {
+        detail: String,
+    },
     /// To be tried again.
-    Again { due: i64, detail: String },
+    Again {
+        due: i64,
+        detail: String,
+    },
     /// It did not get to end, and it was not its fault: the attempt does not count.
     Released,
 }
@@ -135,7 +144,13 @@ pub trait Queue: Send + Sync {
     fn renew<'a>(&'a self, id: &'a str, worker: &'a str, until: i64) -> BoxFuture<'a, Result<bool>>;
 
     /// The same.
-    fn end<'a>(&'a self, id: &'a str, worker: &'a str, ending: Ending, now: i64) -> BoxFuture<'a, Result<bool>>;
+    fn end<'a>(
+        &'a self,
+        id: &'a str,
+        worker: &'a str,
+        ending: Ending,
+        now: i64,
+    ) -> BoxFuture<'a, Result<bool>>;
 
     /// What waits or runs is cancelled. The job as it was before; None: there is none.
     fn cancel<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<Option<Job>>>;

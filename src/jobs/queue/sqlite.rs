@@ -149,7 +149,8 @@ fn add(connection: &Connection, new: &NewJob, room: Room) -> rusqlite::Result<Ad
     if count(connection, "owner = ?1 AND state IN ('queued', 'running')", [&new.owner])? >= room.owner {
         return Ok(Added::OwnerFull);
     }
-    let insert = "INSERT INTO jobs (id, owner, preset, work, priority, state, attempts, created, due, idempotency)
+    let insert =
+        "INSERT INTO jobs (id, owner, preset, work, priority, state, attempts, created, due, idempotency)
                   VALUES (?1, ?2, ?3, ?4, ?5, 'queued', 0, ?6, ?6, ?7)";
     connection.prepare_cached(insert)?.execute(params![
         new.id,
@@ -252,7 +253,13 @@ impl Queue for Sqlite {
         })
     }
 
-    fn end<'a>(&'a self, id: &'a str, worker: &'a str, ending: Ending, now: i64) -> BoxFuture<'a, Result<bool>> {
+    fn end<'a>(
+        &'a self,
+        id: &'a str,
+        worker: &'a str,
+        ending: Ending,
+        now: i64,
+    ) -> BoxFuture<'a, Result<bool>> {
         let (id, worker) = (id.to_owned(), worker.to_owned());
         self.run(move |connection| end(connection, &id, &worker, ending, now))
     }
@@ -291,7 +298,8 @@ impl Queue for Sqlite {
     fn reclaim(&self, now: i64, attempts: u32) -> BoxFuture<'_, Result<usize>> {
         self.run(move |connection| {
             let died = "the server stopped while it ran, as often as may be";
-            let dead = "UPDATE jobs SET state = 'dead', finished = ?1, detail = ?3, worker = NULL, until = NULL
+            let dead =
+                "UPDATE jobs SET state = 'dead', finished = ?1, detail = ?3, worker = NULL, until = NULL
                         WHERE state = 'running' AND until <= ?1 AND attempts >= ?2";
             let dead = connection.execute(dead, params![now, attempts, died])?;
             let again = "UPDATE jobs SET state = 'queued', worker = NULL, until = NULL

@@ -66,7 +66,13 @@ const TOLERANCE: f64 = 0.05;
 const TOLERANCE_SECONDS: f64 = 1.0;
 
 impl Workshop {
-    pub async fn run(&self, id: &str, owner: &str, work: &Work, watcher: &dyn Watcher) -> Result<Made, Failure> {
+    pub async fn run(
+        &self,
+        id: &str,
+        owner: &str,
+        work: &Work,
+        watcher: &dyn Watcher,
+    ) -> Result<Made, Failure> {
         if let Work::Ladder(ladder) = work {
             let warmed = warm::run(&*self.library, ladder, watcher).await?;
             return Ok(Made::Warmed { warmed });
@@ -120,7 +126,9 @@ impl Workshop {
             // Half of the room is for what is made of them.
             if all > self.bytes / 2 {
                 let most = self.bytes / 2;
-                return Err(Failure::Lasting(format!("the sources have {all} bytes, and {most} are possible")));
+                return Err(Failure::Lasting(format!(
+                    "the sources have {all} bytes, and {most} are possible"
+                )));
             }
             let mut done = 0;
             for (index, source) in sources.iter().enumerate() {
@@ -214,6 +222,13 @@ fn writing(error: io::Error) -> Failure {
 /// What ffmpeg says of paths is about its own folder.
 fn told(error: &ffmpeg::Error) -> Failure {
     match error {
+        // It was not the source: there is no room, or too little memory.
+        ffmpeg::Error::Failed { status, stderr }
+            if stderr.contains("No space left") || status.contains("SIGKILL") =>
+        {
+            tracing::warn!("{error}");
+            Failure::Passing("there was not enough room for it".to_owned())
+        }
         ffmpeg::Error::Failed { stderr, .. } => {
             let said = stderr.lines().next_back().unwrap_or_default();
             let said: String = said.chars().filter(|char| !char.is_control()).take(300).collect();

@@ -110,7 +110,8 @@ fn facts(said: &Said, format: &'static str) -> Result<Facts, &'static str> {
     if !(2..=MAX_SIDE).contains(&width) || !(2..=MAX_SIDE).contains(&height) {
         return Err("the source's pictures have a size that is not possible");
     }
-    let times = [said.format.as_ref().and_then(|format| format.duration.as_deref()), video.duration.as_deref()];
+    let times =
+        [said.format.as_ref().and_then(|format| format.duration.as_deref()), video.duration.as_deref()];
     let seconds = times.into_iter().flatten().find_map(|time| time.parse::<f64>().ok());
     let seconds = seconds.filter(|seconds| (0.01..MAX_SECONDS).contains(seconds));
     let seconds = seconds.ok_or("the source does not say how long it is, or is too long")?;
@@ -142,8 +143,14 @@ mod tests {
             {"codec_type":"video","width":720,"height":576,"sample_aspect_ratio":"16:15","avg_frame_rate":"30000/1001",
              "duration":"9.5","side_data_list":[{"rotation":-90}]}],"format":{"duration":"10.000000"}}"#;
         let said: Said = serde_json::from_str(said).unwrap();
-        let wanted =
-            Facts { format: "mov", seconds: 10.0, width: 576, height: 768, rate: (30_000, 1001), audio: true };
+        let wanted = Facts {
+            format: "mov",
+            seconds: 10.0,
+            width: 576,
+            height: 768,
+            rate: (30_000, 1001),
+            audio: true,
+        };
         assert_eq!(facts(&said, "mov"), Ok(wanted));
     }
 

@@ -83,7 +83,9 @@ fn named(playlist: &str) -> Vec<&str> {
             }
         };
         let ours = !name.is_empty()
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'/' | b'_'))
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'/' | b'_'))
             && !name.starts_with('/')
             && !name.contains("..");
         if ours && found.last() != Some(&name) {

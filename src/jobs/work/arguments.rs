@@ -49,7 +49,9 @@ pub fn plan(work: &Work, facts: &[Facts], setup: Setup) -> Result<Vec<Step>, Unf
             let (wide, high) = ((height * 9.0 / 16.0).min(width), (width * 16.0 / 9.0).min(height));
             let (wide, high) = (even(wide), even(high));
             let at = |focus: f64, side: f64, part: u32| {
-                even_down((focus * side - f64::from(part) / 2.0).clamp(0.0, (side - f64::from(part)).max(0.0)))
+                even_down(
+                    (focus * side - f64::from(part) / 2.0).clamp(0.0, (side - f64::from(part)).max(0.0)),
+                )
             };
             let (x, y) = (at(work.focus.x, width, wide), at(work.focus.y, height, high));
             let tall = even(f64::from(work.height)).min(high);
@@ -70,7 +72,11 @@ pub fn plan(work: &Work, facts: &[Facts], setup: Setup) -> Result<Vec<Step>, Unf
             );
             let audio = first.audio.then(|| tempo(work.factor));
             let seconds = first.seconds / work.factor;
-            Ok(vec![encode(first, setup, Encode { video, audio, seconds, crf: work.crf, ..Encode::of(first) })])
+            Ok(vec![encode(
+                first,
+                setup,
+                Encode { video, audio, seconds, crf: work.crf, ..Encode::of(first) },
+            )])
         }
         Work::Trim(work) => {
             if work.start >= first.seconds {
@@ -79,7 +85,11 @@ pub fn plan(work: &Work, facts: &[Facts], setup: Setup) -> Result<Vec<Step>, Unf
             let seconds = work.end.min(first.seconds) - work.start;
             let cut = Some((work.start, seconds));
             if work.exact {
-                return Ok(vec![encode(first, setup, Encode { cut, seconds, crf: work.crf, ..Encode::of(first) })]);
+                return Ok(vec![encode(
+                    first,
+                    setup,
+                    Encode { cut, seconds, crf: work.crf, ..Encode::of(first) },
+                )]);
             }
             let mut args = Arguments::opening();
             args.input(0, first, Some(work.start));
@@ -102,7 +112,11 @@ pub fn plan(work: &Work, facts: &[Facts], setup: Setup) -> Result<Vec<Step>, Unf
             };
             let video = scaled(width, height);
             let audio_kbps = work.audio_kbps;
-            Ok(vec![encode(first, setup, Encode { video, preset, audio_kbps, crf: work.crf, ..Encode::of(first) })])
+            Ok(vec![encode(
+                first,
+                setup,
+                Encode { video, preset, audio_kbps, crf: work.crf, ..Encode::of(first) },
+            )])
         }
         Work::Concat(work) => Ok(vec![join(facts, setup, work.crf)]),
         Work::ThumbnailSet(work) => {
@@ -206,9 +220,9 @@ fn join(facts: &[Facts], setup: Setup, crf: u8) -> Step {
                 "[{index}:a:0]aresample=48000:async=1:first_pts=0,aformat=channel_layouts=stereo,\
                  apad=whole_dur={seconds:.3},atrim=duration={seconds:.3}[a{index}];"
             )),
-            false => graph.push_str(&format!(
-                "anullsrc=r=48000:cl=stereo,atrim=duration={seconds:.3}[a{index}];"
-            )),
+            false => {
+                graph.push_str(&format!("anullsrc=r=48000:cl=stereo,atrim=duration={seconds:.3}[a{index}];"))
+            }
         }
     }
     for index in 0..facts.len() {
@@ -294,7 +308,17 @@ impl Arguments {
     }
 
     fn file(mut self, seconds: f64) -> Step {
-        self.all(&["-map_metadata", "-1", "-map_chapters", "-1", "-movflags", "+faststart", "-f", "mp4", OUTPUT]);
+        self.all(&[
+            "-map_metadata",
+            "-1",
+            "-map_chapters",
+            "-1",
+            "-movflags",
+            "+faststart",
+            "-f",
+            "mp4",
+            OUTPUT,
+        ]);
         Step { arguments: self.0, file: OUTPUT.to_owned(), seconds, still: false }
     }
 

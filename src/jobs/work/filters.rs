@@ -7,14 +7,29 @@ use super::Faults;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "filter", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum VideoFilter {
-    Scale { width: u16, height: u16 },
-    Crop { x: u16, y: u16, width: u16, height: u16 },
+    Scale {
+        width: u16,
+        height: u16,
+    },
+    Crop {
+        x: u16,
+        y: u16,
+        width: u16,
+        height: u16,
+    },
     /// Black around it, the picture in the middle.
-    Pad { width: u16, height: u16 },
-    Rotate { degrees: u16 },
+    Pad {
+        width: u16,
+        height: u16,
+    },
+    Rotate {
+        degrees: u16,
+    },
     FlipHorizontal {},
     FlipVertical {},
-    Fps { rate: f64 },
+    Fps {
+        rate: f64,
+    },
     Adjust {
         #[serde(default)]
         brightness: f64,
@@ -26,23 +41,39 @@ pub enum VideoFilter {
         gamma: f64,
     },
     Grayscale {},
-    Blur { sigma: f64 },
-    Sharpen { amount: f64 },
-    Denoise { strength: f64 },
+    Blur {
+        sigma: f64,
+    },
+    Sharpen {
+        amount: f64,
+    },
+    Denoise {
+        strength: f64,
+    },
     Deinterlace {},
-    FadeIn { seconds: f64 },
-    FadeOut { seconds: f64 },
+    FadeIn {
+        seconds: f64,
+    },
+    FadeOut {
+        seconds: f64,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "filter", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum AudioFilter {
-    Volume { decibels: f64 },
+    Volume {
+        decibels: f64,
+    },
     /// To the loudness that broadcasters agree on (EBU R 128).
     Normalise {},
     Mute {},
-    FadeIn { seconds: f64 },
-    FadeOut { seconds: f64 },
+    FadeIn {
+        seconds: f64,
+    },
+    FadeOut {
+        seconds: f64,
+    },
 }
 
 fn one() -> f64 {
@@ -59,7 +90,9 @@ impl VideoFilter {
             faults.within("height", height.into(), 16.0, MAX_SIDE);
         };
         match *self {
-            Self::Scale { width, height } | Self::Pad { width, height } | Self::Crop { width, height, .. } => {
+            Self::Scale { width, height }
+            | Self::Pad { width, height }
+            | Self::Crop { width, height, .. } => {
                 sides(width, height);
             }
             Self::Rotate { degrees } => faults

@@ -265,10 +265,9 @@ impl Work {
         for source in self.sources() {
             let begins = ["/", "http://", "https://"].iter().any(|start| source.starts_with(start));
             let shaped = begins && !source.contains(['?', '#']);
-            faults.unless(
-                shaped && source.len() <= MAX_PLACE,
-                || format!("source: a path such as /assets/a.mp4, of at most {MAX_PLACE} bytes, is wanted"),
-            );
+            faults.unless(shaped && source.len() <= MAX_PLACE, || {
+                format!("source: a path such as /assets/a.mp4, of at most {MAX_PLACE} bytes, is wanted")
+            });
         }
         if let Some(output) = self.output() {
             match AssetKey::parse(output) {
@@ -285,7 +284,8 @@ impl Work {
                 faults.unless(!work.parts.is_empty(), || "parts: none is named".to_owned());
                 let named = work.renditions.len() <= 32
                     && work.renditions.iter().all(|name| {
-                        name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                        name.len() <= 32
+                            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
                     });
                 faults.unless(named, || "renditions: names such as 480p are wanted".to_owned());
             }

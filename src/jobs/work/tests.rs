@@ -112,7 +112,8 @@ fn arguments_of_each_preset() {
 #[test]
 fn upright_pictures_are_cropped_in_height() {
     let tall = Facts { width: 1080, height: 2400, ..facts() };
-    let job = json!({"preset": "crop-9x16", "source": "/a.mp4", "output": "o.mp4", "focus": {"x": 0.5, "y": 0.9}});
+    let job =
+        json!({"preset": "crop-9x16", "source": "/a.mp4", "output": "o.mp4", "focus": {"x": 0.5, "y": 0.9}});
     let line = &lines(job, &[tall])[0];
     assert!(line.contains("crop=w=1080:h=1920:x=0:y=480,scale=w=1080:h=1920:"), "{line}");
 }
@@ -180,7 +181,8 @@ fn what_is_not_known_cannot_be_said() {
 #[test]
 fn what_is_out_of_bounds_is_refused_and_all_of_it_told() {
     let trim = |source: &str, output: &str, start: f64, end: f64| json!({"preset": "trim", "source": source, "output": output, "start": start, "end": end});
-    let custom = |filter: Value| json!({"preset": "custom", "source": "/a.mp4", "output": "o.mp4", "video": [filter]});
+    let custom =
+        |filter: Value| json!({"preset": "custom", "source": "/a.mp4", "output": "o.mp4", "video": [filter]});
     let long = format!("/{}", "x".repeat(3000));
     for (job, wrong) in [
         (trim("file:///etc/passwd", "o.mp4", 0.0, 1.0), &["source"][..]),

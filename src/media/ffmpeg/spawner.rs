@@ -37,7 +37,10 @@ impl Spawner {
         let gone = || io::Error::other("the thread that starts processes is gone");
         let (started, child) = oneshot::channel();
         let job = Job { command, runtime: Handle::current(), started };
-        self.jobs.get_or_init(|| begin(self.program.clone(), self.folder.clone())).send(job).map_err(|_| gone())?;
+        self.jobs
+            .get_or_init(|| begin(self.program.clone(), self.folder.clone()))
+            .send(job)
+            .map_err(|_| gone())?;
         child.await.map_err(|_| gone())?
     }
 }

@@ -112,7 +112,13 @@ fn pitch(folder: &Path) -> f64 {
     let output = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "info", "-i"])
         .arg(folder.join("shape"))
-        .args(["-af", "astats=measure_perchannel=Zero_crossings_rate:measure_overall=none", "-f", "null", "-"])
+        .args([
+            "-af",
+            "astats=measure_perchannel=Zero_crossings_rate:measure_overall=none",
+            "-f",
+            "null",
+            "-",
+        ])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -209,10 +215,8 @@ fn endless(folder: &Path) -> PathBuf {
 fn working_in(folder: &Path) -> usize {
     let folder = folder.canonicalize().unwrap();
     let all = fs::read_dir("/proc").unwrap().flatten();
-    all.filter(|process| {
-        fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&folder))
-    })
-    .count()
+    all.filter(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&folder)))
+        .count()
 }
 
 #[tokio::test]
@@ -287,18 +291,32 @@ async fn what_is_said_is_checked_before_anything_is_done() {
         raw.jobs.queue = 2;
     })
     .await;
-    let post = async |fields: &[(&str, &str)], body: &str| edge.admin_post("/api/v1/jobs", fields, body.as_bytes()).await;
+    let post = async |fields: &[(&str, &str)], body: &str| {
+        edge.admin_post("/api/v1/jobs", fields, body.as_bytes()).await
+    };
     for (job, status, says) in [
         ("", 400, "not a job"),
         ("[]", 400, "not a job"),
         (r#"{"preset":"shell"}"#, 400, "unknown variant"),
-        (r#"{"preset":"trim","source":"/a","output":"o.mp4","end":1,"args":"-f lavfi"}"#, 400, "unknown field `args`"),
-        (r#"{"preset":"trim","source":"/a","output":"o.mp4","end":1,"priority":"now"}"#, 400, "unknown variant `now`"),
+        (
+            r#"{"preset":"trim","source":"/a","output":"o.mp4","end":1,"args":"-f lavfi"}"#,
+            400,
+            "unknown field `args`",
+        ),
+        (
+            r#"{"preset":"trim","source":"/a","output":"o.mp4","end":1,"priority":"now"}"#,
+            400,
+            "unknown variant `now`",
+        ),
         (r#"{"preset":"speed","source":"file:///etc/passwd","output":"../o","factor":9}"#, 422, "source: "),
         (r#"{"preset":"speed","source":"file:///etc/passwd","output":"../o","factor":9}"#, 422, "factor: "),
     ] {
         let reply = post(&[], job).await;
-        assert_eq!((reply.status, reply.field("content-type")), (status, "application/problem+json"), "{job}");
+        assert_eq!(
+            (reply.status, reply.field("content-type")),
+            (status, "application/problem+json"),
+            "{job}"
+        );
         assert!(reply.text().contains(says), "{job}: {}", reply.text());
     }
     assert_eq!(post(&[], &format!("{{\"x\":\"{}\"}}", "x".repeat(70_000))).await.status, 413);
@@ -338,12 +356,19 @@ async fn a_token_is_for_its_owners_jobs_below_its_prefix() {
     let admin = std::net::SocketAddr::from(([127, 0, 0, 1], edge.admin().port()));
     let post = async |token: &str, source: &str, output: &str| {
         let job = json!({"preset": "ladder", "source": source});
-        let job = if output.is_empty() { job } else { json!({"preset": "compress", "source": source, "output": output}) };
+        let job = if output.is_empty() {
+            job
+        } else {
+            json!({"preset": "compress", "source": source, "output": output})
+        };
         let fields = [("authorization", token)];
         client::open(admin, "POST", "/api/v1/jobs", &fields, job.to_string().as_bytes()).await.whole().await
     };
-    let (me, you, limited) =
-        (token("upload", "me", None), token("upload", "you", None), token("upload", "shop", Some("/assets/shop")));
+    let (me, you, limited) = (
+        token("upload", "me", None),
+        token("upload", "you", None),
+        token("upload", "shop", Some("/assets/shop")),
+    );
     for (token, source, output, status) in [
         ("Bearer x", "/assets/a.mp4", "", 401),
         (&*self::token("read", "me", None), "/assets/a.mp4", "", 403),
@@ -358,6 +383,10 @@ async fn a_token_is_for_its_owners_jobs_below_its_prefix() {
         let reply = post(token, source, output).await;
         assert_eq!(reply.status, status, "{source} {output}: {}", reply.text());
     }
+    let urgent = json!({"preset": "ladder", "source": "/assets/a.mp4", "priority": "high"}).to_string();
+    let fields = [("authorization", &*me)];
+    let urgent = client::open(admin, "POST", "/api/v1/jobs", &fields, urgent.as_bytes()).await.whole().await;
+    assert_eq!(urgent.status, 403);
     let mine = async |token: &str, path: &str| {
         client::open(admin, "GET", path, &[("authorization", token)], b"").await.whole().await
     };
@@ -378,19 +407,25 @@ fn token_of_admin() -> String {
 async fn what_is_put_here_is_ready_for_viewers() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = video(folder.path(), "a.mp4", "320x180", 4);
-    let edge = server(folder.path(), |raw| raw.uploads.warm = vec![raw::Warm::Poster, raw::Warm::Ladder]).await;
+    let edge =
+        server(folder.path(), |raw| raw.uploads.warm = vec![raw::Warm::Poster, raw::Warm::Ladder]).await;
     let token = token("upload", "me", None);
     let fields = [("authorization", &*token)];
     let put = client::open(edge.data(), "PUT", "/assets/v/a.mp4", &fields, &bytes).await.whole().await;
     assert_eq!(put.status, 201, "{}", put.text());
     let listed = body(&edge.admin_get("/api/v1/jobs").await);
     let job = &listed["jobs"][0];
-    assert_eq!((&job["owner"], &job["priority"], &job["work"]["preset"]), (&json!("me"), &json!("low"), &json!("ladder")));
+    assert_eq!(
+        (&job["owner"], &job["priority"], &job["work"]["preset"]),
+        (&json!("me"), &json!("low"), &json!("ladder"))
+    );
     let told = becomes(edge.admin(), job["id"].as_str().unwrap(), "succeeded").await;
     assert!(told["result"]["warmed"].as_u64().unwrap() >= 8, "{told}");
     let encodes = async || edge.metric("millrace_media_encodes_total", &["result=\"ok\""]).await;
     let made = encodes().await;
-    for asset in ["poster.webp", "master.m3u8", "96p/index.m3u8", "96p/init.mp4", "96p/seg-1.m4s", "96p/seg-2.m4s"] {
+    for asset in
+        ["poster.webp", "master.m3u8", "96p/index.m3u8", "96p/init.mp4", "96p/seg-1.m4s", "96p/seg-2.m4s"]
+    {
         assert_eq!(edge.get(&format!("/assets/v/a.mp4/{asset}")).await.cache(), "HIT", "{asset}");
     }
     assert_eq!((made, encodes().await), (2, 2));
