@@ -459,7 +459,7 @@ async fn a_hot_segment_is_replaced_by_a_better_one() {
         let file = folder.path().join("joined.mp4");
         fs::write(&file, [&init[..], segment].concat()).unwrap();
         let output = Command::new("ffprobe")
-            .args(["-v", "warning", "-select_streams", "v", "-show_entries", "frame=pts", "-of", "csv=p=0"])
+            .args(["-v", "warning", "-select_streams", "v", "-show_entries", "packet=pts", "-of", "csv=p=0"])
             .arg(&file)
             .output()
             .unwrap();
