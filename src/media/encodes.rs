@@ -247,6 +247,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_nobody_may_want_gives_way() {
+        let encodes = encodes(1, 4);
+        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let spare = encodes.enter(1, Urgency::Spare).unwrap();
+        assert_eq!(encodes.enter(2, Urgency::Spare).unwrap_err(), Full, "a quarter of the queue");
+        assert!(encodes.pressed().now_or_never().is_none(), "by its like it is not pressed");
+        let ahead = encodes.enter(3, Urgency::Ahead).unwrap();
+        assert!(encodes.pressed().now_or_never().is_some());
+        drop(running);
+        let ahead = permit(ahead).unwrap();
+        assert_eq!(encodes.depth(), 1, "it comes last");
+        drop(ahead);
+        assert!(permit(spare).is_some());
+    }
+
+    #[tokio::test]
     async fn a_permit_that_nobody_took_is_not_lost() {
         let encodes = encodes(1, 2);
         drop(encodes.enter(0, Urgency::Next).unwrap());
