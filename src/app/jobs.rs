@@ -149,7 +149,13 @@ fn failure(place: &str, nothing: &Nothing) -> Failure {
 
 fn refused(error: &upload::Error) -> Failure {
     use upload::Error;
-    let detail = format!("it cannot be kept: {error}");
+    let detail = match error {
+        Error::Store(error) => {
+            tracing::error!("what a job has made: {error}");
+            "it cannot be kept: the store has failed".to_owned()
+        }
+        error => format!("it cannot be kept: {error}"),
+    };
     match error {
         Error::Busy | Error::Stopping => Failure::Busy,
         Error::Short | Error::Stalled | Error::Overtaken | Error::Store(_) => Failure::Passing(detail),

@@ -174,6 +174,25 @@ async fn what_is_passing_is_tried_again_and_given_up_at_last() {
 }
 
 #[tokio::test]
+async fn what_finds_the_server_busy_is_put_off_and_does_not_count() {
+    tokio::time::pause();
+    let shop = shop();
+    *shop.double.answer.lock() = Err(Failure::Busy);
+    shop.double.permits.add_permits(1000);
+    let id = shop.send("a", "a").await.unwrap();
+    let mut seconds = 0;
+    while shop.state(&id).await.due.is_none() && seconds < 1000 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        seconds += 1;
+    }
+    let told = shop.state(&id).await;
+    assert_eq!((told.state, told.attempts, told.due.is_some()), (State::Queued, 0, true));
+    *shop.double.answer.lock() = Ok(());
+    shop.clock.advance(Duration::from_secs(30));
+    shop.becomes(&id, State::Succeeded).await;
+}
+
+#[tokio::test]
 async fn what_is_lasting_fails_at_once() {
     let shop = shop();
     *shop.double.answer.lock() = Err(Failure::Lasting("it is answered 404".to_owned()));

@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const BACK_OFF: Duration = Duration::from_secs(10);
 const MOST_BACK_OFF: Duration = Duration::from_secs(3600);
 /// What was put off because there was too much to do comes again soon.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(30);
+/// Before another look at a queue that cannot be read.
+const TROUBLE: Duration = Duration::from_secs(5);
 const TIDYING: Duration = Duration::from_secs(60);
 
 /// How an attempt came to its end.
@@ -68,7 +70,7 @@ impl Jobs {
                     tracing::error!("{error}");
                     tokio::select! {
                         () = stopping.cancelled() => {}
-                        () = sleep(BUSY) => {}
+                        () = sleep(TROUBLE) => {}
                     }
                 }
             }
@@ -130,7 +132,9 @@ impl Jobs {
         let (word, ending) = match ended {
             // Its row says so already.
             Ended::Cancelled => ("cancelled", None),
-            Ended::Stopping => ("released", Some(Ending::Released)),
+            Ended::Stopping => ("released", Some(Ending::Released { due: now })),
+            // Viewers come first, however often; meanwhile others have their turn.
+            Ended::Failed(Failure::Busy) => ("released", Some(Ending::Released { due: now + millis(BUSY) })),
             Ended::Made(made) => match serde_json::to_string(&made) {
                 Ok(result) => ("succeeded", Some(Ending::Succeeded { result })),
                 Err(error) => ("failed", Some(Ending::Failed { detail: error.to_string() })),
@@ -141,11 +145,8 @@ impl Jobs {
                 match job.attempts >= inner.config.attempts {
                     true => ("dead", Some(Ending::Dead { detail })),
                     false => {
-                        let after = match failure {
-                            Failure::Busy => BUSY,
-                            _ => back_off(job.attempts),
-                        };
-                        ("retried", Some(Ending::Again { due: now + millis(after), detail }))
+                        let due = now + millis(back_off(job.attempts));
+                        ("retried", Some(Ending::Again { due, detail }))
                     }
                 }
             }

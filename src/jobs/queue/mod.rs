@@ -120,7 +120,9 @@ pub enum Ending {
         detail: String,
     },
     /// It did not get to end, and it was not its fault: the attempt does not count.
-    Released,
+    Released {
+        due: i64,
+    },
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

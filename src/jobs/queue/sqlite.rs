@@ -201,9 +201,10 @@ fn end(connection: &Connection, id: &str, worker: &str, ending: Ending, now: i64
             let update = format!("UPDATE jobs SET state = 'queued', due = ?3, detail = ?4, {MINE}");
             connection.execute(&update, params![id, worker, due, detail])?
         }
-        Ending::Released => {
-            let update = format!("UPDATE jobs SET state = 'queued', attempts = attempts - 1, {MINE}");
-            connection.execute(&update, [id, worker])?
+        Ending::Released { due } => {
+            let update =
+                format!("UPDATE jobs SET state = 'queued', attempts = attempts - 1, due = ?3, {MINE}");
+            connection.execute(&update, params![id, worker, due])?
         }
     };
     Ok(ended > 0)

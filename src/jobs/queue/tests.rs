@@ -134,9 +134,10 @@ async fn attempts_are_put_off_released_and_cancelled() {
     assert!(queue.end("1", "w", again, 2500).await.unwrap());
     assert_eq!(claim(&queue, 4999).await, None);
     claim(&queue, 5000).await.unwrap();
-    assert!(queue.end("1", "w", Ending::Released, 5500).await.unwrap());
+    assert!(queue.end("1", "w", Ending::Released { due: 5600 }, 5500).await.unwrap());
     let job = queue.get("1").await.unwrap().unwrap();
     assert_eq!((job.attempts, job.state, job.detail.as_deref()), (1, State::Queued, Some("why")));
+    assert_eq!(claim(&queue, 5599).await, None);
     claim(&queue, 6000).await.unwrap();
     let before = queue.cancel("1", 6100).await.unwrap().unwrap();
     assert_eq!(before.state, State::Running);

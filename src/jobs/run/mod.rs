@@ -74,8 +74,9 @@ impl Workshop {
         watcher: &dyn Watcher,
     ) -> Result<Made, Failure> {
         if let Work::Ladder(ladder) = work {
-            let warmed = warm::run(&*self.library, ladder, watcher).await?;
-            return Ok(Made::Warmed { warmed });
+            let warmed = tokio::time::timeout(self.time, warm::run(&*self.library, ladder, watcher)).await;
+            let late = |_| Failure::Passing("it took too long".to_owned());
+            return Ok(Made::Warmed { warmed: warmed.map_err(late)?? });
         }
         let output = work.output().map(AssetKey::parse).and_then(Result::ok);
         let output = output.ok_or_else(|| Failure::Lasting("it has no output".to_owned()))?;
@@ -135,7 +136,11 @@ impl Workshop {
                 let mut file = File::create_new(folder.join(format!("in-{index}"))).await.map_err(writing)?;
                 let mut bytes = source.stream(0..source.len());
                 while let Some(piece) = bytes.next().await {
-                    let piece = piece.map_err(|error| Failure::Passing(error.to_string()))?;
+                    let piece = piece.map_err(|error| {
+                        // It may name what is behind us.
+                        tracing::warn!("{error}");
+                        Failure::Passing("its sources cannot be read".to_owned())
+                    })?;
                     file.write_all(&piece).await.map_err(writing)?;
                     done += piece.len() as u64;
                     watcher.progress(STAGING * done as f64 / all.max(1) as f64);

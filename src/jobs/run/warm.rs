@@ -11,9 +11,9 @@ use crate::jobs::work::{Ladder, Part};
 const MAX_PLAYLIST: usize = 8 << 20;
 const MAX_PLAYLISTS: usize = 128;
 const MAX_PIECES: usize = 200_000;
-/// Between two looks at a busy server, and so many looks.
+/// Between two looks at a busy server, and so many looks. Then others may have the worker; what is there is there.
 const PAUSE: Duration = Duration::from_secs(2);
-const MAX_PAUSES: u32 = 900;
+const MAX_PAUSES: u32 = 15;
 
 /// How many objects are there now.
 pub async fn run(library: &dyn Library, ladder: &Ladder, watcher: &dyn Watcher) -> Result<usize, Failure> {
@@ -56,7 +56,7 @@ fn wanted(ladder: &Ladder, rendition: &str) -> bool {
     }
 }
 
-/// Gives way to viewers as long as it takes, within reason.
+/// Gives way to viewers.
 async fn get(library: &dyn Library, place: &str, most: usize) -> Result<Bytes, Failure> {
     for _ in 0..MAX_PAUSES {
         match library.warm(place, most).await {
@@ -64,7 +64,7 @@ async fn get(library: &dyn Library, place: &str, most: usize) -> Result<Bytes, F
             ended => return ended,
         }
     }
-    Err(Failure::Passing("the server was busy all the time".to_owned()))
+    Err(Failure::Busy)
 }
 
 fn text(bytes: &Bytes) -> String {
