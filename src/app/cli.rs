@@ -81,6 +81,9 @@ struct Serve {
     /// Threads that serve clients [default: one per core].
     #[arg(long, value_name = "N")]
     workers: Option<String>,
+    /// Admin address of a server to fill the cache from before this one is ready; may be given several times.
+    #[arg(long, value_name = "URL")]
+    warm_from: Vec<String>,
     /// Any setting, by its dotted key.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -149,6 +152,10 @@ fn load(serve: &Serve) -> Result<Settings, Faults> {
     if !serve.origin.is_empty() {
         raw.origins =
             serve.origin.iter().map(|url| raw::Origin { url: url.clone(), ..Default::default() }).collect();
+    }
+    if !serve.warm_from.is_empty() {
+        raw.warm.peers.clone_from(&serve.warm_from);
+        raw.warm.at_start = true;
     }
     resolve(&raw)
 }

@@ -116,6 +116,7 @@ impl Server {
             uploads: uploads.clone(),
             allow_origins,
             cdn_loop,
+            lifecycle: state.lifecycle().clone(),
         });
         let data = http::listen_data(data_listener, &settings.http, data)?;
         let admin = http::listen_admin(admin_listener, &settings.http, state.clone())?;
@@ -153,10 +154,10 @@ impl Server {
     /// Serves until `stop` resolves or a port fails, then drains: not ready at once, requests in flight finish, then
     /// fills, then the cache closes.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { data, admin, state, delivery: _, store, uploads, tasks, drain_timeout } = self;
+        let Self { data, admin, state, delivery, store, uploads, tasks, drain_timeout } = self;
         let (data_handle, admin_handle) = (data.handle.clone(), admin.handle.clone());
         let drain = async {
-            state.enter(Phase::Draining);
+            state.lifecycle().enter(Phase::Draining);
             tracing::info!("draining");
             let deadline = Instant::now() + drain_timeout;
             let left = || deadline.saturating_duration_since(Instant::now());
@@ -169,7 +170,9 @@ impl Server {
             uploads.iter().for_each(Uploads::close);
             within(AT_LEAST, "the admin port", admin_handle.stop(true)).await;
         };
-        state.enter(Phase::Ready);
+        // Its readiness waits for that.
+        delivery.warmer().begin_at_start();
+        state.lifecycle().enter(Phase::Ready);
         tracing::info!("ready");
         serve([("data", data.serve()), ("admin", admin.serve())], stop, drain).await?;
         tracing::info!("stopped");

@@ -8,6 +8,7 @@ mod resolve;
 pub mod retry;
 mod s3;
 mod uploads;
+mod warm;
 
 pub use access::resolve as resolve_access;
 pub use raw::Raw;

@@ -12,11 +12,13 @@ mod access;
 mod origin;
 mod route;
 mod uploads;
+mod warm;
 
 pub use access::Access;
 pub use origin::{Addressing, Origin, OriginTls, S3};
 pub use route::{Access as RouteAccess, Fallback, Images, Route, RouteRetry};
 pub use uploads::{Mode, Uploads};
+pub use warm::Warm;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -26,6 +28,7 @@ pub struct Raw {
     pub access: Access,
     pub uploads: Uploads,
     pub cache: Cache,
+    pub warm: Warm,
     pub fill: Fill,
     pub retry: Retry,
     pub breaker: Breaker,

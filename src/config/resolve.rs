@@ -14,6 +14,7 @@ use millrace_kit::{config::Faults, telemetry};
 use super::{
     Raw, access, http_origin, raw, retry, s3 as s3_settings,
     uploads::{self, ORIGIN, UploadSettings},
+    warm,
 };
 use crate::{
     admission,
@@ -79,6 +80,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let access = access::resolve(raw, &mut faults);
     let uploads = uploads::resolve(raw, !access.keys.is_empty(), &mut faults);
     let cache = cache(&raw.cache, &mut faults);
+    let warm = warm::resolve(&raw.warm, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
     let cdn_loop = CdnLoop::default();
     if raw.origins.is_empty() && uploads.is_none() {
@@ -146,6 +148,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
             retry,
             media,
             coding,
+            warm,
         },
         log: raw.log.clone(),
     };
@@ -159,7 +162,7 @@ fn address(text: &str, key: &str, faults: &mut Faults) -> SocketAddr {
     })
 }
 
-fn bytes(text: &str, key: &str, faults: &mut Faults) -> u64 {
+pub(super) fn bytes(text: &str, key: &str, faults: &mut Faults) -> u64 {
     text.parse::<ByteSize>().map_or_else(
         |_| {
             faults.push(key, format!("{text:?} is not a size such as 512MiB"));

@@ -13,6 +13,7 @@ use super::{
     derive::{Address, Candidate, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
+    handover::Givers,
     instruments::{self, Instruments, OriginRequests},
     outcome::{Outcome, Reason, Served},
     pass::pass,
@@ -25,6 +26,7 @@ use super::{
     route::{BadQuery, Plan, Route, Work},
     sandbox::{self, Svg},
     shown_key,
+    warm::{self, Warmer},
 };
 use crate::{
     cache::{FieldLines, Found, Head, Key, Store, control::RequestControl, freshness::Verdict},
@@ -44,6 +46,7 @@ pub struct Config {
     pub retry: RetryPolicy,
     pub media: MediaConfig,
     pub coding: coding::Rules,
+    pub warm: warm::Config,
 }
 
 /// Answers requests. Shared by all connections.
@@ -55,6 +58,8 @@ pub struct Delivery {
     show_keys: bool,
     pub(super) ahead: Arc<Ahead>,
     svg: Svg,
+    warmer: Arc<Warmer>,
+    pub(super) givers: Givers,
 }
 
 pub struct Answer {
@@ -110,17 +115,24 @@ impl Delivery {
         let policies = Policies::new(routes, general);
         origins.extend(apart);
         let ahead = Arc::new(Ahead::new(tasks.clone(), config.media.ahead));
+        let warmer = Warmer::new(config.warm, store.clone(), clock.clone(), tasks.clone(), registry)?;
         let fills = Fills::new(store, config.fill, clock, tasks.clone(), instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, policies, media });
         tasks.spawn_until_stop("improve images", core.clone().improve());
         let (coding, show_keys, svg) = (config.coding, config.show_keys, config.svg);
-        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys, ahead, svg })
+        let (instruments, givers) = (Instruments::new(registry)?, Givers::default());
+        Ok(Self { core, coding, instruments, origins, show_keys, ahead, svg, warmer, givers })
     }
 
     /// Tries out what else would be tried out when it is first needed.
     pub async fn warm_up(&self) {
         self.core.media.transcoder().await;
+    }
+
+    /// Fills the store from peers.
+    pub fn warmer(&self) -> &Arc<Warmer> {
+        &self.warmer
     }
 
     pub fn instruments(&self) -> &Instruments {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use actix_http::{
-    Payload, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
+    ConnectionType, Payload, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
     header::{CONTENT_LENGTH, HeaderValue as ActixValue},
 };
 use futures_util::{StreamExt, stream};
@@ -22,6 +22,7 @@ use super::{
     body::{Record, Sending},
     connection::{Before, Behind},
     guard,
+    lifecycle::Lifecycle,
     pages::Pages,
     purge,
     translate::{self, Lines},
@@ -44,6 +45,7 @@ pub struct Data {
     /// Web origins whose pages may upload.
     pub allow_origins: Vec<String>,
     pub cdn_loop: CdnLoop,
+    pub lifecycle: Arc<Lifecycle>,
 }
 
 impl Data {
@@ -233,6 +235,9 @@ impl Known {
         let status = ActixStatus::from_u16(response.status.as_u16()).unwrap_or(ActixStatus::BAD_GATEWAY);
         let mut reply = Reply::with_body(status, ());
         translate::response_headers(&response, id, started, reply.headers_mut());
+        if data.lifecycle.sends_away() {
+            reply.head_mut().set_connection_type(ConnectionType::Close);
+        }
         let Response { status, body, head_length, served, .. } = response;
         let record = Record { data, method, route, status, served, started, access: log };
         let sending = Sending::new(body, head_length, record, behind);

@@ -24,14 +24,17 @@ mod data;
 mod explain;
 mod gate;
 mod guard;
+mod lifecycle;
 mod origins;
 mod pages;
 mod purge;
 mod translate;
 mod uploads;
+mod warm;
 
-pub use admin::{Admin, Phase};
+pub use admin::Admin;
 pub use data::Data;
+pub use lifecycle::{Lifecycle, Phase};
 pub use pages::Pages;
 
 use connection::Connection;

@@ -75,6 +75,9 @@ catalogue! {
     COLLAPSED_REQUESTS = "millrace_collapsed_requests_total" Kind::Counter, [],
         "Requests that joined a fill that another request had started.";
 
+    WARM_RATIO = "millrace_warm_ratio" Kind::Gauge, [],
+        "Share of what peers had to offer that a warm-up is done with; 1 when there is nothing to warm.";
+
     PURGE_SEQUENCE = "millrace_purge_sequence" Kind::Gauge, [],
         "Sequence number of the latest purge in force.";
     PURGE_APPLY = "millrace_purge_apply_seconds" Kind::Histogram(REQUEST_SECONDS), [],

@@ -175,7 +175,7 @@ impl Store {
     /// One step: from what memory holds under the key to what `change` says, if anything. On disk, what is there is
     /// replaced in any case, and taken away when the disk does not keep up; `write` is about what a new entry weighs that
     /// is to be written also where there is none.
-    async fn change(
+    pub(super) async fn change(
         &self,
         key: &Key,
         write: Option<usize>,
@@ -210,7 +210,7 @@ impl Store {
     }
 
     /// Large objects are admitted at once: memory would not keep them for a second request.
-    fn admits(&self, head: &Head, key: u128, occasion: Occasion) -> bool {
+    pub(super) fn admits(&self, head: &Head, key: u128, occasion: Occasion) -> bool {
         let Some(disk) = &self.disk else { return false };
         let large = head.length > self.memory.capacity() as u64 / 64;
         self.admission.admits(key, occasion, disk.is_full() && !large)

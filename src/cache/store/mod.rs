@@ -24,7 +24,9 @@ mod admission;
 mod caretaker;
 mod directory;
 mod disk;
+mod handover;
 mod heads;
+mod hottest;
 mod inspect;
 mod loading;
 mod memory;
@@ -32,6 +34,8 @@ mod memory;
 mod tests;
 
 pub use directory::disk_usage;
+pub use handover::{Adoption, Offer};
+pub use hottest::Hot;
 pub use inspect::{Blocks, Held, Tiers};
 
 use admission::Admission;
@@ -226,6 +230,10 @@ impl Store {
         let key = EntryKey { id: incarnation.0, part: index };
         let entry = Entry::Block(bytes.into());
         self.memory.pass(key, entry.clone());
+        self.put_block_on_disk(incarnation, key, entry).await;
+    }
+
+    async fn put_block_on_disk(&self, incarnation: Incarnation, key: EntryKey, entry: Entry) {
         let Some(disk) = &self.disk else { return };
         if !self.admission.admits_blocks(incarnation) {
             return;

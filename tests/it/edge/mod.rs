@@ -44,6 +44,7 @@ mod targets;
 mod unshared;
 mod vary;
 mod videos;
+mod warm;
 mod wire;
 
 use client::{Broken, Open, Reply};

@@ -88,6 +88,16 @@ impl Edge {
         Self::start_at(self.clock.clone(), |raw| raw.origins = vec![http_origin(&url)]).await
     }
 
+    /// A server with the same origins and the same clock, and a cache of its own.
+    pub(crate) async fn sibling(&self, settings: impl FnOnce(&mut Raw)) -> Self {
+        let origins = self.raw.origins.clone();
+        let with = |raw: &mut Raw| {
+            raw.origins = origins;
+            settings(raw);
+        };
+        Self::start_at(self.clock.clone(), with).await
+    }
+
     pub(crate) async fn start_with(settings: impl FnOnce(&mut Raw)) -> Self {
         // A whole second, as dates have no finer unit.
         let now = to_unix_millis(SystemTime::now()) / 1000 * 1000;
@@ -197,6 +207,10 @@ impl Edge {
 
     pub(crate) async fn admin_post(&self, target: &str, fields: &[(&str, &str)], body: &[u8]) -> Reply {
         client::open(self.admin, "POST", target, fields, body).await.whole().await
+    }
+
+    pub(crate) async fn admin_delete(&self, target: &str) -> Reply {
+        client::open(self.admin, "DELETE", target, &[], b"").await.whole().await
     }
 
     /// The receipt's sequence number.

@@ -55,6 +55,13 @@ impl From<EntryKey> for Packed {
     }
 }
 
+impl From<Packed> for EntryKey {
+    fn from(Packed(words): Packed) -> Self {
+        let id = words.iter().take(4).rev().fold(0, |id, word| id << 32 | u128::from(*word));
+        Self { id, part: words[4] }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct List {
     newest: u32,
@@ -83,6 +90,11 @@ impl<V> Lists<V> {
 
     pub fn node_mut(&mut self, at: u32) -> &mut Node<V> {
         &mut self.nodes[at as usize]
+    }
+
+    /// Nodes, free ones among them.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     pub fn weight(&self, place: Place) -> usize {

@@ -75,6 +75,24 @@ impl Memory {
         self.evictions.inc_by(gone.evicted.len() as u64);
     }
 
+    /// It was asked for so often elsewhere.
+    pub fn credit(&self, key: &EntryKey, hits: u8) {
+        self.shard(key).lock().credit((*key).into(), hits);
+    }
+
+    /// Looks at each entry and at how often it was asked for lately. Lookups come in between, so what changes meanwhile may be
+    /// missed or seen twice.
+    pub fn survey(&self, mut see: impl FnMut(EntryKey, &Entry, u8)) {
+        /// As many as hold a lookup up by less than it takes itself to cross a network.
+        const STEP: usize = 1024;
+        for shard in &self.shards {
+            let mut at = 0;
+            while let Some(next) = shard.lock().survey(at, STEP, &mut see) {
+                at = next;
+            }
+        }
+    }
+
     pub fn remove(&self, key: &EntryKey) {
         let removed = self.shard(key).lock().remove((*key).into());
         drop(removed);

@@ -12,6 +12,7 @@ use super::{
     lists::{Lists, Packed, Place},
     sketch::{MOST, Sketch},
 };
+use crate::cache::entry::EntryKey;
 
 /// Blocks of running fills: this share of the capacity, and so many seconds, then they compete like others.
 const PASSING_SHARE: usize = 3;
@@ -143,6 +144,34 @@ impl<V: Clone> Shard<V> {
             None => self.take_in(key, value, weight, arrival),
         }
         self.fit(arrival, &mut gone.evicted);
+    }
+
+    /// It counts as asked for at least so often.
+    pub fn credit(&mut self, key: Packed, hits: u8) {
+        if let Some(at) = self.find(key) {
+            let known = self.count(at, 0);
+            self.count(at, hits.min(MOST).saturating_sub(known));
+        }
+    }
+
+    /// Shows the entries of so many nodes from `first` on. Where to go on, until there are no more.
+    pub fn survey(
+        &mut self,
+        first: usize,
+        most: usize,
+        see: &mut impl FnMut(EntryKey, &V, u8),
+    ) -> Option<usize> {
+        let end = self.lists.len().min(first.saturating_add(most));
+        for at in first..end {
+            // Nodes are numbered in 32 bits.
+            let at = at as u32;
+            let count = self.count(at, 0);
+            let node = self.lists.node(at);
+            if let Some(value) = &node.value {
+                see(node.key.into(), value, count);
+            }
+        }
+        (end < self.lists.len()).then_some(end)
     }
 
     pub fn remove(&mut self, key: Packed) -> Option<V> {
