@@ -1,7 +1,7 @@
 //! Who may encode: a fixed number at a time, the rest in a bounded queue, the most urgent first. Full means refused at once.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::OccupiedEntry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -43,6 +43,15 @@ struct State {
     /// By urgency, then in the order in which they came.
     waiting: BTreeMap<(Urgency, u64), Waiting>,
     tickets: u64,
+    /// What will come, and how urgent it has become before that.
+    expected: HashMap<u128, Expectations>,
+}
+
+#[derive(Debug)]
+struct Expectations {
+    urgency: Urgency,
+    /// Those who expect it.
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -62,6 +71,8 @@ impl Encodes {
     /// ahead of time.
     pub fn enter(self: &Arc<Self>, what: u128, urgency: Urgency) -> Result<Ticket, Full> {
         let (go, permit) = oneshot::channel();
+        let expected = self.state.lock().expected.get(&what).map_or(urgency, |expected| expected.urgency);
+        let urgency = urgency.min(expected);
         // Dropped when the lock is released: its owner is told by that.
         let mut _displaced = None;
         let mut state = self.state.lock();
@@ -91,9 +102,20 @@ impl Encodes {
         }
     }
 
+    /// Tells that this will come, though nobody has asked for it. Whoever hurries it before that is heeded.
+    pub fn expect(self: &Arc<Self>, what: u128) -> Expected {
+        let mut state = self.state.lock();
+        let nobody = Expectations { urgency: Urgency::Ahead, count: 0 };
+        state.expected.entry(what).or_insert(nobody).count += 1;
+        Expected { encodes: self.clone(), what }
+    }
+
     /// Moves what waits for this up the queue, when somebody has come who wants it sooner.
     pub fn hurry(&self, what: u128, urgency: Urgency) {
         let mut state = self.state.lock();
+        if let Some(expected) = state.expected.get_mut(&what) {
+            expected.urgency = expected.urgency.min(urgency);
+        }
         let place = state.waiting.iter().find(|((now, _), one)| *now > urgency && one.what == what);
         if let Some(place) = place.map(|(place, _)| *place)
             && let Some(one) = state.waiting.remove(&place)
@@ -130,6 +152,25 @@ impl Encodes {
                 // Nobody there any more.
                 permit.encodes = None;
                 self.state.lock().running -= 1;
+            }
+        }
+    }
+}
+
+/// Something will come, as long as this lives.
+#[derive(Debug)]
+pub struct Expected {
+    encodes: Arc<Encodes>,
+    what: u128,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        let mut state = self.encodes.state.lock();
+        if let Some(expected) = state.expected.get_mut(&self.what) {
+            expected.count -= 1;
+            if expected.count == 0 {
+                state.expected.remove(&self.what);
             }
         }
     }
@@ -213,6 +254,24 @@ mod tests {
         }
         assert_eq!(order, [2, 1, 3, 4, 0]);
         assert_eq!((encodes.depth(), encodes.running()), (0, 0));
+    }
+
+    /// Between the wish to make it ahead and its place in the queue, its source has to be read.
+    #[tokio::test]
+    async fn what_is_hurried_before_it_comes_is_urgent_when_it_does() {
+        let encodes = encodes(1, 16);
+        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let (expected, once_more) = (encodes.expect(7), encodes.expect(7));
+        encodes.hurry(7, Urgency::First);
+        encodes.hurry(8, Urgency::First);
+        drop(once_more);
+        let mut other = Box::pin(encodes.enter(8, Urgency::Next).unwrap().permit());
+        let hurried = encodes.enter(7, Urgency::Ahead).unwrap();
+        drop(running);
+        assert!((&mut other).now_or_never().is_none(), "it is less urgent");
+        drop(permit(hurried).unwrap());
+        drop(expected);
+        assert!(encodes.state.lock().expected.is_empty(), "nothing is left behind");
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use super::{Media, Refusal, slots::Slots, source::Source, video};
 use crate::{
     delivery::Core,
     media::{
-        encodes::{self, Encodes, Ticket, Urgency},
+        encodes::{self, Encodes, Expected, Ticket, Urgency},
         ffmpeg,
         video::{Encoder, Error, Package, Rendition, TranscodeError, Transcoder},
     },
@@ -67,6 +67,11 @@ impl Media {
             }
         });
         found.await.clone()
+    }
+
+    /// Something will be made ahead of time.
+    pub fn expect(&self, what: u128) -> Expected {
+        self.rungs.encodes.expect(what)
     }
 
     /// Somebody wants what may be waiting to be made ahead of time.
