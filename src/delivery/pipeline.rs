@@ -188,7 +188,7 @@ impl Delivery {
         let vary = form.vary(&head);
         if let Form::Coded(coding) = form {
             // Where there is no use in coding it, the long way finds that out.
-            head = self.in_memory(&coding::key(&key, coding, self.store().seed()))?;
+            head = self.in_memory(&coding::key(&key, &head, coding, self.store().seed()))?;
             if head.status != StatusCode::OK || !fresh(&head) {
                 return None;
             }
@@ -327,8 +327,10 @@ impl Delivery {
     ) -> Option<(Available, Served, Option<Attachment>)> {
         let source =
             Query { method: Method::GET, control: RequestControl::default(), range: None, ..query.clone() };
-        let upstream = Arc::new(CodedVariant { core: self.core.clone(), source, coding });
-        let key = coding::key(&available.object.key, coding, self.store().seed());
+        let head = &available.object.head;
+        let version = coding::version(head);
+        let upstream = Arc::new(CodedVariant { core: self.core.clone(), source, version, coding });
+        let key = coding::key(&available.object.key, head, coding, self.store().seed());
         match self.core.resolve(&Query { key, upstream, ..query.clone() }).await {
             Resolved::Object { available, served: coded, hold }
                 if available.object.head.status == StatusCode::OK =>
