@@ -65,9 +65,10 @@ impl Store {
             })
         });
         let once = hot.filter(|one| seen.insert(one.id));
-        let fitting = once.take_while(|one| {
+        // What is too long for the rest makes way for what is not.
+        let fitting = once.filter(|one| {
             let fits = one.bytes <= bytes;
-            bytes = bytes.saturating_sub(one.bytes);
+            bytes -= if fits { one.bytes } else { 0 };
             fits
         });
         fitting.collect()

@@ -11,8 +11,10 @@ pub enum Place {
     Probation,
     /// What has been asked for since.
     Protected,
-    /// Blocks of running fills: their readers are about to come.
+    /// Blocks of fills that ended lately, or were not promised a place: their readers are about to come.
     Passing,
+    /// What belongs to a running fill that was promised a place.
+    Held,
 }
 
 /// No node.
@@ -73,12 +75,12 @@ pub struct Lists<V> {
     nodes: Vec<Node<V>>,
     /// Free nodes, linked by `older`.
     free: u32,
-    lists: [List; 4],
+    lists: [List; 5],
 }
 
 impl<V> Default for Lists<V> {
     fn default() -> Self {
-        let lists = [List { newest: NONE, oldest: NONE, weight: 0 }; 4];
+        let lists = [List { newest: NONE, oldest: NONE, weight: 0 }; 5];
         Self { nodes: Vec::new(), free: NONE, lists }
     }
 }
