@@ -228,7 +228,8 @@ async fn what_is_damaged_on_its_way_is_not_taken() {
         assert_eq!(old.admin_get(&format!("/api/v1/cache/{wrong}")).await.status, status, "{wrong}");
     }
     let middle = whole.body.len() / 2;
-    let flipped: Vec<u8> = whole.body.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == middle)).collect();
+    let flipped: Vec<u8> =
+        whole.body.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == middle)).collect();
     let cut = whole.body[..whole.body.len() - 30].to_vec();
     let peer = OriginDouble::start().await;
     peer.on("/api/v1/cache/hot", Answer::ok(list.body));
