@@ -35,7 +35,7 @@ pub struct Listed {
 }
 
 /// Objects given away at a time.
-const MOST: usize = 16;
+const MOST: usize = 32;
 /// More are not listed.
 pub const MAX_LISTED: usize = 20_000;
 
@@ -90,7 +90,13 @@ impl Delivery {
 
     /// The purges after this number.
     pub fn purges_since(&self, after: u64) -> Since {
-        self.store().purges().since(after)
+        self.store().purges().since(after, self.core.clock().unix_millis())
+    }
+
+    /// The purges of the last so many seconds, and perhaps some from before.
+    pub fn purges_within(&self, seconds: u32) -> Since {
+        let then = self.core.clock().unix_millis().saturating_sub(i64::from(seconds) * 1000);
+        self.purges_since(self.store().purges().latest_by(then))
     }
 
     /// An object as it is stored, with these of its blocks.
@@ -106,10 +112,15 @@ impl Delivery {
         let mut first = vec![Frame::Begin { now }];
         first.extend(variants.map(Frame::Variants));
         first.push(Frame::Head(head.clone()));
-        let first = first.iter().map(Frame::encode).collect::<Option<Vec<_>>>().ok_or(NotGiven::Nothing)?;
         let rest = Giving::of(self.store().clone(), &head, blocks, place);
-        let rest = stream::unfold(rest, Giving::next);
-        Ok(stream::iter(first).chain(rest).flat_map(stream::iter).boxed())
+        if rest.incarnation.is_none() {
+            first.push(Frame::End { blocks: 0 });
+        }
+        let first = first.iter().map(Frame::encode).collect::<Option<Vec<_>>>().ok_or(NotGiven::Nothing)?;
+        // As one piece, as it may be all there is.
+        let first = Bytes::from(first.iter().flatten().flatten().copied().collect::<Vec<u8>>());
+        let rest = stream::unfold(rest, Giving::next).flat_map(stream::iter);
+        Ok(stream::once(async { first }).chain(rest).boxed())
     }
 }
 
@@ -135,7 +146,7 @@ impl Giving {
         };
         let end = count.min(u64::from(*blocks.end()) + 1);
         let next = u64::from(*blocks.start());
-        Self { store, incarnation, next, end, given: 0, ended: false, _place: place }
+        Self { store, incarnation, next, end, given: 0, ended: incarnation.is_none(), _place: place }
     }
 
     async fn next(mut self) -> Option<([Bytes; 3], Self)> {
@@ -150,7 +161,7 @@ impl Giving {
         if self.ended {
             return None;
         }
-        self.ended = true;
+        (self.ended, self.incarnation) = (true, None);
         Some((Frame::End { blocks: self.given }.encode()?, self))
     }
 }

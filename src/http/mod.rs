@@ -114,6 +114,7 @@ pub fn listen_admin(listener: TcpListener, config: &Config, admin: Arc<Admin>) -
     let server =
         HttpServer::new(move || App::new().app_data(web::Data::from(admin.clone())).configure(admin::routes))
             .workers(1)
+            .tcp_nodelay(true)
             .client_request_timeout(config.header_timeout)
             .shutdown_timeout(1)
             .disable_signals()

@@ -64,17 +64,24 @@ async fn hot(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct After {
-    after: u64,
+    after: Option<u64>,
+    within_secs: Option<u32>,
 }
 
-/// `GET /api/v1/cache/purges?after=N`.
+/// `GET /api/v1/cache/purges?after=N` or `?within_secs=N`.
 async fn purges(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
     if let Err(refusal) = admit(&request, &admin) {
         return *refusal;
     }
-    match web::Query::<After>::from_query(request.query_string()) {
-        Ok(after) => HttpResponse::Ok().json(admin.delivery().purges_since(after.after)),
-        Err(_) => problem(StatusCode::BAD_REQUEST, "`after` is the number of a purge"),
+    let which = web::Query::<After>::from_query(request.query_string());
+    match which.map(web::Query::into_inner) {
+        Ok(After { after: Some(number), within_secs: None }) => {
+            HttpResponse::Ok().json(admin.delivery().purges_since(number))
+        }
+        Ok(After { after: None, within_secs: Some(seconds) }) => {
+            HttpResponse::Ok().json(admin.delivery().purges_within(seconds))
+        }
+        _ => problem(StatusCode::BAD_REQUEST, "either `after`, the number of a purge, or `within_secs`"),
     }
 }
 

@@ -98,7 +98,12 @@ impl Purge {
 /// Purges as one server tells them another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Since {
+    /// The latest number.
     pub latest: u64,
+    /// The time there.
+    pub now: UnixMillis,
+    /// When the last of them came; what came from its origin later is not concerned.
+    pub at: UnixMillis,
     pub purges: Vec<Purge>,
 }
 
@@ -182,12 +187,13 @@ impl Purges {
         books.moments.latest_by(time).max(books.stamps.latest_by(time))
     }
 
-    /// What has come after this number, in few purges, and the latest number.
-    pub fn since(&self, after: u64) -> Since {
+    /// What has come after this number, in few purges.
+    pub fn since(&self, after: u64, now: UnixMillis) -> Since {
         /// More names are told as everything.
         const MOST: usize = 10_000;
         let books = self.books.read();
-        Since { latest: books.stamps.latest(), purges: books.stamps.since(after, MOST) }
+        let purges = books.stamps.since(after, MOST);
+        Since { latest: books.stamps.latest(), now, at: books.moments.latest().unwrap_or(now), purges }
     }
 
     /// How a stored object stands. When there was no purge since the last time, that is all there is to see.

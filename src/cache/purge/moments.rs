@@ -14,7 +14,9 @@ const RESOLUTION: i64 = 1000;
 const MOST: usize = 4096;
 
 impl Moments {
+    /// A time before that of the last one counts as that.
     pub fn note(&mut self, time: UnixMillis, sequence: u64) {
+        let time = time.max(self.latest().unwrap_or(time));
         let before = self.0.len().checked_sub(2).and_then(|at| self.0.get(at));
         if before.is_some_and(|(then, _)| time.saturating_sub(*then) < RESOLUTION) {
             self.0.pop_back();
@@ -23,6 +25,10 @@ impl Moments {
             self.0.pop_front();
         }
         self.0.push_back((time, sequence));
+    }
+
+    pub fn latest(&self) -> Option<UnixMillis> {
+        self.0.back().map(|(time, _)| *time)
     }
 
     /// The latest number that was surely given away by this time; 0: none that is known of.
@@ -47,6 +53,8 @@ mod tests {
             assert!(moments.latest_by(time) <= known, "{time}");
         }
         assert_eq!([-1, 0, 899, 950, 8999, 9000].map(|time| moments.latest_by(time)), [0, 1, 1, 3, 5, 6]);
+        moments.note(5000, 7);
+        assert_eq!([5000, 8999, 9000].map(|time| moments.latest_by(time)), [5, 5, 7]);
         (0..10_000).for_each(|n| moments.note(10_000 + n * 1000, n.unsigned_abs()));
         assert_eq!((moments.0.len(), moments.latest_by(9000)), (MOST, 0));
     }

@@ -22,6 +22,15 @@ pub struct Peer {
     http: Http,
 }
 
+#[derive(Debug, Clone, Copy)]
+pub enum PurgesOf {
+    /// Those that not all servers may have heard of yet.
+    Lately,
+    After(u64),
+}
+
+/// Within this time whoever purges has told all servers.
+const LATELY_SECS: u32 = 600;
 /// Of a list or of purges.
 const MAX_JSON: usize = 16 << 20;
 /// How long a peer is waited for, and a stream that stands still.
@@ -53,8 +62,12 @@ impl Peer {
         self.json(format!("/api/v1/cache/hot?limit={most}&bytes={bytes}")).await
     }
 
-    pub async fn purges(&self, after: u64) -> Result<Since, String> {
-        self.json(format!("/api/v1/cache/purges?after={after}")).await
+    pub async fn purges(&self, which: PurgesOf) -> Result<Since, String> {
+        let which = match which {
+            PurgesOf::Lately => format!("within_secs={LATELY_SECS}"),
+            PurgesOf::After(number) => format!("after={number}"),
+        };
+        self.json(format!("/api/v1/cache/purges?{which}")).await
     }
 
     /// None: it has gone meanwhile.

@@ -1,7 +1,7 @@
 //! One run: whom to ask for what, and taking it.
 //!
-//! Purges come in between. What this server is told to forget meanwhile hides by itself, as what is taken counts as older. What only the
-//! peers were told is asked of them when all has come, and holds here too before the run is over.
+//! Purges come in between. What this server is told to forget meanwhile hides by itself, as what is taken counts as older. What only
+//! some of the peers were told, lately or during the run, holds here too: it is asked of all of them before and after.
 
 use std::{
     cmp::Reverse,
@@ -12,7 +12,11 @@ use std::{
 use futures_util::{StreamExt, future::join_all, stream};
 use tokio::sync::oneshot;
 
-use super::{Bounds, Warmer, pace::Pace, peer::Peer};
+use super::{
+    Bounds, Warmer,
+    pace::Pace,
+    peer::{Peer, PurgesOf},
+};
 use crate::cache::{
     Head, Variants,
     handover::{Frame, Frames},
@@ -22,7 +26,7 @@ use crate::cache::{
 /// Objects that a peer is asked to name.
 const MOST: usize = 20_000;
 /// Objects on their way at a time: each holds a block.
-pub const AT_A_TIME: usize = 4;
+pub const AT_A_TIME: usize = 8;
 
 /// An object that some of the peers have.
 struct Target {
@@ -47,7 +51,8 @@ impl Warmer {
         let mut before = Vec::new();
         let taking = async {
             // First, so that no purge falls in between.
-            before = join_all(bounds.peers.iter().map(|peer| peer.purges(u64::MAX))).await;
+            before = join_all(bounds.peers.iter().map(|peer| peer.purges(PurgesOf::Lately))).await;
+            self.forget(&before).await;
             self.take_all(bounds).await
         };
         let result = tokio::select! {
@@ -135,14 +140,16 @@ impl Warmer {
 
     /// From one of those who have it, each time from another first. None: from nobody.
     async fn take(&self, bounds: &Bounds, number: usize, target: &Target, pace: &Pace) -> Option<Taken> {
+        let mut outcome = None;
         for turn in 0..target.at.len() {
             let (peer, id) = target.at[(number + turn) % target.at.len()];
             match self.take_from(&bounds.peers[peer], id, target.hits, pace).await {
-                Ok(taken) => return Some(taken),
+                Ok(Taken::Skipped) => outcome = Some(Taken::Skipped),
+                Ok(stored) => return Some(stored),
                 Err(error) => tracing::warn!("an object did not come: {error}"),
             }
         }
-        None
+        outcome
     }
 
     async fn take_from(&self, peer: &Arc<Peer>, id: u128, hits: u8, pace: &Pace) -> Result<Taken, String> {
@@ -194,22 +201,27 @@ impl Warmer {
 
     /// What the peers were told to forget since the run began.
     async fn catch_up(&self, bounds: &Bounds, before: &[Result<Since, String>]) {
-        let after = bounds.peers.iter().zip(before).map(|(peer, before)| async move {
-            match before {
-                Ok(before) => peer.purges(before.latest).await,
-                Err(error) => Err(error.clone()),
-            }
+        let after = bounds.peers.iter().zip(before).filter_map(|(peer, before)| {
+            let latest = before.as_ref().ok()?.latest;
+            Some(peer.purges(PurgesOf::After(latest)))
         });
-        for since in join_all(after).await {
-            let purges = match since {
-                Ok(since) => since.purges,
+        self.forget(&join_all(after).await).await;
+    }
+
+    /// Purges of peers hold here too, for what came from its origin before them.
+    async fn forget(&self, told: &[Result<Since, String>]) {
+        for since in told {
+            let since = match since {
+                Ok(since) => since,
                 Err(error) => {
-                    tracing::warn!("purges of a peer during the run are not known: {error}");
+                    tracing::warn!("purges of a peer are not known: {error}");
                     continue;
                 }
             };
-            for purge in purges {
-                if let Err(error) = self.store.purges().purge(&purge, self.clock.unix_millis()).await {
+            // Its answer took a while, so this is rather too late.
+            let shift = self.clock.unix_millis().saturating_sub(since.now);
+            for purge in &since.purges {
+                if let Err(error) = self.store.purges().purge(purge, since.at.saturating_add(shift)).await {
                     tracing::error!("{error}");
                 }
             }

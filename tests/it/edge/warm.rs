@@ -183,6 +183,34 @@ async fn what_was_purged_here_does_not_come_back() {
     }
 }
 
+/// A purge is on its way through the fleet when a server joins, which is told nothing of it.
+#[tokio::test]
+async fn what_one_peer_was_told_to_forget_does_not_come_from_another() {
+    let origin = OriginDouble::start().await;
+    let told = Edge::over(&origin).await;
+    let untold = told.sibling(|_| {}).await;
+    for path in ["/gone", "/again", "/kept"] {
+        origin.on(path, Answer::ok("x").etag("\"1\"").cache_control("max-age=3600"));
+        told.get(path).await;
+        untold.get(path).await;
+    }
+    told.advance(10);
+    told.purge(r#"{"urls":["/gone", "/again"]}"#).await;
+    told.advance(10);
+    // The new version.
+    told.get("/again").await;
+    let new = told.sibling(|_| {}).await;
+    let begun = order(&new, json!({ "peers": [url(&untold), url(&told)] })).await;
+    assert_eq!(begun.status, 202);
+    let report = over(&new).await;
+    assert_eq!((&report["objects"], &report["skipped_objects"]), (&json!(2), &json!(1)), "{report}");
+    for (path, cache) in [("/gone", "MISS"), ("/again", "HIT"), ("/kept", "HIT")] {
+        assert_eq!(new.get(path).await.cache(), cache, "{path}");
+    }
+    let wrong = told.admin_get("/api/v1/cache/purges?after=x").await;
+    assert_eq!(wrong.status, 400);
+}
+
 #[tokio::test]
 async fn what_only_the_peer_is_told_to_forget_is_forgotten_here_too() {
     let origin = OriginDouble::start().await;
@@ -233,7 +261,7 @@ async fn what_is_damaged_on_its_way_is_not_taken() {
     let cut = whole.body[..whole.body.len() - 30].to_vec();
     let peer = OriginDouble::start().await;
     peer.on("/api/v1/cache/hot", Answer::ok(list.body));
-    peer.on("/api/v1/cache/purges", Answer::ok(r#"{"latest":0,"purges":[]}"#));
+    peer.on("/api/v1/cache/purges", Answer::ok(r#"{"latest":0,"now":0,"at":0,"purges":[]}"#));
     let new = old.sibling(|raw| raw.warm.peers = vec![peer.url()]).await;
     over(&new).await;
     for (body, objects) in [(flipped, 0), (cut, 0), (part.body, 1), (whole.body, 0)] {
