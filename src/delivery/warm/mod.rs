@@ -209,7 +209,7 @@ impl Warmer {
         };
         match peers.len() {
             0 => return Err(Refusal::NoPeers),
-            ..=MAX_PEERS => {}
+            1..=MAX_PEERS => {}
             _ => return Err(Refusal::TooManyPeers),
         }
         let peer = |url: &Url| {

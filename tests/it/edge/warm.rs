@@ -103,6 +103,13 @@ async fn a_new_server_has_what_its_peers_are_asked_for() {
         assert_eq!(reply.field("age"), "7", "{target}");
     }
     assert_eq!(origin.total_hits(), fetched, "the origin has heard nothing of it");
+    // Variants join those that are there.
+    let other = old.sibling(|_| {}).await;
+    other.ask("GET", "/spoken", &[("accept-language", "fr")]).await;
+    warm(&other, &old).await;
+    for (fields, cache) in [(DE, "HIT"), (EN, "HIT"), (&[("accept-language", "fr")][..], "HIT")] {
+        assert_eq!(other.ask("GET", "/spoken", fields).await.cache(), cache, "{fields:?}");
+    }
     // Of the object that came in part, the rest is fetched when it is wanted.
     let part = new.get_range("/parts", "bytes=0-9").await;
     assert_eq!((part.status, part.cache(), origin.hits("/parts")), (206, "MISS", 2));
