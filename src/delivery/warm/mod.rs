@@ -121,7 +121,7 @@ struct Current {
     report: Report,
     /// Bytes of the goal that are done with.
     done_bytes: u64,
-    /// Dropped to break the run off.
+    /// Dropped to break the run off, which then comes to its end.
     running: Option<oneshot::Sender<()>>,
     /// The run that began with the server is not over.
     starting: bool,
@@ -177,7 +177,7 @@ impl Warmer {
         let (broken_off, listening) = oneshot::channel();
         let report = {
             let mut current = self.current.lock();
-            if current.running.is_some() {
+            if current.report.state == State::Running {
                 return Err(Refusal::Running);
             }
             current.report = Report { state: State::Running, ..Report::default() };

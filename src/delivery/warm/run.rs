@@ -124,8 +124,10 @@ impl Warmer {
         if let (false, Some(failure)) = (answered, failure) {
             return Err(failure);
         }
-        let ours: HashSet<u128> =
-            self.store.hottest(usize::MAX, u64::MAX).iter().map(|one| one.name).collect();
+        let store = self.store.clone();
+        // Looks at each entry in memory.
+        let names = move || store.hottest(usize::MAX, u64::MAX).iter().map(|one| one.name).collect();
+        let ours: HashSet<u128> = self.tasks.runtime().spawn_blocking(names).await.unwrap_or_default();
         targets.retain(|name, _| !ours.contains(name));
         let mut targets: Vec<_> = targets.into_values().collect();
         targets.sort_by_key(|target| (Reverse(target.hits), target.bytes));

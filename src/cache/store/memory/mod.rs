@@ -114,7 +114,7 @@ impl Memory {
     /// Looks at each entry and at how often it was asked for lately. Lookups come in between, so what changes meanwhile may be
     /// missed or seen twice.
     pub fn survey(&self, mut see: impl FnMut(EntryKey, &Entry, u8)) {
-        /// As many as hold a lookup up by less than it takes itself to cross a network.
+        /// As many as a lookup can wait for.
         const STEP: usize = 1024;
         for shard in &self.shards {
             let mut at = 0;

@@ -142,6 +142,7 @@ impl<V: Clone> Shard<V> {
                 gone.replaced = node.value.replace(value);
                 self.weight = self.weight - node.weight as usize + weight as usize;
                 self.lists.set_weight(at, weight);
+                self.replaced(at, arrival);
             }
             None => self.take_in(key, value, weight, arrival),
         }
@@ -218,6 +219,18 @@ impl<V: Clone> Shard<V> {
         self.sketch.fit(self.index.len());
         self.count(at, 1);
         self.asked(false);
+    }
+
+    /// What was held may be of another fill now, or of none.
+    fn replaced(&mut self, at: u32, arrival: Arrival) {
+        match (self.lists.node(at).place, arrival) {
+            (Place::Held, Arrival::Wanted) => self.lists.renew(at, Place::Window),
+            (Place::Held, Arrival::Passing(now)) => {
+                self.lists.renew(at, Place::Passing);
+                self.lists.node_mut(at).since = now;
+            }
+            _ => {}
+        }
     }
 
     fn take_out(&mut self, at: u32) -> Option<V> {

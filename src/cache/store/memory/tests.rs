@@ -131,6 +131,21 @@ fn blocks_of_a_fill_stay_for_their_readers_and_no_longer() {
     assert!(left < 5, "{left} are left after a minute");
 }
 
+/// Else what is put in the place of a held entry would stay for ever.
+#[test]
+fn what_takes_the_place_of_what_was_held_is_not() {
+    for arrival in [Arrival::Wanted, Arrival::Passing(0)] {
+        let mut shard = Shard::new(100_000);
+        insert(&mut shard, 1, 1000, Arrival::Held);
+        insert(&mut shard, 1, 1000, arrival);
+        for _ in 0..5 {
+            (1000..1120).for_each(|n| _ = ask(&mut shard, n, 1000));
+            insert(&mut shard, 2, 1000, Arrival::Passing(60));
+        }
+        assert!(!shard.contains(key(1)), "{arrival:?}");
+    }
+}
+
 /// Hundreds of small ones have to go for it.
 #[test]
 fn what_is_large_and_wanted_gets_room_among_small_ones() {
