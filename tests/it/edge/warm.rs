@@ -36,6 +36,10 @@ async fn warm(edge: &Edge, from: &Edge) -> Value {
     over(edge).await
 }
 
+async fn ready(edge: &Edge) {
+    eventually("a server that is ready", async || edge.admin_get("/health/ready").await.status == 200).await;
+}
+
 async fn over(edge: &Edge) -> Value {
     eventually("the end of a run", async || report(edge).await["state"] != "running").await;
     report(edge).await
@@ -88,7 +92,7 @@ async fn a_new_server_has_what_its_peers_are_asked_for() {
     old.advance(7);
     let peers = vec![url(&old)];
     let new = old.sibling(|raw| raw.warm.peers = peers).await;
-    eventually("a server that is ready", async || new.admin_get("/health/ready").await.status == 200).await;
+    ready(&new).await;
     let told = report(&new).await;
     assert_eq!((&told["state"], &told["ratio"], &told["error"]), (&json!("done"), &json!(1.0), &Value::Null));
     assert_eq!(told["bytes"], told["goal_bytes"], "{told}");
@@ -270,7 +274,7 @@ async fn what_is_damaged_on_its_way_is_not_taken() {
     peer.on("/api/v1/cache/hot", Answer::ok(list.body));
     peer.on("/api/v1/cache/purges", Answer::ok(r#"{"latest":0,"now":0,"at":0,"purges":[]}"#));
     let new = old.sibling(|raw| raw.warm.peers = vec![peer.url()]).await;
-    over(&new).await;
+    ready(&new).await;
     for (body, objects) in [(flipped, 0), (cut, 0), (part.body, 1), (whole.body, 0)] {
         peer.on(&target, Answer::ok(body));
         assert_eq!(order(&new, json!({})).await.status, 202);
@@ -299,11 +303,10 @@ async fn a_server_that_warms_up_is_not_ready() {
     assert_eq!(new.get("/x").await.status, 200);
     assert_eq!(new.metric("millrace_warm_ratio", &[]).await, 0);
     new.admin_delete("/api/v1/cache/warm").await;
-    eventually("a server that is ready", async || new.admin_get("/health/ready").await.status == 200).await;
+    ready(&new).await;
     drop(silent);
     let nobody = edge.sibling(|raw| raw.warm.peers = vec!["http://127.0.0.1:1".to_owned()]).await;
-    eventually("a server that is ready", async || nobody.admin_get("/health/ready").await.status == 200)
-        .await;
+    ready(&nobody).await;
     let told = report(&nobody).await;
     assert_eq!(told["state"], "failed", "{told}");
     for (wrong, status) in [
@@ -344,4 +347,42 @@ async fn clients_are_sent_elsewhere_and_served_all_the_same() {
     }
     let coded = edge.ask("GET", "/x", BR).await;
     assert_eq!(coded.cache(), "HIT");
+}
+
+#[tokio::test]
+async fn where_others_reach_the_port_a_token_is_shown_to_those_it_is_for() {
+    let origin = OriginDouble::start().await;
+    origin.on("/x", Answer::ok("x").cache_control("max-age=60"));
+    let guarded = |raw: &mut millrace::config::Raw| {
+        raw.server.admin = "0.0.0.0:0".to_owned();
+        raw.admin.token.0 = "sesame".to_owned();
+    };
+    let old = Edge::with(&origin, guarded).await;
+    old.get("/x").await;
+    for target in ["cache/hot", "cache/purges?after=0", "cache/object/00", "cache/warm", "drain"] {
+        let reply = old.admin_get(&format!("/api/v1/{target}")).await;
+        assert_eq!(
+            (reply.status, reply.field("www-authenticate")),
+            (401, "Bearer realm=\"millrace\""),
+            "{target}"
+        );
+    }
+    assert_eq!(old.admin_post("/api/v1/drain", &[], b"").await.status, 401);
+    assert_eq!(order(&old, json!({})).await.status, 401);
+    let peer = format!("http://127.0.0.1:{}", old.admin().port());
+    for (token, state) in [("wrong", "failed"), ("sesame", "done")] {
+        let peers = vec![peer.clone()];
+        let with = |raw: &mut millrace::config::Raw| {
+            raw.warm.peers = peers;
+            raw.warm.token.0 = token.to_owned();
+        };
+        let new = old.sibling(with).await;
+        ready(&new).await;
+        assert_eq!(over(&new).await["state"], state);
+        let stranger = OriginDouble::start().await;
+        assert_eq!(order(&new, json!({ "peers": [stranger.url()] })).await.status, 202);
+        over(&new).await;
+        let asked = stranger.requests("/api/v1/cache/hot");
+        assert!(!asked.is_empty() && asked.iter().all(|one| !one.headers.contains_key("authorization")));
+    }
 }
