@@ -297,8 +297,12 @@ async fn a_server_that_warms_up_is_not_ready() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = format!("http://{}", silent.local_addr().unwrap());
     let new = edge.sibling(|raw| raw.warm.peers = vec![peer]).await;
-    let ready = new.admin_get("/health/ready").await;
-    assert_eq!((ready.status, ready.text()), (503, r#"{"status":"warming"}"#.to_owned()));
+    eventually("a server that warms up", async || {
+        let told = new.admin_get("/health/ready").await;
+        assert_eq!(told.status, 503);
+        told.text() == r#"{"status":"warming"}"#
+    })
+    .await;
     assert_eq!(new.admin_get("/health/live").await.status, 200);
     assert_eq!(new.get("/x").await.status, 200);
     assert_eq!(new.metric("millrace_warm_ratio", &[]).await, 0);
