@@ -14,6 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+mod aftercare;
 mod assets;
 pub mod cli;
 mod explain;
@@ -81,7 +82,7 @@ impl Server {
         let origins = settings.origins.into_iter().map(open_origin).collect::<Result<Vec<_>, _>>()?;
         let mut origins: Vec<_> = origins.into_iter().zip(settings.members).collect();
         let assets = match &settings.uploads {
-            Some(settings) => Some(Assets::open(settings).await?),
+            Some(settings) => Some(Assets::open(settings, &registry, &tasks).await?),
             None => None,
         };
         if let (Some(assets), Some(settings)) = (&assets, &settings.uploads) {

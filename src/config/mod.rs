@@ -12,7 +12,7 @@ mod uploads;
 pub use access::resolve as resolve_access;
 pub use raw::Raw;
 pub use resolve::{OriginSettings, Settings, resolve};
-pub use uploads::{ORIGIN as UPLOADS, UploadSettings};
+pub use uploads::{BlobSettings, CatalogueSettings, ORIGIN as UPLOADS, UploadSettings};
 
 #[cfg(test)]
 mod tests {

@@ -215,6 +215,8 @@ pub struct Pages {
     pub gallery: bool,
     /// Serve the demo player at `/_millrace/player?src=…`.
     pub player: bool,
+    /// Serve a page for uploads at `/_millrace/upload`, if uploads are taken.
+    pub upload: bool,
 }
 
 impl Default for Server {
@@ -322,6 +324,6 @@ impl Default for Compression {
 
 impl Default for Pages {
     fn default() -> Self {
-        Self { gallery: false, player: true }
+        Self { gallery: false, player: true, upload: true }
     }
 }

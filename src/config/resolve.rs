@@ -77,10 +77,15 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let listen = address(&raw.server.listen, "server.listen", &mut faults);
     let admin = address(&raw.server.admin, "server.admin", &mut faults);
     let access = access::resolve(raw, &mut faults);
-    let uploads = uploads::resolve(raw, !access.keys.is_empty(), &mut faults);
+    let cdn_loop = CdnLoop::default();
+    let uploads = uploads::resolve(raw, !access.keys.is_empty(), &cdn_loop, &mut faults);
+    let pages = http::Pages {
+        gallery: raw.pages.gallery,
+        player: raw.pages.player,
+        upload: raw.pages.upload && uploads.is_some(),
+    };
     let cache = cache(&raw.cache, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
-    let cdn_loop = CdnLoop::default();
     if raw.origins.is_empty() && uploads.is_none() {
         faults.push("origins", "none is given: pass --origin URL or add [[origins]]");
     }
@@ -129,7 +134,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         access,
         uploads,
         http,
-        pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
+        pages,
         cache,
         origins,
         cdn_loop,

@@ -121,6 +121,10 @@ catalogue! {
         "Requests to store or remove an asset, by how they ended.";
     UPLOADS_ACTIVE = "millrace_uploads_active" Kind::Gauge, [],
         "Uploads whose bytes are being received.";
+    DB_POOL_CONNECTIONS = "millrace_db_pool_connections" Kind::Gauge, ["state"],
+        "Connections to the catalogue's database: used, or idle.";
+    DB_POOL_WAIT = "millrace_db_pool_wait_seconds" Kind::Histogram(REQUEST_SECONDS), [],
+        "Time until a connection to the catalogue's database was free.";
 
     // Scaling.
     SCALING_INSTANCES = "millrace_scaling_instances" Kind::Gauge, ["pool", "state"],

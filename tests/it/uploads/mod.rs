@@ -2,7 +2,11 @@
 
 mod access;
 mod assets;
+mod catalogues;
 mod conformance;
+mod database;
+mod fleet;
+mod forms;
 mod tus;
 
 use millrace::admission::{Claims, Secret};

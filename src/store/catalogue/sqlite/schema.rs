@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// One step for each version, in order; what has been released is never changed.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE assets (
         key TEXT PRIMARY KEY NOT NULL,
@@ -51,6 +51,17 @@ const STEPS: [&str; 2] = [
     ALTER TABLE uploads ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;
     UPDATE assets SET attachment = 1
         WHERE media_type LIKE '%/xml%' OR media_type LIKE '%+xml%' OR media_type LIKE 'text/xsl%';
+",
+    "
+    ALTER TABLE uploads ADD COLUMN received INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE assets ADD COLUMN probed INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE assets ADD COLUMN duration INTEGER;
+    ALTER TABLE assets ADD COLUMN width INTEGER;
+    ALTER TABLE assets ADD COLUMN height INTEGER;
+    ALTER TABLE assets ADD COLUMN codecs TEXT NOT NULL DEFAULT '';
+    CREATE INDEX assets_unprobed ON assets (probed) WHERE probed = 0;
+    CREATE TABLE identity (name TEXT NOT NULL) STRICT;
+    INSERT INTO identity (name) VALUES (lower(hex(randomblob(16))));
 ",
 ];
 

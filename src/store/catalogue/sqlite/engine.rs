@@ -12,7 +12,10 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Error, Result, schema};
+use super::{
+    super::{Error, Result},
+    schema,
+};
 
 /// Writes in one transaction.
 const BATCH: usize = 128;

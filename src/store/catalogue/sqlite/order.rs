@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::AssetKey;
+use super::super::AssetKey;
 
 /// As many keys as requests change at the moment.
 #[derive(Default)]
