@@ -126,8 +126,7 @@ async fn keeps_what_it_is_told(open: impl AsyncFn() -> Arc<dyn Catalogue>) {
     let is = |etag: String| Condition { if_match: Some(Tags::Of(vec![etag])), ..none() };
     let wrong = commit(catalogue, new("a", 2, &[]), is("\"x\"".to_owned()), None).await.unwrap();
     assert_eq!(wrong.unwrap_err(), Refused::Condition);
-    let second =
-        commit(catalogue, new("a", 2, &["y"]), is(first.asset.etag()), None).await.unwrap().unwrap();
+    let second = commit(catalogue, new("a", 2, &["y"]), is(first.asset.etag()), None).await.unwrap().unwrap();
     assert_eq!((second.old.as_ref(), second.asset.version), (Some(&first.asset), 2));
     assert_eq!((second.asset.created, second.asset.modified), (1001, 1002));
     // A quota is of what is stored then; the asset's own former self does not count.
@@ -163,9 +162,21 @@ async fn keeps_what_it_is_told(open: impl AsyncFn() -> Arc<dyn Catalogue>) {
 
     // Caches have to hear of changes until they have, but not of those since.
     let a = AssetKey::parse("a").unwrap();
-    let removed = catalogue.remove(a.clone(), none(), catalogue.turn(&a).await.unwrap()).await.unwrap().unwrap().unwrap();
+    let removed = catalogue
+        .remove(a.clone(), none(), catalogue.turn(&a).await.unwrap())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
     assert_eq!(removed.version, 4);
-    assert!(catalogue.remove(a.clone(), none(), catalogue.turn(&a).await.unwrap()).await.unwrap().unwrap().is_none());
+    assert!(
+        catalogue
+            .remove(a.clone(), none(), catalogue.turn(&a).await.unwrap())
+            .await
+            .unwrap()
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(catalogue.changed().await.unwrap().len(), 5);
     catalogue.forgotten(a.clone(), 3).await.unwrap();
     assert_eq!(catalogue.changed().await.unwrap().len(), 5);
@@ -244,13 +255,11 @@ async fn keeps_what_it_is_told(open: impl AsyncFn() -> Arc<dyn Catalogue>) {
     begin("three", Some(1), 0).await.unwrap();
 }
 
-/// Many at once, each alone as one of them would be.
-#[tokio::test(flavor = "multi_thread")]
-async fn commits_of_one_key_are_one_after_the_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let catalogue = Catalogue::open(&dir.path().join("c")).unwrap();
-    let commits =
-        (0..200).map(|length| commit(catalogue, new("k", length, &[]), Condition::default(), None));
+/// Many at once at several servers, each alone as one of them would be.
+async fn commits_of_one_key_are_one_after_the_other(servers: &[Arc<dyn Catalogue>]) {
+    let commits = (0..200)
+        .zip(servers.iter().cycle())
+        .map(|(length, server)| commit(&**server, new("k", length, &[]), Condition::default(), None));
     let mut versions = Vec::new();
     for commit in join_all(commits).await {
         match commit.unwrap() {
@@ -268,10 +277,12 @@ async fn commits_of_one_key_are_one_after_the_other() {
 
 /// Each request comes to the one server or to the other.
 async fn who_came_first_does_not_undo_what_came_later(catalogue: &dyn Catalogue, other: &dyn Catalogue) {
-    let (key, any) = (AssetKey::parse("k").unwrap(), Condition::default);
-    let turns = [(); 4].map(|()| catalogue.turn(&key).await.unwrap());
-    let [put, delete, finish, latest] = turns;
-    commit(catalogue, new("k", 1, &[]), any(), None).await.unwrap().unwrap();
+    let (key, any) = (AssetKey::parse("o").unwrap(), Condition::default);
+    let put = catalogue.turn(&key).await.unwrap();
+    let delete = other.turn(&key).await.unwrap();
+    let (finish, nothing) = (catalogue.turn(&key).await.unwrap(), other.turn(&key).await.unwrap());
+    let latest = other.turn(&key).await.unwrap();
+    commit(other, new("o", 1, &[]), any(), None).await.unwrap().unwrap();
     assert_eq!(other.remove(key.clone(), any(), delete).await.unwrap(), Err(Refused::Overtaken));
     let late = |turn, length| Commit {
         new: new("o", length, &[]),
@@ -283,11 +294,14 @@ async fn who_came_first_does_not_undo_what_came_later(catalogue: &dyn Catalogue,
     let refused = catalogue.commit(late(put, 2)).await.unwrap();
     assert_eq!(refused.unwrap_err(), Refused::Overtaken);
     assert_eq!(catalogue.find(&key).await.unwrap().unwrap().length, 1);
-    // Nor what was removed.
+    // Nor what was removed, nor that there was nothing.
     catalogue.remove(key.clone(), any(), catalogue.turn(&key).await.unwrap()).await.unwrap().unwrap();
     let refused = catalogue.commit(late(finish, 3)).await.unwrap();
     assert_eq!(refused.unwrap_err(), Refused::Overtaken);
+    let again = other.turn(&key).await.unwrap();
+    assert_eq!(other.remove(key.clone(), any(), again).await.unwrap(), Ok(None));
+    assert_eq!(catalogue.commit(late(nothing, 4)).await.unwrap().unwrap_err(), Refused::Overtaken);
     assert_eq!(catalogue.find(&key).await.unwrap(), None);
     drop(latest);
-    commit(catalogue, new("k", 4, &[]), any(), None).await.unwrap().unwrap();
+    commit(catalogue, new("o", 5, &[]), any(), None).await.unwrap().unwrap();
 }

@@ -84,7 +84,7 @@ async fn conforms(blobs: &dyn Blobs) {
     assert!(blobs.open(&lasting).await.unwrap().is_some(), "a draft that is discarded takes no blob with it");
 
     // Gone on with again and again, each time from what is durable: the bytes and their digest are those of one writing.
-    let (id, mut at) = (BlobId::random(), 0);
+    let (id, mut at) = (BlobId::random(), 0_usize);
     drop(blobs.draft(&id, true).await.unwrap());
     let long: Vec<u8> = whole.iter().cycle().take(20_000_003).copied().collect();
     for step in [5, 9_000_000, 1, 8_400_000, 0, usize::MAX] {
@@ -101,7 +101,10 @@ async fn conforms(blobs: &dyn Blobs) {
         at = end;
     }
     let mut draft = blobs.reopen(&id).await.unwrap().unwrap();
-    assert_eq!((draft.length(), draft.head().await.unwrap()), (20_000_003, Bytes::copy_from_slice(&long[..HEAD])));
+    assert_eq!(
+        (draft.length(), draft.head().await.unwrap()),
+        (20_000_003, Bytes::copy_from_slice(&long[..HEAD]))
+    );
     let read = draft.read(8_999_990..20_000_003).await.unwrap();
     assert!(!read.is_empty() && long[8_999_990..].starts_with(&read));
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &long);
@@ -113,7 +116,8 @@ async fn conforms(blobs: &dyn Blobs) {
     // What nobody has touched is found.
     let left = BlobId::random();
     drop(blobs.draft(&left, true).await.unwrap());
-    let idle = async |least| (blobs.idle_drafts(least).await.unwrap(), blobs.idle_blobs(least).await.unwrap());
+    let idle =
+        async |least| (blobs.idle_drafts(least).await.unwrap(), blobs.idle_blobs(least).await.unwrap());
     assert_eq!(idle(Duration::ZERO).await, (vec![left.clone()], vec![lasting.clone()]));
     assert_eq!(idle(Duration::from_secs(60)).await, Default::default());
     blobs.discard(&left).await.unwrap();
@@ -144,8 +148,11 @@ async fn a_bucket_conforms_and_is_for_one_catalogue() {
     std::fs::create_dir(root.path().join("media")).unwrap();
     let server = S3Server::start(root.path()).await;
     let client = connect(&server.bucket("media")).await;
-    let place =
-        |prefix: &str| BucketPlace { bucket: "media".to_owned(), prefix: prefix.to_owned(), longest: 1 << 30 };
+    let place = |prefix: &str| BucketPlace {
+        bucket: "media".to_owned(),
+        prefix: prefix.to_owned(),
+        longest: 1 << 30,
+    };
     let open = |prefix, catalogue| Bucket::open(&client, place(prefix), catalogue);
     let blobs = open("store/", "mine").await.unwrap();
     conforms(&blobs).await;

@@ -23,7 +23,14 @@ impl Database {
             chown(dir.path(), Some(user), Some(group)).unwrap();
         }
         let made = program("initdb", dir.path())
-            .args(["--no-sync", "--auth=trust", "--username=millrace", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
+            .args([
+                "--no-sync",
+                "--auth=trust",
+                "--username=millrace",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "-D",
+            ])
             .arg(dir.path().join("data"))
             .output()
             .unwrap();
@@ -100,8 +107,10 @@ fn another_user() -> Option<(u32, u32)> {
 /// Debian keeps the programs of each version apart, off the path.
 fn program(name: &str, dir: &Path) -> Command {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let mut programs: Vec<PathBuf> =
-        versions.map(|entry| entry.unwrap().path().join("bin").join(name)).filter(|path| path.exists()).collect();
+    let mut programs: Vec<PathBuf> = versions
+        .map(|entry| entry.unwrap().path().join("bin").join(name))
+        .filter(|path| path.exists())
+        .collect();
     programs.sort();
     let mut command = Command::new(programs.pop().unwrap_or_else(|| name.into()));
     command.current_dir(dir).env("LC_ALL", "C.UTF-8");
