@@ -186,6 +186,7 @@ deps_test() {
   need nginx nginx-light
   need redis-server redis-server
   need haproxy haproxy
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
   install_missing
   install_promtool
   install_s3s_fs

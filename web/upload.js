@@ -230,7 +230,7 @@ function reason(request) {
   const words = { 401: 'The token is missing or not valid.', 403: 'The token does not allow this.' }[request.status];
   try {
     const { detail } = JSON.parse(request.responseText);
-    return words ? `${words} (${detail})` : `${detail[0].toUpperCase()}${detail.slice(1)}.`;
+    return words ? `${words}${token.value ? ` (${detail})` : ''}` : `${detail[0].toUpperCase()}${detail.slice(1)}.`;
   } catch {
     return words ?? `The server answered ${request.status}.`;
   }

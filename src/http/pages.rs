@@ -46,7 +46,8 @@ impl Pages {
             "/" if self.gallery => "index.html",
             "/_millrace/player" if self.player => "player.html",
             "/_millrace/upload" if self.upload => "upload.html",
-            path => path.strip_prefix(PREFIX)?,
+            // The pages themselves have these names alone.
+            path => path.strip_prefix(PREFIX).filter(|file| !file.ends_with(".html"))?,
         };
         let served = Served::new(Outcome::Hit, Reason::Fresh);
         let Some(found) = Files::get(file) else {

@@ -134,7 +134,7 @@ async fn store(
     said: &mut Said,
     (name, mut field): (String, Field<'static>),
 ) -> Result<Option<(Asset, bool)>, Denied> {
-    let first = field.chunk().await.map_err(|error| broken(&error))?;
+    let first = field.chunk().await.map_err(|error| broken(&error))?.filter(|bytes| !bytes.is_empty());
     if name.is_empty() && first.is_none() {
         return Ok(None);
     }

@@ -4,6 +4,7 @@ mod access;
 mod assets;
 mod catalogues;
 mod conformance;
+mod contents;
 mod database;
 mod fleet;
 mod forms;

@@ -32,6 +32,8 @@ pub(super) struct BucketDraft {
     head: Vec<u8>,
     /// What is saved of it, and has to be removed with it.
     saved: bool,
+    /// Of what is saved: nobody else must have gone on with it.
+    tag: Option<String>,
     /// How long it was when it was saved.
     durable: u64,
     failed: Option<Error>,
@@ -42,7 +44,7 @@ pub(super) struct BucketDraft {
 impl BucketDraft {
     pub fn new(shared: Arc<Shared>, id: BlobId, state: State, lasting: bool) -> Self {
         let (length, hash, head) = (state.length(), state.hash(), state.head());
-        let State { part, upload, parts, tail, .. } = state;
+        let State { part, upload, parts, tail, tag, .. } = state;
         Self {
             shared,
             id,
@@ -56,6 +58,7 @@ impl BucketDraft {
             length,
             head,
             saved: false,
+            tag,
             durable: length,
             failed: None,
             whole: false,
@@ -124,9 +127,7 @@ impl BucketDraft {
             false => State::new(self.part),
         };
         state.upload.clone_from(&self.upload);
-        self.shared.put(&draft(&self.id), state.write()?, None).await?;
-        self.saved = true;
-        Ok(())
+        self.put(&state).await
     }
 
     /// Makes all that has come durable.
@@ -138,8 +139,14 @@ impl BucketDraft {
         state.tail = Bytes::copy_from_slice(&self.tail);
         state.set_hash(&self.hash);
         state.set_head(&self.head);
-        self.shared.put(&draft(&self.id), state.write()?, None).await?;
-        (self.saved, self.durable) = (true, self.length);
+        self.put(&state).await?;
+        self.durable = self.length;
+        Ok(())
+    }
+
+    async fn put(&mut self, state: &State) -> Result<()> {
+        self.tag = self.shared.replace(&draft(&self.id), state.write()?, self.tag.take()).await?;
+        self.saved = true;
         Ok(())
     }
 
@@ -257,6 +264,10 @@ impl Draft for BucketDraft {
 
     fn publish(mut self: Box<Self>) -> BoxFuture<'static, Result<Published>> {
         async move {
+            if self.lasting && self.length != self.durable {
+                // It may have to be taken back.
+                self.save().await?;
+            }
             let sha256 = self.make_whole().await?;
             if !self.lasting && self.saved {
                 self.shared.delete(&draft(&self.id)).await?;

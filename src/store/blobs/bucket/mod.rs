@@ -69,7 +69,7 @@ impl Bucket {
         let shared = Arc::new(Shared { client, place, part, runtime: Handle::current() });
         match shared.get(OWNER).await? {
             None => shared.put(OWNER, Bytes::copy_from_slice(catalogue.as_bytes()), None).await?,
-            Some(found) if found == catalogue.as_bytes() => {}
+            Some((found, _)) if found == catalogue.as_bytes() => {}
             Some(_) => {
                 let Place { bucket, prefix, .. } = &shared.place;
                 return Err(Error::InUse(format!("s3://{bucket}/{prefix} with another catalogue")));

@@ -32,15 +32,38 @@ impl Shared {
         request.send().await.map(drop).map_err(failed("storing an object"))
     }
 
-    /// All of a short object. None: there is none.
-    pub async fn get(&self, key: &str) -> Result<Option<Bytes>> {
+    /// Replaces an object if it has this entity tag still; the new one's. Where S3 knows no such condition, in any case.
+    pub async fn replace(&self, key: &str, bytes: Bytes, tag: Option<String>) -> Result<Option<String>> {
+        let conditional = tag.is_some();
+        let request = self.client.put_object().bucket(&self.place.bucket).key(self.key(key));
+        let put = async |tag| {
+            let request = request.clone().set_if_match(tag).body(ByteStream::from(bytes.clone()));
+            request.send().await
+        };
+        let put = match put(tag).await {
+            Err(error) if conditional && status(&error) == Some(501) => put(None).await,
+            done => done,
+        };
+        match put {
+            Ok(done) => Ok(done.e_tag),
+            Err(error) if conditional && matches!(status(&error), Some(404 | 409 | 412)) => {
+                let detail = "another server has gone on with it".to_owned();
+                Err(Error::Io { what: "a draft", detail })
+            }
+            Err(error) => Err(failed("storing an object")(error)),
+        }
+    }
+
+    /// All of a short object, and its entity tag. None: there is none.
+    pub async fn get(&self, key: &str) -> Result<Option<(Bytes, Option<String>)>> {
         let request = self.client.get_object().bucket(&self.place.bucket).key(self.key(key));
         let found = match request.send().await {
             Ok(found) => found,
             Err(error) if status(&error) == Some(404) => return Ok(None),
             Err(error) => return Err(failed("reading an object")(error)),
         };
-        Ok(Some(found.body.collect().await.map_err(broken)?.into_bytes()))
+        let tag = found.e_tag;
+        Ok(Some((found.body.collect().await.map_err(broken)?.into_bytes(), tag)))
     }
 
     /// None: there is none.

@@ -22,6 +22,9 @@ pub(super) struct State {
     head: String,
     #[serde(skip)]
     pub tail: Bytes,
+    /// Of the object that this was read from.
+    #[serde(skip)]
+    pub tag: Option<String>,
 }
 
 impl State {
@@ -60,7 +63,7 @@ impl State {
         Ok(bytes.freeze())
     }
 
-    pub fn read(mut saved: Bytes) -> Result<Self> {
+    pub fn read((mut saved, tag): (Bytes, Option<String>)) -> Result<Self> {
         let cut_off = || Error::Io { what: "reading a draft", detail: "it is cut off".to_owned() };
         let end = saved.iter().position(|byte| *byte == b'\n').ok_or_else(cut_off)?;
         let line = saved.split_to(end + 1);
@@ -68,7 +71,7 @@ impl State {
         if state.part == 0 {
             return Err(cut_off());
         }
-        Ok(Self { tail: saved, ..state })
+        Ok(Self { tail: saved, tag, ..state })
     }
 }
 
@@ -92,11 +95,11 @@ mod tests {
         state.tail = Bytes::from_static(b"tail\n1");
         state.set_hash(&hash);
         state.set_head(b"head");
-        let read = State::read(state.write().unwrap()).unwrap();
+        let read = State::read((state.write().unwrap(), None)).unwrap();
         assert_eq!((read.length(), read.head(), &read.tail), (26, b"head".to_vec(), &state.tail));
         assert_eq!((read.parts.clone(), read.upload.clone()), (state.parts, state.upload));
         assert_eq!(read.hash().finalize(), hash.finalize());
-        assert!(State::read(Bytes::from_static(b"{}")).is_err());
-        assert!(State::read(Bytes::from_static(b"{}\n")).is_err());
+        assert!(State::read((Bytes::from_static(b"{}"), None)).is_err());
+        assert!(State::read((Bytes::from_static(b"{}\n"), None)).is_err());
     }
 }
