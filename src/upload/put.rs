@@ -45,7 +45,7 @@ impl Uploads {
         let blob = BlobId::random();
         let mut draft = self.inner.blobs.draft(&blob, false).await?;
         let mut checker = Checker::new(digests);
-        let received = self.receive(&mut body, &mut *draft, &most, |bytes| checker.see(bytes)).await?;
+        let received = self.receive(&mut body, &mut *draft, &most, None, |bytes| checker.see(bytes)).await?;
         if length.is_some_and(|length| length != received) {
             return Err(Error::Short);
         }

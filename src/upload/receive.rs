@@ -87,12 +87,14 @@ impl Uploads {
         Ok(Room { most: size.min(left), quota, size })
     }
 
-    /// Appends all that comes, as far as there is room. What came before it broke off stays appended.
+    /// Appends all that comes, as far as there is room. What came before it broke off stays appended. `kept`: of bytes that are
+    /// good one by one, how many cannot be taken back any more.
     pub(super) async fn receive(
         &self,
         body: &mut Body,
         draft: &mut dyn Draft,
         room: &Room,
+        mut kept: Option<&mut u64>,
         mut see: impl FnMut(&Bytes) + Send,
     ) -> Result<u64, Error> {
         let stopping = self.inner.tasks.stopping();
@@ -121,6 +123,11 @@ impl Uploads {
             self.inner.instruments.bytes.inc_by(bytes.len() as u64);
             see(&bytes);
             draft.append(bytes).await?;
+            if let Some(kept) = &mut kept
+                && let Some(length) = draft.checkpoint().await?
+            {
+                **kept = length;
+            }
         }
     }
 }

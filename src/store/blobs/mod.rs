@@ -5,8 +5,8 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
-    StreamExt,
-    future::BoxFuture,
+    FutureExt, StreamExt,
+    future::{BoxFuture, ready},
     stream::{self, BoxStream},
 };
 
@@ -67,6 +67,12 @@ pub trait Draft: Send {
 
     /// What has been appended survives a crash from now on.
     fn sync(&mut self) -> BoxFuture<'_, Result<()>>;
+
+    /// To be called now and then while bytes come: makes what has come durable where a crash would cost too much of it. Says how
+    /// long the draft is then.
+    fn checkpoint(&mut self) -> BoxFuture<'_, Result<Option<u64>>> {
+        ready(Ok(None)).boxed()
+    }
 
     /// Takes back what lies behind: at least down to what was durable when the draft was opened or synced last.
     fn truncate(&mut self, length: u64) -> BoxFuture<'_, Result<()>>;

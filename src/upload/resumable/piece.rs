@@ -95,8 +95,10 @@ impl Uploads {
             upload.checked = Some(piece.offset);
             self.inner.catalogue.put_upload(upload.clone()).await?;
         }
+        let mut kept = piece.offset;
+        let keeping = piece.checksum.is_none().then_some(&mut kept);
         let received = tokio::select! {
-            received = self.receive(&mut body, draft, &room, |bytes| {
+            received = self.receive(&mut body, draft, &room, keeping, |bytes| {
                 if let Some(sum) = &mut sum {
                     sum.update(bytes);
                 }
@@ -125,8 +127,8 @@ impl Uploads {
         };
         if taken_back || synced.is_err() {
             // Should this fail too, it is done when the draft is opened again.
-            upload.checked = Some(piece.offset);
-            draft.truncate(piece.offset).await?;
+            upload.checked = Some(kept);
+            draft.truncate(kept).await?;
         }
         upload.checked = None;
         checked.and(synced.map_err(Error::from))

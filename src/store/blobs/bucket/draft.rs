@@ -14,6 +14,9 @@ use super::{
     BlobId, Draft, Error, Result, Shared, State, blob, draft,
 };
 
+/// A crash costs no more of an upload than so many parts, each of which is sent but once.
+const CHECKPOINT_PARTS: u64 = 4;
+
 pub(super) struct BucketDraft {
     shared: Arc<Shared>,
     id: BlobId,
@@ -89,7 +92,8 @@ impl BucketDraft {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    async fn send(&mut self, bytes: Bytes) -> Result<()> {
+    /// Sends the first part of what waits. Nothing is lost when this is dropped on its way.
+    async fn send(&mut self, part: usize) -> Result<()> {
         self.sent().await?;
         let key = blob(&self.id);
         let upload = match &self.upload {
@@ -102,6 +106,7 @@ impl BucketDraft {
                 upload
             }
         };
+        let bytes = self.tail.split_to(part).freeze();
         let (shared, number, mut hash) = (self.shared.clone(), self.parts.len() + 1, self.hash.clone());
         self.sending = Some(self.shared.runtime.spawn(async move {
             let hashed = bytes.clone();
@@ -207,8 +212,7 @@ impl Draft for BucketDraft {
             let part = usize::try_from(self.part).unwrap_or(usize::MAX);
             // The last part may be shorter, but there has to be one.
             while self.tail.len() > part {
-                let bytes = self.tail.split_to(part).freeze();
-                if let Err(error) = self.send(bytes).await {
+                if let Err(error) = self.send(part).await {
                     self.failed = Some(error.clone());
                     return Err(error);
                 }
@@ -220,6 +224,17 @@ impl Draft for BucketDraft {
 
     fn sync(&mut self) -> BoxFuture<'_, Result<()>> {
         self.save().boxed()
+    }
+
+    fn checkpoint(&mut self) -> BoxFuture<'_, Result<Option<u64>>> {
+        async {
+            if self.length.saturating_sub(self.durable) < CHECKPOINT_PARTS.saturating_mul(self.part) {
+                return Ok(None);
+            }
+            self.save().await?;
+            Ok(Some(self.durable))
+        }
+        .boxed()
     }
 
     /// Back to what was saved, or to within its last bytes.

@@ -35,10 +35,9 @@ impl Shared {
     /// Replaces an object if it has this entity tag still; the new one's. Where S3 knows no such condition, in any case.
     pub async fn replace(&self, key: &str, bytes: Bytes, tag: Option<String>) -> Result<Option<String>> {
         let conditional = tag.is_some();
-        let request = self.client.put_object().bucket(&self.place.bucket).key(self.key(key));
         let put = async |tag| {
-            let request = request.clone().set_if_match(tag).body(ByteStream::from(bytes.clone()));
-            request.send().await
+            let request = self.client.put_object().bucket(&self.place.bucket).key(self.key(key));
+            request.set_if_match(tag).body(ByteStream::from(bytes.clone())).send().await
         };
         let put = match put(tag).await {
             Err(error) if conditional && status(&error) == Some(501) => put(None).await,
