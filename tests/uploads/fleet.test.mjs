@@ -1,5 +1,5 @@
 // A real tus client before two servers that share S3 and PostgreSQL: at each disturbance the server that has the upload is killed, and
-// the client goes on at the other one. Environment: BYTES (64 MiB), KILLS (6).
+// the client goes on at the other one. Environment: BYTES (24 MiB), KILLS (2).
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
@@ -16,8 +16,8 @@ import { secret, serve, token } from '../access.mjs';
 import { binary } from '../processes.mjs';
 import { fetched, noise, proxy } from './traffic.mjs';
 
-const bytes = Number(process.env.BYTES ?? 64 << 20);
-const kills = Number(process.env.KILLS ?? 6);
+const bytes = Number(process.env.BYTES ?? 24 << 20);
+const kills = Number(process.env.KILLS ?? 2);
 const program = binary('millrace', 'debug');
 
 /** A database in a folder of its own, reached through a socket there. It does not run as root. */
