@@ -116,6 +116,9 @@ fn serve(serve: &Serve) -> ExitCode {
         let server = Server::start(settings, Clock::System).await?;
         say(&format!("listening on http://{}\n", server.data_address()));
         say(&format!("admin on http://{}\n", server.admin_address()));
+        if let Some(address) = server.secure_address() {
+            say(&format!("listening on https://{address}\n"));
+        }
         server.run(signals).await.map_err(anyhow::Error::from)
     });
     match result {

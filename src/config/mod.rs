@@ -2,6 +2,7 @@
 //! at once, before a port is bound.
 
 mod access;
+mod edge;
 mod http_origin;
 pub mod raw;
 mod resolve;

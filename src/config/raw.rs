@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::retry::{Breaker, Retry};
 
 mod access;
+mod edge;
 mod origin;
 mod route;
 mod uploads;
 
 pub use access::Access;
+pub use edge::{Certificate, Cors, Limits, Proxies, Rate, Tls};
 pub use origin::{Addressing, Origin, OriginTls, S3};
 pub use route::{Access as RouteAccess, Fallback, Images, Route, RouteRetry};
 pub use uploads::{Mode, Uploads};
@@ -22,6 +24,9 @@ pub use uploads::{Mode, Uploads};
 #[serde(default)]
 pub struct Raw {
     pub server: Server,
+    pub tls: Tls,
+    pub limits: Limits,
+    pub proxies: Proxies,
     pub admin: Admin,
     pub access: Access,
     pub uploads: Uploads,
@@ -68,6 +73,8 @@ pub struct Admin {
     /// on a loopback address. Empty: only the tokens of `[access]` do.
     #[schemars(with = "String")]
     pub token: Secret,
+    /// Names by which the admin port may be called when it is on a loopback address, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
 }
 
 /// Never shown.

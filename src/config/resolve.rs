@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
 use super::{
-    Raw, access, http_origin, raw, retry, s3 as s3_settings,
+    Raw, access, edge, http_origin, raw, retry, s3 as s3_settings,
     uploads::{self, ORIGIN, UploadSettings},
 };
 use crate::{
@@ -41,6 +41,10 @@ pub struct Settings {
     /// None: uploads are not taken.
     pub uploads: Option<UploadSettings>,
     pub http: http::Config,
+    pub door: http::door::Config,
+    /// Where TLS is spoken, and by which certificates.
+    pub tls: Option<(SocketAddr, http::tls::Config)>,
+    pub admin_hosts: Arc<[String]>,
     pub pages: http::Pages,
     pub cache: cache::Config,
     pub origins: Vec<OriginSettings>,
@@ -97,7 +101,10 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let storing = Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime, ..Rules::default() };
     let guards = images::Guards::of(&raw.media, &mut faults);
     let general = routes::General { storing, retry: &raw.retry, images: &guards };
-    let routes = routes::routes(&raw.routes, &names, &general, &mut faults);
+    let (routes, fronts) = routes::routes(&raw.routes, &names, &general, &mut faults);
+    let door = edge::door(raw, fronts, &mut faults);
+    let tls = edge::tls(&raw.tls, &mut faults);
+    let admin_hosts = edge::admin_hosts(&raw.admin, &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
@@ -129,6 +136,9 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         access,
         uploads,
         http,
+        door,
+        tls,
+        admin_hosts,
         pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
         cache,
         origins,

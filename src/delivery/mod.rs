@@ -42,7 +42,7 @@ pub use explain::Explanation;
 pub use fill::Limits as FillLimits;
 pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
-pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body};
+pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body, slow_request_body};
 pub use purge::{PurgeError, PurgeRequest, split as split_url};
 pub use request::{Asked, BadTarget, Request, Target};
 pub use response::{Body, BodyError, Fields, Response};
@@ -50,7 +50,9 @@ pub use route::Route;
 
 pub use crate::{
     cache::{FieldLines, control::no_cache_fields},
-    origin::{CdnLoop, Interim, Interims, remove_hop_by_hop},
+    origin::{
+        CdnLoop, Error as RequestBodyError, ErrorKind as FaultKind, Interim, Interims, remove_hop_by_hop,
+    },
 };
 
 /// What both a client's request and a derived object need: a way to get at objects.

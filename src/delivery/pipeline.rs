@@ -70,6 +70,12 @@ pub fn broken_request_body(detail: String) -> origin::Error {
     origin::Error::new(&Arc::from("client"), origin::ErrorKind::BrokenBody, detail)
 }
 
+/// The same of one whose client sends too slowly.
+pub fn slow_request_body() -> origin::Error {
+    let detail = "the client's body comes too slowly".to_owned();
+    origin::Error::new(&Arc::from("client"), origin::ErrorKind::IdleTimeout, detail)
+}
+
 /// An object that changed between lookup and first byte is looked up again this often.
 const MAX_CHANGES: usize = 3;
 

@@ -14,7 +14,10 @@ use futures_util::{Stream, stream::BoxStream};
 use http::{Method, StatusCode};
 
 use super::{access::Access, connection::Behind, data::Data};
-use crate::delivery::{Body, BodyError, Route, Served};
+use crate::{
+    admission::load::Place,
+    delivery::{Body, BodyError, Route, Served},
+};
 
 /// An answer gives way to the others on its thread: after its first frame, when it has sent twice as much, and so on, at last
 /// each time it has sent so much more. actix would write until the socket is full, megabytes, while others wait for their
@@ -34,6 +37,8 @@ pub struct Record {
     pub served: Served,
     pub started: Instant,
     pub access: Option<Box<Access>>,
+    /// The request's place counts until its answer is over.
+    pub _place: Option<Place>,
 }
 
 pub struct Sending {
@@ -75,6 +80,19 @@ impl Sending {
         let long = !head && matches!(size, BodySize::Sized(length) if length >= SHORT);
         record.data.instruments().active.inc();
         Self { source, size, behind: behind.filter(|_| long), sent: 0, turn: 1, record }
+    }
+
+    /// Whether there is nothing to come.
+    pub fn is_over(&self) -> bool {
+        matches!(&self.source, Source::Full(bytes) if bytes.is_empty())
+    }
+
+    /// Bytes to come, if that is known.
+    pub fn left(&self) -> Option<u64> {
+        match self.size {
+            BodySize::Sized(length) => Some(length - self.sent),
+            BodySize::None | BodySize::Stream => None,
+        }
     }
 
     /// Bytes that actix will not see.
@@ -161,7 +179,7 @@ fn give_way(context: &mut Context<'_>) {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        let Record { data, method, route, status, served, started, access } = &self.record;
+        let Record { data, method, route, status, served, started, access, .. } = &self.record;
         let took = started.elapsed();
         let unsent = self.behind.as_ref().map_or(0, Behind::take_back);
         let sent = self.sent - unsent;

@@ -1,5 +1,7 @@
 //! Bytes on their way from a client into a draft.
 
+use std::io;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
@@ -38,6 +40,9 @@ impl Uploads {
             let bytes = match next {
                 Err(_) => return Err(Error::Stalled),
                 Ok(None) => return Ok(received),
+                Ok(Some(Err(error))) if error.kind() == io::ErrorKind::TimedOut => {
+                    return Err(Error::Stalled);
+                }
                 Ok(Some(Err(_))) => return Err(Error::Short),
                 Ok(Some(Ok(bytes))) => bytes,
             };

@@ -51,6 +51,11 @@ catalogue! {
     TLS_CERTIFICATE_EXPIRY = "millrace_tls_certificate_expiry_timestamp_seconds" Kind::Gauge, ["name"],
         "When the certificate in use for a name ends, Unix time.";
 
+    RATE_LIMITED = "millrace_rate_limited_total" Kind::Counter, ["route"],
+        "Requests answered 429 because their client asked more than its route allows.";
+    CONNECTIONS_REFUSED = "millrace_connections_refused_total" Kind::Counter, ["reason"],
+        "Connections closed before their first request: too-many of one client, a bad proxy-header, or no agreement on tls.";
+
     // Cache.
     CACHE_REQUESTS = "millrace_cache_requests_total" Kind::Counter, ["route", "outcome", "reason"],
         "Requests by what the cache made of them, and why.";

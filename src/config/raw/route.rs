@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::edge::{Cors, Rate};
+
 /// Rules for a part of the addresses. For each request one route counts: one that names its host before one for the names
 /// below a domain, these before one for any host, and among equals the longest path. Where none fits, all origins are asked, under
 /// the defaults below.
@@ -68,6 +70,8 @@ pub struct Route {
     /// Who gets it. `public`: everybody; `signed`: who has a signed address (`millrace sign`), or a token; `token`: who has a
     /// token with the scope `read`. Neither signatures nor tokens are in keys, and no origin sees them.
     pub access: Access,
+    pub rate: Rate,
+    pub cors: Cors,
     pub fallback: Fallback,
 }
 
@@ -146,6 +150,8 @@ impl Default for Route {
             image_presets: Vec::new(),
             client_hints: Vec::new(),
             access: Access::Public,
+            rate: Rate::default(),
+            cors: Cors::default(),
             fallback: Fallback::default(),
         }
     }

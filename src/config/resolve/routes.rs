@@ -7,7 +7,7 @@ use http::HeaderName;
 use millrace_kit::config::Faults;
 
 use super::{
-    super::{raw, retry},
+    super::{edge, raw, retry},
     images::Guards,
 };
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
             is_dangerous,
         },
     },
+    http::fronts,
 };
 
 mod fallback;
@@ -38,12 +39,12 @@ pub(super) fn routes(
     origins: &[Arc<str>],
     general: &General<'_>,
     faults: &mut Faults,
-) -> Vec<Config> {
+) -> (Vec<Config>, Vec<fronts::Config>) {
     if raw.len() > MAX_ROUTES {
         faults.push("routes", format!("at most {MAX_ROUTES} are possible"));
     }
     let (mut places, mut names) = (BTreeSet::new(), BTreeSet::new());
-    let mut resolved = Vec::with_capacity(raw.len());
+    let (mut resolved, mut fronts) = (Vec::with_capacity(raw.len()), Vec::new());
     for (index, route) in raw.iter().enumerate() {
         let mut faults = Here { faults, index };
         let host = faults.check("host", HostPattern::parse(&route.host));
@@ -56,7 +57,7 @@ pub(super) fn routes(
         if route.origins.iter().collect::<BTreeSet<_>>().len() < route.origins.len() {
             faults.push("origins", "an origin stands there twice");
         }
-        let rules = rules(route, general, &mut faults);
+        let mut rules = rules(route, general, &mut faults);
         let (Some(host), Some(path)) = (host, path) else { continue };
         if !places.insert((host.to_string(), path.path().trim_end_matches('/').to_owned())) {
             faults.push("path", "another route has the same host and path");
@@ -68,10 +69,15 @@ pub(super) fn routes(
         if !names.insert(name.clone()) {
             faults.push("name", format!("{name:?} is the name of another route"));
         }
+        let name: Arc<str> = name.into();
+        if let Some(front) = edge::front(&name, route, |field, wrong| faults.push(field, wrong)) {
+            rules.front = Some(fronts.len());
+            fronts.push(front);
+        }
         let origins = route.origins.iter().map(|name| name.as_str().into()).collect();
-        resolved.push(Config { name: name.into(), host, path, origins, rules });
+        resolved.push(Config { name, host, path, origins, rules });
     }
-    resolved
+    (resolved, fronts)
 }
 
 /// For what no route is for: the defaults of routes.
@@ -99,6 +105,7 @@ fn rules(route: &raw::Route, general: &General<'_>, faults: &mut Here<'_>) -> Po
             raw::RouteAccess::Signed => Access::Signed,
             raw::RouteAccess::Token => Access::Token,
         },
+        front: None,
     }
 }
 

@@ -48,6 +48,8 @@ pub struct PolicyRules {
     pub images: ImageRule,
     pub asking: Asking,
     pub access: Access,
+    /// By which others find what they keep for this part.
+    pub front: Option<usize>,
 }
 
 /// How origins are asked otherwise than for the rest.

@@ -9,7 +9,10 @@ use percent_encoding::percent_decode_str;
 use super::{data::Data, gate};
 use crate::{
     admission::{Denied, Grant, Scope},
-    delivery::{Answer, Body, Fields, Outcome, Reason, RequestBody, Response, Route, Served, Target},
+    delivery::{
+        Answer, Body, FaultKind, Fields, Outcome, Reason, RequestBody, RequestBodyError, Response, Route,
+        Served, Target,
+    },
     upload::{self, AssetKey, BadAssetKey, Error},
 };
 
@@ -43,7 +46,13 @@ pub fn concerns(data: &Data, method: &Method, target: &Target) -> bool {
 /// The body of a request, as uploads take it.
 pub fn body(theirs: Option<RequestBody>) -> upload::Body {
     match theirs {
-        Some(body) => body.map(|item| item.map_err(|broken| io::Error::other(broken.detail))).boxed(),
+        Some(body) => {
+            let kind = |broken: &RequestBodyError| match broken.kind {
+                FaultKind::IdleTimeout => io::ErrorKind::TimedOut,
+                _ => io::ErrorKind::Other,
+            };
+            body.map(move |item| item.map_err(|broken| io::Error::new(kind(&broken), broken.detail))).boxed()
+        }
         None => futures_util::stream::empty().boxed(),
     }
 }
