@@ -35,6 +35,7 @@ pub(crate) struct Edge {
     dir: Arc<TempDir>,
     data: SocketAddr,
     admin: SocketAddr,
+    secure: Option<SocketAddr>,
     running: Option<Running>,
 }
 
@@ -117,12 +118,12 @@ impl Edge {
     async fn run(clock: Clock, raw: Raw, dir: Arc<TempDir>) -> Result<Self, Error> {
         let settings = resolve(&raw).unwrap();
         let server = SERVERS.spawn(Server::start(settings, clock.clone())).await.unwrap()?;
-        let (data, admin) = (server.data_address(), server.admin_address());
+        let (data, admin, secure) = (server.data_address(), server.admin_address(), server.secure_address());
         let (stop, asked) = oneshot::channel::<()>();
         let stopped = SERVERS.spawn(server.run_until(async move {
             let _ = asked.await;
         }));
-        Ok(Self { clock, raw, dir, data, admin, running: Some(Running { stop, stopped }) })
+        Ok(Self { clock, raw, dir, data, admin, secure, running: Some(Running { stop, stopped }) })
     }
 
     /// Another server with the same settings, on the same directory.
@@ -148,6 +149,11 @@ impl Edge {
 
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Where TLS is spoken.
+    pub(crate) fn secure(&self) -> SocketAddr {
+        self.secure.unwrap()
     }
 
     pub(crate) fn advance(&self, seconds: u64) {
