@@ -186,6 +186,8 @@ deps_test() {
   need nginx nginx-light
   need redis-server redis-server
   need haproxy haproxy
+  need openssl openssl
+  need h2load nghttp2-client
   install_missing
   install_promtool
   install_s3s_fs

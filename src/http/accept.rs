@@ -12,12 +12,7 @@ use millrace_kit::metrics::IntCounterVec;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::{
-    connection::{Client, Connection},
-    pace::Least,
-    proxy,
-    stream::Stream,
-};
+use super::{connection::Connection, link::Client, pace::Least, proxy, stream::Stream};
 use crate::admission::{
     client::{Proxies, canonical},
     load::{Connections, Held},

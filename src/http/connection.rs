@@ -11,7 +11,6 @@ use std::{
     cell::{Cell, RefCell},
     future::Future,
     io::{self, IoSlice},
-    net::{IpAddr, Ipv4Addr},
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
@@ -25,6 +24,8 @@ use tokio::{
 };
 
 use super::{
+    link::{Client, Link},
+    order::Order,
     pace::{Least, Pace},
     stream::Stream,
     translate,
@@ -50,23 +51,6 @@ pub struct Connection {
     _held: Held,
 }
 
-/// Who is on the other side, as far as the connection says.
-#[derive(Debug, Clone, Copy)]
-pub struct Client {
-    pub address: IpAddr,
-    /// By TLS.
-    pub secure: bool,
-}
-
-/// What the handler of a request has to know of its connection.
-#[derive(Clone)]
-pub struct Link {
-    pub client: Client,
-    pub before: Before,
-    /// None where bodies go another way.
-    pub behind: Option<Behind>,
-}
-
 /// The interim answers of a connection.
 #[derive(Clone, Default)]
 pub struct Before(Rc<RefCell<Said>>, Rc<Left>);
@@ -89,29 +73,31 @@ struct Said {
 /// The part of a body that is written behind all that actix has to write. Whoever puts it there gives actix nothing more to
 /// write until it is gone, and is woken then.
 #[derive(Clone, Default)]
-pub struct Behind(Rc<RefCell<Bytes>>);
+pub struct Behind(Rc<Lane>);
+
+#[derive(Default)]
+struct Lane {
+    bytes: RefCell<Bytes>,
+    order: Order,
+}
 
 impl Behind {
+    pub fn order(&self) -> &Order {
+        &self.0.order
+    }
+
     /// When nothing is left.
     pub fn put(&self, bytes: Bytes) {
-        *self.0.borrow_mut() = bytes;
+        *self.0.bytes.borrow_mut() = bytes;
     }
 
     pub fn left(&self) -> usize {
-        self.0.borrow().len()
+        self.0.bytes.borrow().len()
     }
 
     /// What is left is not to be written any more; how much that was.
     pub fn take_back(&self) -> u64 {
-        std::mem::take(&mut *self.0.borrow_mut()).len() as u64
-    }
-}
-
-impl Link {
-    /// Of whom nothing is known, which is nobody.
-    pub fn unknown() -> Self {
-        let client = Client { address: Ipv4Addr::UNSPECIFIED.into(), secure: false };
-        Self { client, before: Before::default(), behind: None }
+        std::mem::take(&mut *self.0.bytes.borrow_mut()).len() as u64
     }
 }
 
@@ -140,7 +126,7 @@ impl Connection {
 
     fn poll_behind(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { stream, behind, pace, .. } = self;
-        let behind = &mut *behind.0.borrow_mut();
+        let behind = &mut *behind.0.bytes.borrow_mut();
         if behind.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -223,6 +209,8 @@ impl AsyncRead for Connection {
         if read.is_err() || (room && buffer.filled().len() == before) {
             self.before.1.ended.set(true);
             self.before.1.told.notify_waiters();
+        } else {
+            self.behind.order().has_read();
         }
         Poll::Ready(read)
     }
@@ -236,7 +224,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_begun(context))?;
         let Self { stream, behind, pace, .. } = &mut *self;
-        let behind = &mut *behind.0.borrow_mut();
+        let behind = &mut *behind.0.bytes.borrow_mut();
         if behind.is_empty() {
             let written = Pin::new(stream).poll_write(context, bytes);
             return pace.judge(written, context);

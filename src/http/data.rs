@@ -14,27 +14,25 @@ use actix_http::{
     header::{CONTENT_LENGTH, HeaderMap as ActixMap, HeaderValue as ActixValue},
 };
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tracing::Instrument;
+use http::{HeaderValue, Method, StatusCode, header};
 
 use super::{
-    access::{self, Access},
-    body::{Record, Sending},
-    connection::{Before, Behind, Client, Link},
+    access::Access,
+    body::{Record, Sending, Turn},
+    connection::Behind,
     door::Door,
-    fronts::Front,
-    guard,
+    link::Link,
     pace::{self, Least},
     pages::Pages,
-    purge,
     translate::{self, Lines},
-    uploads::{self, Ask},
+    uploads,
+    way::{Asking, answer, refuse},
 };
 use crate::{
     admission::{Admission, Signature, load::Place},
     delivery::{
-        Answer, Asked, BadTarget, CdnLoop, Delivery, FieldLines, Instruments, Interims, Outcome, Reason,
-        Request, RequestBody, Response, Route, Served, Target, broken_request_body, slow_request_body,
+        Answer, Asked, CdnLoop, Delivery, FieldLines, Instruments, RequestBody, Response, Target,
+        broken_request_body, slow_request_body,
     },
     upload::Uploads,
 };
@@ -78,7 +76,12 @@ impl Future for Answering {
 pub fn handle(message: Message, data: &Arc<Data>) -> Answering {
     let started = Instant::now();
     let lines = Lines::of(message.head());
-    if let Some(reply) = lines.as_ref().and_then(|lines| at_once(&message, lines, data, started)) {
+    let waited = message
+        .conn_data::<Link>()
+        .and_then(|link| link.behind.as_ref())
+        .is_some_and(|behind| behind.order().begin());
+    let turn = if waited { Turn::InLine } else { Turn::Alone };
+    if let Some(reply) = lines.as_ref().and_then(|lines| at_once(&message, lines, data, started, turn)) {
         return Answering::AtOnce(Some(reply));
     }
     let looked = lines.is_some() && data.delivery.is_public();
@@ -92,6 +95,7 @@ fn at_once(
     lines: &Lines<'_>,
     data: &Arc<Data>,
     started: Instant,
+    turn: Turn,
 ) -> Option<Reply<Sending>> {
     let method = translate::method(message.method())?;
     if translate::fault(lines).is_some() || lines.has("cdn-loop") || !data.delivery.is_public() {
@@ -114,7 +118,8 @@ fn at_once(
         }
         front.open(&mut answer.response, lines.first("origin"));
     }
-    Some(Known::of(link, data, &raw, lines, method, started).finish(data.clone(), answer, None))
+    let known = Known { turn, ..Known::of(link, data, &raw, lines, method, started) };
+    Some(known.finish(data.clone(), answer, None))
 }
 
 /// `looked`: what is in memory has been looked for.
@@ -168,186 +173,8 @@ pub(super) async fn handle_h2(
     (response, sending)
 }
 
-/// A request on the long way.
-struct Asking {
-    method: Method,
-    /// Path and query, without the signature.
-    raw: String,
-    /// With it, if it is another.
-    whole: Option<String>,
-    signature: Option<Signature>,
-    headers: HeaderMap,
-    /// What is in memory has been looked for.
-    looked: bool,
-    client: Client,
-}
-
-/// The place that the request has taken is to be kept until its answer is over.
-type Placed = (Answer, Option<Place>);
-
-async fn answer(
-    data: &Arc<Data>,
-    asking: Asking,
-    body: impl FnOnce() -> Option<RequestBody>,
-    before: Option<&Before>,
-    id: &ActixValue,
-) -> Placed {
-    let Asking { method, raw, headers, client, .. } = &asking;
-    if let Some((status, detail)) = translate::fault(headers) {
-        return (refuse(status, detail), None);
-    }
-    if data.cdn_loop.closes(headers) {
-        return (refuse(StatusCode::LOOP_DETECTED, "this request has been here before"), None);
-    }
-    let target = match Target::parse(raw) {
-        Ok(target) => target,
-        Err(bad @ BadTarget::TooLong) => return (refuse(StatusCode::URI_TOO_LONG, &bad.to_string()), None),
-        Err(bad) => return (refuse(StatusCode::BAD_REQUEST, &bad.to_string()), None),
-    };
-    let whole = asking.whole.as_ref().unwrap_or(raw);
-    if let Some(redirect) = data.door.redirect(client, headers, &target, whole) {
-        return (whatever(redirect), None);
-    }
-    // Uploads have rules of their own for pages of other sites.
-    let uploads = uploads::concerns(data, method, &target);
-    let front = data.door.fronts.of(&data.delivery, &target, headers);
-    let rules = front.filter(|_| !uploads);
-    let origin = rules.and_then(|_| headers.get(header::ORIGIN).cloned());
-    let (mut answer, place) = match rules.and_then(|rules| rules.preflight(method, headers)) {
-        Some(preflight) => (whatever(preflight), None),
-        None => admitted(data, asking, target, front, body, before, id).await,
-    };
-    if let Some(rules) = rules {
-        rules.open(&mut answer.response, origin.as_ref().map(HeaderValue::as_bytes));
-    }
-    (answer, place)
-}
-
-/// Past the limits of its client, if it is.
-async fn admitted(
-    data: &Arc<Data>,
-    asking: Asking,
-    target: Target,
-    front: Option<&Front>,
-    body: impl FnOnce() -> Option<RequestBody>,
-    before: Option<&Before>,
-    id: &ActixValue,
-) -> Placed {
-    let client = data.door.client(&asking.client, &asking.headers);
-    if let Some(refused) = front.and_then(|front| front.refuses(&data.admission, client, &asking.headers)) {
-        return (whatever(refused), None);
-    }
-    let guess = data.door.guess(client, asking.signature.is_some(), &asking.headers);
-    if let Some(refused) = guess.as_ref().and_then(|guess| guess.refused()) {
-        return (whatever(refused), None);
-    }
-    let answered = placed(data, asking, target, body, before, id).await;
-    if let Some(guess) = guess {
-        guess.heed(&answered.0.response);
-    }
-    answered
-}
-
-async fn placed(
-    data: &Arc<Data>,
-    asking: Asking,
-    target: Target,
-    body: impl FnOnce() -> Option<RequestBody>,
-    before: Option<&Before>,
-    id: &ActixValue,
-) -> Placed {
-    let Asking { method, signature, mut headers, looked, .. } = asking;
-    if method.as_str() == "PURGE" {
-        return (purge::on_data(data, &headers, &target).await, None);
-    }
-    let place = data.door.load.enter();
-    if uploads::concerns(data, &method, &target) {
-        if place.is_none() {
-            return (overloaded(), None);
-        }
-        let body = uploads::body(body());
-        return (uploads::answer(data.clone(), Ask { method, target, headers, body }).await, place);
-    }
-    if let Some(response) = data.pages.get(&method, &target) {
-        return (whatever(response), place);
-    }
-    let guarded = match guard::admit(data, &method, signature.as_ref(), &target, &mut headers) {
-        Ok(guarded) => guarded,
-        Err(response) => return (whatever(*response), place),
-    };
-    let full = place.is_none();
-    if full {
-        if !matches!(method, Method::GET | Method::HEAD) {
-            return (overloaded(), None);
-        }
-        // What is stored is served nevertheless.
-        headers.insert(header::CACHE_CONTROL, fixed("only-if-cached"));
-    }
-    let asked = Request { method, target, headers: Arc::new(headers), interims: None };
-    let mut answer = match (!looked).then(|| data.delivery.answer_at_once(&asked.asked())).flatten() {
-        Some(answer) => answer,
-        None => {
-            let span = access::span(&asked.method, asked.target.path(), id);
-            let answer = wait(data, asked, body(), before).instrument(span.clone()).await;
-            access::conclude(&span, &answer.response.served);
-            answer
-        }
-    };
-    if full && answer.response.served.reason == Reason::OnlyIfCached {
-        answer = overloaded();
-    }
-    if guarded {
-        guard::keep_private(&mut answer.response);
-    }
-    (answer, place)
-}
-
 fn target_of(message: &Message) -> &str {
     message.uri().path_and_query().map_or("", |target| target.as_str())
-}
-
-/// `before`: where this client can be told what comes before the answer: HTTP/1.0 knows nothing of that kind (RFC 9110 §15.2).
-async fn wait(data: &Data, mut asked: Request, body: Option<RequestBody>, before: Option<&Before>) -> Answer {
-    let Some(before) = before else { return data.delivery.answer(&asked, body).await };
-    let (interims, coming) = Interims::channel();
-    asked.interims = Some(interims);
-    let answer = before.wait(coming, data.delivery.answer(&asked, body));
-    if !data.delivery.is_made(&asked) {
-        return answer.await;
-    }
-    // What is made costs more than what is fetched, and nobody else may want it.
-    tokio::select! {
-        answer = answer => answer,
-        () = before.left() => abandoned(),
-    }
-}
-
-/// For logs and metrics: there is nobody to read it.
-fn abandoned() -> Answer {
-    // As nginx has it.
-    let status = StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT);
-    let served = Served::new(Outcome::Error, Reason::ClientLeft);
-    Answer { route: Route::Image, response: Response::problem(status, "the client has left", served) }
-}
-
-fn refuse(status: StatusCode, detail: &str) -> Answer {
-    let served = Served::new(Outcome::Error, Reason::BadRequest);
-    whatever(Response::problem(status, detail, served))
-}
-
-/// All places are taken, and nothing is stored that would do.
-fn overloaded() -> Answer {
-    let served = Served::new(Outcome::Error, Reason::Overloaded);
-    let detail = "this server has as many requests as it takes at a time";
-    whatever(
-        Response::problem(StatusCode::SERVICE_UNAVAILABLE, detail, served)
-            .with(header::RETRY_AFTER, fixed("1")),
-    )
-}
-
-/// An answer that no asset has to do with.
-fn whatever(response: Response) -> Answer {
-    Answer { route: Route::Asset, response }
 }
 
 /// Of a request, for its answer.
@@ -359,6 +186,8 @@ struct Known {
     started: Instant,
     behind: Option<Behind>,
     secure: bool,
+    /// What takes time may have others read ahead behind it.
+    turn: Turn,
 }
 
 impl Known {
@@ -375,14 +204,15 @@ impl Known {
         let log = Access::of(raw.split('?').next().unwrap_or_default(), &id, client);
         let traceparent = translate::traceparent(fields);
         let behind = link.behind.clone();
-        Self { method, id, traceparent, log, started, behind, secure: link.client.secure }
+        let (secure, turn) = (link.client.secure, Turn::InLine);
+        Self { method, id, traceparent, log, started, behind, secure, turn }
     }
 
     fn finish(self, data: Arc<Data>, answer: Answer, place: Option<Place>) -> Reply<Sending> {
         let status = ActixStatus::from_u16(answer.response.status.as_u16());
         let mut reply = Reply::with_body(status.unwrap_or(ActixStatus::BAD_GATEWAY), ());
         let sending = self.conclude(data, answer, place, reply.headers_mut());
-        if let Some(length) = sending.length_behind() {
+        if let Some(length) = sending.own_length() {
             // actix takes such a body for one of which it does not know the length.
             reply.head_mut().no_chunking(true);
             reply.headers_mut().insert(CONTENT_LENGTH, length.into());
@@ -392,7 +222,7 @@ impl Known {
 
     /// Writes the fields, and makes the body ready.
     fn conclude(self, data: Arc<Data>, answer: Answer, place: Option<Place>, into: &mut ActixMap) -> Sending {
-        let Self { method, id, traceparent, log, started, behind, secure } = self;
+        let Self { method, id, traceparent, log, started, behind, secure, turn } = self;
         let Answer { route, mut response } = answer;
         if let Some(parent) = traceparent {
             response.added.push((http::HeaderName::from_static("traceparent"), parent));
@@ -403,7 +233,7 @@ impl Known {
         translate::response_headers(&response, id, started, into);
         let Response { status, body, head_length, served, .. } = response;
         let record = Record { data, method, route, status, served, started, access: log, _place: place };
-        Sending::new(body, head_length, record, behind)
+        Sending::new(body, head_length, record, behind, turn)
     }
 }
 

@@ -9,8 +9,8 @@ use millrace_kit::{
 };
 
 use super::{
-    connection::Client,
     fronts::{self, Fronts, too_many},
+    link::Client,
     pace::Least,
 };
 use crate::{

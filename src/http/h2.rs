@@ -28,8 +28,9 @@ use tokio::time::{Instant, interval};
 
 use super::{
     body::Sending,
-    connection::{Connection, Link},
+    connection::Connection,
     data::{self, Data},
+    link::Link,
     pace::Least,
 };
 use crate::delivery::{BodyError, RequestBody, broken_request_body, slow_request_body};

@@ -34,6 +34,8 @@ pub mod fronts;
 mod gate;
 mod guard;
 mod h2;
+mod link;
+mod order;
 mod origins;
 mod pace;
 mod pages;
@@ -43,6 +45,7 @@ mod stream;
 pub mod tls;
 mod translate;
 mod uploads;
+mod way;
 
 pub use accept::Gate;
 pub use admin::{Admin, Phase};
