@@ -100,6 +100,8 @@ impl Edge {
         let mut raw = Raw::default();
         raw.server.listen = "127.0.0.1:0".to_owned();
         raw.server.admin = "127.0.0.1:0".to_owned();
+        // As the test client calls it.
+        raw.admin.hosts = vec!["edge.example".to_owned()];
         raw.server.workers = 1;
         raw.server.drain_timeout_secs = 10;
         raw.cache.memory = "64MiB".to_owned();

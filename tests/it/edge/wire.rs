@@ -292,8 +292,10 @@ async fn pipelined_requests_of_both_kinds_are_answered_each_as_it_asks() {
             let found = exchange(&edge, format!("{sent}{LAST}").as_bytes()).await;
             let mut rest = &found.received[..];
             for (number, method) in methods.chars().enumerate() {
-                let end =
-                    rest.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(rest.len() - 4) + 4;
+                let end = rest
+                    .windows(4)
+                    .position(|window| window == b"\r\n\r\n")
+                    .map_or(rest.len(), |end| end + 4);
                 let head = String::from_utf8_lossy(&rest[..end]).to_ascii_lowercase();
                 assert!(head.starts_with("http/1.1 200 "), "{methods} {path} {number}: {head}");
                 assert!(
