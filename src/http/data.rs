@@ -56,6 +56,7 @@ impl Data {
 
 /// The answer to a request: there at once, or waited for. Boxed then: a hit should not pay for the size of the future of a
 /// miss.
+#[allow(clippy::large_enum_variant, reason = "a hit should not pay for a box either")]
 pub enum Answering {
     AtOnce(Option<Reply<Sending>>),
     Waiting(Pin<Box<dyn Future<Output = Reply<Sending>>>>),
