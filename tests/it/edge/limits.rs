@@ -6,6 +6,7 @@ use millrace::{admission::Secret, config::raw};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -132,7 +133,8 @@ async fn when_all_places_are_taken_what_is_stored_is_served() {
     let gate = Gate::new();
     origin.on("/held", Answer::ok("x").gate(&gate));
     let data = edge.data();
-    let held = tokio::spawn(async move { client::open(data, "GET", "/held", &[], b"").await.whole().await });
+    let mut held = JoinSet::new();
+    held.spawn(async move { client::open(data, "GET", "/held", &[], b"").await.whole().await });
     gate.arrived(1).await;
     for path in ["/small", "/large"] {
         let reply = edge.send("GET", path, &[]).await;
@@ -146,7 +148,7 @@ async fn when_all_places_are_taken_what_is_stored_is_served() {
     assert_eq!(origin.hits("/cold"), 0);
     assert_eq!(edge.admin_get("/health").await.status, 200);
     gate.release();
-    assert_eq!(held.await.unwrap().status, 200);
+    assert_eq!(held.join_next().await.unwrap().unwrap().status, 200);
     eventually("a free place", async || edge.send("GET", "/cold", &[]).await.status == 404).await;
 }
 

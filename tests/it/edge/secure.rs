@@ -15,6 +15,7 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinSet,
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -86,13 +87,17 @@ impl Scene {
         String::from_utf8_lossy(&received).into_owned()
     }
 
-    async fn h2(&self) -> http2::SendRequest<Full<Bytes>> {
+    /// With its connection, which is to be kept.
+    async fn h2(&self) -> (http2::SendRequest<Full<Bytes>>, JoinSet<()>) {
         let stream = self.connect("a.example", &[b"h2"]).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        sender
+        let mut kept = JoinSet::new();
+        kept.spawn(async move {
+            let _ = connection.await;
+        });
+        (sender, kept)
     }
 }
 
@@ -120,7 +125,7 @@ async fn both_versions_are_spoken_and_answers_are_the_same() {
     scene.origin.on("/small", Answer::ok("hello").etag("\"s\"").cache_control("max-age=3600"));
     scene.origin.on("/large", Answer::pattern(length, 1).etag("\"1\"").cache_control("max-age=3600"));
     scene.origin.on("/open", Answer::ok("open ended").chunked());
-    let mut h2 = scene.h2().await;
+    let (mut h2, _connection) = scene.h2().await;
     for _ in ["miss", "hit"] {
         let (head, body) = whole(h2.send_request(request("GET", "/small", &[], b"")).await.unwrap()).await;
         assert_eq!((head.status.as_u16(), &body[..]), (200, &b"hello"[..]));
@@ -160,21 +165,21 @@ async fn both_versions_are_spoken_and_answers_are_the_same() {
 async fn many_at_once_share_a_connection() {
     let scene = Scene::new(|_| {}).await;
     let gate = Gate::new();
-    let h2 = scene.h2().await;
-    let mut asked = Vec::new();
+    let (h2, _connection) = scene.h2().await;
+    let mut asked = JoinSet::new();
     for number in 0..100_u64 {
         let path = format!("/{number}");
         scene.origin.on(&path, Answer::pattern(100_000, number).etag("\"1\"").gate(&gate));
         let mut h2 = h2.clone();
-        asked.push(tokio::spawn(async move {
+        asked.spawn(async move {
             let (head, body) = whole(h2.send_request(request("GET", &path, &[], b"")).await.unwrap()).await;
             head.status == 200 && body == pattern_bytes(number, 0..100_000)
-        }));
+        });
     }
     gate.arrived(100).await;
     gate.release();
-    for asked in asked {
-        assert!(timeout(PATIENCE, asked).await.unwrap().unwrap());
+    while let Some(answered) = timeout(PATIENCE, asked.join_next()).await.unwrap() {
+        assert!(answered.unwrap());
     }
 }
 
@@ -250,7 +255,7 @@ async fn floods_end_their_connection_alone() {
     let gate = Gate::new();
     scene.origin.on("/held", Answer::ok("x").gate(&gate));
     scene.origin.on("/x", Answer::ok("x").cache_control("max-age=3600"));
-    let mut good = scene.h2().await;
+    let (mut good, _connection) = scene.h2().await;
     // Garbage, and a hello that does not come.
     for begin in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01\x02\x00\x01"] {
         let mut stream = TcpStream::connect(scene.edge.secure()).await.unwrap();
