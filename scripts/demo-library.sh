@@ -153,6 +153,15 @@ portrait() {
     -map '[v]' -map 1 -r 25 -t "$duration" "${x264[@]}" -crf 20 -g 50 -movflags +faststart "$out"
 }
 
+# Texts beside the long video: SubRip in one language, WebVTT in another.
+subtitles_en() {
+  printf '1\n00:00:00,500 --> 00:00:04,000\nThe sun is <i>almost</i> gone.\n\n2\n00:00:04,500 --> 00:00:08,000\nSix ridges slide by,\neach at its own speed.\n\n3\n00:00:08,500 --> 00:00:12,000\nThe nearest is the fastest.\n' >"$out"
+}
+
+subtitles_de() {
+  printf 'WEBVTT\n\n00:00.500 --> 00:04.000\nDie Sonne sinkt.\n\n00:04.500 --> 00:08.000\nSechs Hügel ziehen vorbei.\n' >"$out"
+}
+
 # ---- what there is -----------------------------------------------------------------------------------------
 
 photos() {
@@ -176,6 +185,8 @@ photos() {
 beside=$!
 make videos/dusk-drive.mp4 parallax
 make videos/lake-portrait.mp4 portrait
+make videos/dusk-drive.en.srt subtitles_en
+make videos/dusk-drive.de.vtt subtitles_de
 wait "$beside"
 
 # ---- index -------------------------------------------------------------------------------------------------

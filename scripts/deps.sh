@@ -186,11 +186,15 @@ deps_test() {
   need nginx nginx-light
   need redis-server redis-server
   need haproxy haproxy
+  need openssl openssl
+  need h2load nghttp2-client
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
   install_missing
   install_promtool
   install_s3s_fs
   install_node_modules tests/browser
   install_node_modules tests/uploads
+  install_node_modules tests/grafana
   install_chromium
 }
 

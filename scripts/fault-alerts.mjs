@@ -217,6 +217,8 @@ const FAULTS = {
   UploadFailures: () => pretend((n, faulty) => `millrace_uploads_total{kind="put",result="stored"} ${n * 10}\nmillrace_uploads_total{kind="put",result="failed"} ${faulty * 3}\n`),
   CertificateExpiry: () => pretend((n, faulty, fault) => `millrace_tls_certificate_expiry_timestamp_seconds{name="cdn.example"} ${Date.now() / 1000 + (fault ? 13 : 60) * 86400}\n`),
   ScalingStuck: () => pretend((n, faulty, fault) => `millrace_scaling_instances{pool="edge",state="desired"} 5\nmillrace_scaling_instances{pool="edge",state="ready"} ${fault ? 3 : 5}\n`),
+  ScalingBlind: () => pretend((n, faulty) => `millrace_scaling_decisions_total{pool="edge",action="hold",binding="unknown"} ${faulty}\n`),
+  ScalingHeldByOrigin: () => pretend((n, faulty) => `millrace_scaling_decisions_total{pool="edge",action="hold",binding="origin_fault"} ${faulty}\n`),
   // Last, since the server is busy with it for a while.
   HighQueueDepth: real(() => {
     for (let n = 0; n < 300; n += 1) http.get({ host: '127.0.0.1', port: dataPort, path: `/picture.jpg?w=${[320, 640, 960, 1280][n % 4]}&q=${10 + Math.floor(n / 4)}` }, (reply) => reply.resume()).on('error', () => {});

@@ -31,10 +31,13 @@ export async function startS3(content, count) {
     child.on('exit', () => failed(new Error(`s3s-fs stopped: ${text}`)));
   });
   const settings = `[[origins]]\nname = "s3"\nurl = "s3://media"\n[origins.s3]\nendpoint = "${endpoint}"\naccess_key_id = "${key.id}"\nsecret_access_key = "${key.secret}"\n`;
+  // The same for a store of uploads, as flags.
+  const uploads = [['endpoint', endpoint], ['access_key_id', key.id], ['secret_access_key', key.secret]]
+    .flatMap(([name, value]) => ['--set', `uploads.s3.${name}=${value}`]);
   const stop = async () => {
     child.kill('SIGTERM');
     await new Promise((done) => child.once('exit', done));
     rmSync(root, { recursive: true, force: true });
   };
-  return { settings, stop };
+  return { settings, uploads, stop };
 }

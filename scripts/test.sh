@@ -69,6 +69,12 @@ browser_tests() {
   tally "$(count '^[^ ]* pass \([0-9]\+\).*')" "$(count '^[^ ]* fail \([0-9]\+\).*')"
 }
 
+# What Grafana's own types say of the dashboards.
+grafana_dashboards() {
+  stage 'Grafana dashboards' npm --prefix tests/grafana test --silent
+  tally "$(count '^[^ ]* pass \([0-9]\+\).*')" "$(count '^[^ ]* fail \([0-9]\+\).*')"
+}
+
 # A real tus client, disconnected again and again, against a server that is killed.
 upload_tests() {
   stage 'Upload tests' env MILLRACE_BIN_DIR="$CARGO_TARGET_DIR/debug" npm --prefix tests/uploads test --silent
@@ -85,6 +91,7 @@ conformance() {
 
 rust_tests
 alert_rules
+grafana_dashboards
 if binaries; then
   browser_tests
   upload_tests

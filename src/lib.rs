@@ -6,6 +6,7 @@ pub mod cache;
 pub mod config;
 pub mod delivery;
 pub mod http;
+pub mod jobs;
 pub mod media;
 pub mod origin;
 pub mod store;

@@ -1,5 +1,7 @@
 // The player page: one video through HLS or as a progressive file, and a log of every request that took.
 
+import { Timeline } from './scrub.js';
+import { Stats } from './stats.js';
 import { age, assetUrl, bytes, clock, millis, playerUrl, posterUrl } from './units.js';
 import { badge, fromCache, load, readVerdict } from './verdict.js';
 
@@ -7,7 +9,12 @@ import { badge, fromCache, load, readVerdict } from './verdict.js';
 const LOG_ROWS = 300;
 
 const $ = (id) => document.getElementById(id);
-const video = $('video'), quality = $('quality'), fault = $('fault'), log = $('log');
+const video = $('video'), quality = $('quality'), captions = $('captions'), fault = $('fault'), log = $('log');
+const timeline = new Timeline(video, { timeline: $('timeline'), seek: $('seek'), tip: $('tip'), picture: $('tip-picture'), label: $('tip-time') });
+const stats = new Stats($('stats'), {
+  rung: $('stat-rung'), picture: $('stat-picture'), buffer: $('stat-buffer'), throughput: $('stat-throughput'), dropped: $('stat-dropped'),
+  segments: $('stat-segments'), hits: $('stat-hits'),
+});
 
 let hls = null;
 const seen = { requests: 0, hits: 0, bytes: 0 };
@@ -46,6 +53,7 @@ function playHls(path) {
     quality.disabled = false;
     begin();
   });
+  hls.on(window.Hls.Events.SUBTITLE_TRACKS_UPDATED, (_, { subtitleTracks }) => listCaptions(subtitleTracks.map(({ name }) => name)));
   hls.on(window.Hls.Events.LEVEL_SWITCHED, (_, { level }) => {
     $('playing').textContent = levelName(hls.levels[level]);
     quality.options[0].text = hls.autoLevelEnabled ? `Auto (${levelName(hls.levels[level])})` : 'Auto';
@@ -81,11 +89,51 @@ async function playProgressive(path) {
   $('playing').textContent = 'Progressive MP4';
   video.src = assetUrl(path);
   begin();
+  addTracks(path);
   // The element keeps its responses to itself; the same ranges, asked for once more, show where they come from.
   for (const [range, label] of [['bytes=0-65535', 'first 64 KiB'], ['bytes=-65536', 'last 64 KiB']]) {
     const result = await load(assetUrl(path), { headers: { Range: range } }).catch(() => null);
     if (result) record({ path: `${assetUrl(path)} (${label})`, status: result.status, bytes: result.bytes, ms: result.ms, verdict: result.verdict });
   }
+}
+
+// ------------------------------------------------------------------------------------------------------ captions
+
+/** Keeps the choice where the new list has it, too. */
+function listCaptions(names) {
+  const chosen = captions.selectedOptions[0]?.text;
+  captions.replaceChildren(new Option('Off', '-1'), ...names.map((name, i) => new Option(name, String(i))));
+  captions.disabled = names.length === 0;
+  const kept = names.indexOf(chosen);
+  if (kept >= 0) captions.value = String(kept);
+  chooseCaptions();
+}
+
+function chooseCaptions() {
+  const chosen = Number(captions.value);
+  if (hls) {
+    hls.subtitleDisplay = chosen >= 0;
+    hls.subtitleTrack = chosen;
+    return;
+  }
+  [...video.querySelectorAll('track')].forEach(({ track }, i) => { track.mode = i === chosen ? 'showing' : 'disabled'; });
+}
+
+/** A file plays with the subtitles that its playlist names. */
+async function addTracks(path) {
+  const base = assetUrl(path);
+  const playlist = await fetch(`${base}/master.m3u8`).then((response) => (response.ok ? response.text() : '')).catch(() => '');
+  const tracks = playlist.split('\n').filter((line) => line.startsWith('#EXT-X-MEDIA:TYPE=SUBTITLES')).map((line) => {
+    const track = document.createElement('track');
+    track.kind = 'subtitles';
+    track.label = /NAME="([^"]+)"/.exec(line)?.[1] ?? '';
+    track.srclang = /LANGUAGE="([^"]+)"/.exec(line)?.[1] ?? '';
+    track.src = `${base}/subtitles/${track.srclang}.vtt`;
+    return track;
+  });
+  if (hls) return; // Changed meanwhile.
+  video.append(...tracks);
+  listCaptions(tracks.map(({ label }) => label));
 }
 
 /** Plays with sound where the browser allows it unasked, and without where it does not. */
@@ -103,6 +151,7 @@ async function begin() {
 function start(path, delivery, at = 0) {
   hls?.destroy();
   hls = null;
+  video.querySelectorAll('track').forEach((track) => track.remove());
   video.removeAttribute('src');
   video.load();
   say('');
@@ -141,6 +190,7 @@ function loggingLoader(Loader) {
 }
 
 function record({ path, status, bytes: size, ms, verdict }) {
+  stats.answered({ path, status, verdict });
   seen.requests++;
   seen.hits += fromCache(verdict) ? 1 : 0;
   seen.bytes += size;
@@ -168,33 +218,66 @@ function record({ path, status, bytes: size, ms, verdict }) {
 // ------------------------------------------------------------------------------------------- figures and controls
 
 function figures() {
-  let ahead = 0;
-  for (let i = 0; i < video.buffered.length; i++) {
-    if (video.buffered.start(i) <= video.currentTime + 0.1 && video.buffered.end(i) > video.currentTime) ahead = video.buffered.end(i) - video.currentTime;
-  }
-  $('buffered').textContent = `${ahead.toFixed(1)} s`;
+  const buffered = `${timeline.ahead().toFixed(1)} s`;
   const frames = video.getVideoPlaybackQuality?.();
-  if (frames?.totalVideoFrames) $('dropped').textContent = `${frames.droppedVideoFrames} of ${frames.totalVideoFrames}`;
-  $('throughput').textContent = hls?.bandwidthEstimate ? `${(hls.bandwidthEstimate / 1e6).toFixed(0)} Mbit/s` : '–';
-  if (Number.isFinite(video.duration)) $('summary').textContent = `${clock(video.currentTime)} of ${clock(video.duration)} · ${video.videoWidth} × ${video.videoHeight}`;
+  const dropped = frames?.totalVideoFrames ? `${frames.droppedVideoFrames} of ${frames.totalVideoFrames}` : '–';
+  const throughput = hls?.bandwidthEstimate ? `${(hls.bandwidthEstimate / 1e6).toFixed(0)} Mbit/s` : '–';
+  const picture = video.videoWidth ? `${video.videoWidth} × ${video.videoHeight}` : '–';
+  $('buffered').textContent = buffered;
+  $('dropped').textContent = dropped;
+  $('throughput').textContent = throughput;
+  stats.show({ rung: $('playing').textContent, picture, buffer: buffered, throughput, dropped });
+  $('time').textContent = `${clock(video.currentTime)} / ${clock(video.duration) || '–'}`;
+  if (Number.isFinite(video.duration)) $('summary').textContent = `${clock(video.currentTime)} of ${clock(video.duration)} · ${picture}`;
+}
+
+function buttons() {
+  const [play, mute] = [$('play'), $('mute')];
+  play.textContent = video.paused ? '▶' : '❚❚';
+  play.setAttribute('aria-label', video.paused ? 'Play' : 'Pause');
+  mute.setAttribute('aria-pressed', String(video.muted));
+  mute.setAttribute('aria-label', video.muted ? 'Turn sound on' : 'Turn sound off');
+  mute.textContent = video.muted ? '✕♪' : '♪';
+}
+
+const act = {
+  play: () => (video.paused ? video.play().catch(() => {}) : video.pause()),
+  by: (seconds) => { video.currentTime = Math.min(video.duration || 0, Math.max(0, video.currentTime + seconds)); },
+  mute: () => { video.muted = !video.muted; },
+  full: () => (document.fullscreenElement ? document.exitFullscreen() : $('stage').requestFullscreen?.()),
+  stats: () => { $('stats-toggle').setAttribute('aria-pressed', String(stats.toggle())); },
+  /** The first language, and off again. */
+  captions: () => {
+    if (captions.disabled) return;
+    captions.value = captions.value === '-1' ? '0' : '-1';
+    chooseCaptions();
+  },
+  /** One better or worse in the order of the menu, where the best comes first after Auto. */
+  quality: (step) => {
+    if (quality.disabled) return;
+    quality.selectedIndex = Math.min(quality.options.length - 1, Math.max(0, quality.selectedIndex + step));
+    chooseQuality();
+  },
+};
+
+function chooseQuality() {
+  if (hls) hls.nextLevel = Number(quality.value);
 }
 
 const keys = {
-  ' ': () => (video.paused ? video.play() : video.pause()),
-  ArrowLeft: () => { video.currentTime = Math.max(0, video.currentTime - 5); },
-  ArrowRight: () => { video.currentTime = Math.min(video.duration || 0, video.currentTime + 5); },
-  m: () => { video.muted = !video.muted; },
-  f: () => (document.fullscreenElement ? document.exitFullscreen() : video.requestFullscreen?.()),
+  ' ': act.play, k: act.play, m: act.mute, f: act.full, i: act.stats, c: act.captions,
+  ArrowLeft: () => act.by(-5), ArrowRight: () => act.by(5), j: () => act.by(-10), l: () => act.by(10), '>': () => act.quality(-1), '<': () => act.quality(1),
 };
 
 document.addEventListener('keydown', (event) => {
-  // Controls keep their own keys.
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.('select, input, button, a, .scroll')) return;
+  // Controls keep their own keys; the timeline's are those of the page.
+  const own = event.target.closest?.('select, input:not(#seek), button, a, .scroll');
+  if (event.ctrlKey || event.metaKey || event.altKey || own) return;
   const digit = /^[0-9]$/.test(event.key) && Number.isFinite(video.duration);
-  const act = digit ? () => { video.currentTime = (video.duration * Number(event.key)) / 10; } : keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-  if (!act) return;
+  const found = digit ? () => { video.currentTime = (video.duration * Number(event.key)) / 10; } : keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!found) return;
   event.preventDefault();
-  act();
+  found();
 });
 
 async function listOthers(current) {
@@ -227,7 +310,15 @@ if (path) {
   for (const input of document.querySelectorAll('input[name=delivery]')) {
     input.addEventListener('change', () => start(path, chosen(), video.currentTime));
   }
-  quality.addEventListener('change', () => { if (hls) hls.nextLevel = Number(quality.value); });
+  quality.addEventListener('change', chooseQuality);
+  captions.addEventListener('change', chooseCaptions);
+  for (const [id, name] of [['play', 'play'], ['mute', 'mute'], ['full', 'full'], ['stats-toggle', 'stats'], ['video', 'play']]) {
+    $(id).addEventListener('click', () => act[name]());
+  }
+  for (const name of ['play', 'pause', 'volumechange', 'emptied']) video.addEventListener(name, buttons);
+  $('download').href = `${assetUrl(path)}?download`;
+  $('download').hidden = false;
+  timeline.load(`${assetUrl(path)}/storyboard.vtt`);
   $('sound').addEventListener('click', () => { video.muted = false; });
   video.addEventListener('volumechange', () => { if (!video.muted) $('sound').hidden = true; });
   video.addEventListener('error', () => {

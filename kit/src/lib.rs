@@ -1,9 +1,11 @@
-//! What both Millrace binaries really share: the metric catalogue, telemetry, config loading, supervised tasks
-//! and the clock.
+//! What both Millrace binaries really share: the metric catalogue, telemetry, config loading, supervised tasks,
+//! the clock, and what shells and service managers expect of a program.
 
 pub mod clock;
 pub mod config;
 pub mod metrics;
+pub mod service;
+pub mod shell;
 pub mod signals;
 pub mod tasks;
 pub mod telemetry;

@@ -1,13 +1,16 @@
-//! Who may do what: tokens of operators and services, checked against keys that the settings pin to one algorithm each.
-//! Knows neither HTTP connections nor what is protected.
+//! Who may do what: tokens of operators and services, checked against keys that the settings pin to one algorithm each. And
+//! how much and how fast: [`rate`], [`load`], of the [`client`] that it is. Knows neither HTTP connections nor what is protected.
 
 use http::{HeaderMap, HeaderValue, header};
 use millrace_kit::clock::Clock;
 
 mod claims;
+pub mod client;
 mod grant;
 mod key;
+pub mod load;
 mod operator;
+pub mod rate;
 mod signature;
 
 pub use claims::{Audience, Claims, Wanted};

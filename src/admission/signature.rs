@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use percent_encoding::percent_decode_str;
 
 use super::{Admission, Denied, Secret};
 
@@ -37,12 +38,12 @@ pub enum Signature {
 impl Signature {
     /// Takes the signature, if there is one, off the path and query of a request line.
     pub fn take(raw: &str) -> (Option<Self>, Cow<'_, str>) {
-        if let Some(rest) = raw.strip_prefix(IN_FRONT) {
+        if let Some(rest) = behind_mark(raw) {
             let (token, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             return (Some(Self::below(token).unwrap_or(Self::Broken)), path.into());
         }
         match raw.split_once('?') {
-            Some((path, query)) if query.contains(SIGNATURE) => Self::exact(path, query),
+            Some((path, query)) if has_signature(query) => Self::exact(path, query),
             _ => (None, raw.into()),
         }
     }
@@ -56,7 +57,10 @@ impl Signature {
     }
 
     fn exact<'a>(path: &str, query: &str) -> (Option<Self>, Cow<'a, str>) {
-        let of = |name: &str, pair: &str| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+        let of = |name: &str, pair: &str| {
+            let (written, value) = pair.split_once('=')?;
+            is_written(written, name).then(|| value.to_owned())
+        };
         let (mut expires, mut tag, mut left) = (Vec::new(), Vec::new(), Vec::new());
         for pair in query.split('&') {
             match (of(EXPIRES, pair), of(SIGNATURE, pair)) {
@@ -127,6 +131,26 @@ impl Admission {
             false => Err(Denied::Signature),
         }
     }
+}
+
+/// What follows [`IN_FRONT`], however that is escaped.
+fn behind_mark(raw: &str) -> Option<&str> {
+    if let Some(rest) = raw.strip_prefix(IN_FRONT) {
+        return Some(rest);
+    }
+    let (first, rest) = raw.strip_prefix('/').filter(|rest| rest.starts_with(['_', '%']))?.split_once('/')?;
+    let (second, rest) = rest.split_once('/')?;
+    (is_written(first, "_millrace") && is_written(second, "s")).then_some(rest)
+}
+
+fn has_signature(query: &str) -> bool {
+    let escaped = |pair: &str| is_written(pair.split('=').next().unwrap_or_default(), SIGNATURE);
+    query.contains(SIGNATURE) || (query.contains('%') && query.split('&').any(escaped))
+}
+
+/// Whether it is this name, some letters of which may be escaped.
+fn is_written(text: &str, name: &str) -> bool {
+    text == name || (text.contains('%') && percent_decode_str(text).eq(name.bytes()))
 }
 
 /// The first segments of a path; more must follow.
@@ -204,6 +228,30 @@ mod tests {
         }
         assert!(admits(&door, &secret.sign_directory("/x", "", NOW + 1).unwrap()), "the root");
         assert_eq!(secret.sign_directory("/x", "a.b", NOW + 1), None);
+    }
+
+    /// They would be in keys and logs, and origins would see them.
+    #[test]
+    fn signatures_are_known_however_their_names_are_escaped() {
+        let (secret, door) = scene();
+        let address = secret.sign_address("/a.jpg?w=40", NOW + 1).unwrap();
+        let below = secret.sign_directory("/films/a.mp4", "seven", NOW + 1).unwrap();
+        for (signed, written, escaped, target) in [
+            (&address, "mr_signature", "mr%5Fsignature", "/a.jpg?w=40"),
+            (&address, "mr_signature", "%6dr_sign%61ture", "/a.jpg?w=40"),
+            (&address, "mr_expires", "mr%5fexpires", "/a.jpg?w=40"),
+            (&below, "/_millrace/s/", "/%5Fmillrace/s/", "/films/a.mp4"),
+            (&below, "/_millrace/s/", "/_mill%72ace/%73/", "/films/a.mp4"),
+        ] {
+            let signed = signed.replace(written, escaped);
+            assert!(admits(&door, &signed), "{signed}");
+            assert_eq!(Signature::take(&signed).1, target, "{signed}");
+        }
+        for other in
+            ["/a?x=mr%5Fsignature", "/_millrace/p%73/x", "/a?mr%255Fsignature=1", "/%5Fmillrace/player"]
+        {
+            assert_eq!(Signature::take(other), (None, other.into()));
+        }
     }
 
     #[test]

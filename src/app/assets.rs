@@ -1,21 +1,25 @@
 //! What is stored, as an origin that delivery asks; and the caches, as those who put something in the store see them.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 
-use super::Error;
+use super::{Error, aftercare::Look};
 use crate::{
-    config::{UPLOADS, UploadSettings},
+    config::{BlobSettings, CatalogueSettings, UPLOADS, UploadSettings},
     delivery::{Delivery, PurgeRequest},
     origin::{
-        Origin,
+        Origin, s3,
         shelf::{Item, Pages, Shelf, Shelved},
     },
-    store::{AssetKey, Blobs, Catalogue, Content, blobs::Directory},
+    store::{
+        self, AssetKey, Blobs, Catalogue, Content,
+        blobs::{Bucket, Directory},
+        catalogue::{Postgres, Sqlite},
+    },
     upload::{Caches, Uploads},
 };
 
@@ -26,22 +30,40 @@ pub const BELOW: &str = "/assets";
 #[derive(Clone)]
 pub struct Assets {
     blobs: Arc<dyn Blobs>,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<dyn Catalogue>,
 }
 
 /// Of one blob.
-struct BlobPages(Box<dyn Content>);
+struct BlobPages(Arc<dyn Content>);
 
 struct PurgedCaches(Arc<Delivery>);
 
 impl Assets {
-    pub async fn open(settings: &UploadSettings) -> Result<Self, Error> {
-        let dir = settings.dir.clone();
-        let open = move || {
-            let blobs: Arc<dyn Blobs> = Arc::new(Directory::open(&dir)?);
-            Ok(Self { blobs, catalogue: Arc::new(Catalogue::open(&dir.join("catalogue.sqlite"))?) })
+    pub async fn open(settings: &UploadSettings, registry: &Registry, tasks: &Tasks) -> Result<Self, Error> {
+        // A directory's lock comes before the catalogue in it, a bucket's mark after.
+        let directory = match &settings.blobs {
+            BlobSettings::Directory(dir) => Some(on_disk(dir.clone(), |dir| Directory::open(&dir)).await?),
+            BlobSettings::Bucket(..) => None,
         };
-        tokio::task::spawn_blocking(open).await.map_err(std::io::Error::other)?
+        let catalogue: Arc<dyn Catalogue> = match &settings.catalogue {
+            CatalogueSettings::Sqlite(path) => {
+                Arc::new(on_disk(path.clone(), |path| Sqlite::open(&path)).await?)
+            }
+            CatalogueSettings::Postgres(config) => {
+                Arc::new(Postgres::open((**config).clone(), registry, tasks).await?)
+            }
+        };
+        let blobs: Arc<dyn Blobs> = match (&settings.blobs, directory) {
+            (_, Some(directory)) => Arc::new(directory),
+            (BlobSettings::Directory(dir), None) => {
+                Arc::new(on_disk(dir.clone(), |dir| Directory::open(&dir)).await?)
+            }
+            (BlobSettings::Bucket(config, place), None) => {
+                let client = s3::connect(config).await;
+                Arc::new(Bucket::open(&client, place.clone(), &catalogue.identity().await?).await?)
+            }
+        };
+        Ok(Self { blobs, catalogue })
     }
 
     pub fn origin(&self, settings: &UploadSettings) -> Arc<dyn Origin> {
@@ -57,13 +79,21 @@ impl Assets {
         tasks: Tasks,
         registry: &Registry,
     ) -> Result<Uploads, Error> {
-        let caches = Arc::new(PurgedCaches(delivery));
+        let told = (Arc::new(PurgedCaches(delivery)) as _, Arc::new(Look) as _);
         let uploads =
-            Uploads::new((self.blobs, self.catalogue), caches, settings.limits, clock, tasks, registry)?;
+            Uploads::new((self.blobs, self.catalogue), told, settings.limits, clock, tasks, registry)?;
         uploads.recover().await?;
         uploads.keep_in_order();
         Ok(uploads)
     }
+}
+
+async fn on_disk<T: Send + 'static>(
+    path: PathBuf,
+    open: impl FnOnce(PathBuf) -> Result<T, store::Error> + Send + 'static,
+) -> Result<T, Error> {
+    let opened = tokio::task::spawn_blocking(move || open(path)).await.map_err(std::io::Error::other)?;
+    Ok(opened?)
 }
 
 impl Shelf for Assets {
@@ -94,8 +124,8 @@ impl Shelf for Assets {
 }
 
 impl Pages for BlobPages {
-    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, String>> {
-        self.0.read(range).map(|read| read.map_err(|error| error.to_string())).boxed()
+    fn stream(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes, String>> {
+        self.0.clone().stream(range).map(|read| read.map_err(|error| error.to_string())).boxed()
     }
 }
 
@@ -103,7 +133,7 @@ impl Caches for PurgedCaches {
     /// By its tag, which what is made of it has too, however its path was written; and by its path, at which others may have
     /// been found before there was an asset.
     fn forget<'a>(&'a self, key: &'a AssetKey) -> BoxFuture<'a, bool> {
-        let path = format!("{BELOW}/{}", percent_encoding::utf8_percent_encode(key.as_str(), ESCAPED));
+        let path = path(key);
         let purge = PurgeRequest { tags: vec![tag(key)], prefixes: vec![path], ..PurgeRequest::default() };
         async move {
             let purged = self.0.purge(&purge).await;
@@ -114,6 +144,11 @@ impl Caches for PurgedCaches {
         }
         .boxed()
     }
+}
+
+/// Where an asset is served.
+pub fn path(key: &AssetKey) -> String {
+    format!("{BELOW}/{}", percent_encoding::utf8_percent_encode(key.as_str(), ESCAPED))
 }
 
 /// What a path has encoded in the form that keys have.

@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use millrace_kit::{
     clock::Clock,
     config::{self, Faults, Layer},
+    shell::Aids,
     signals::Signals,
     telemetry,
 };
@@ -53,6 +54,8 @@ enum Command {
     Sign(sign::Sign),
     /// Print the configuration reference.
     Docs,
+    #[command(flatten)]
+    Aids(Aids),
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +84,9 @@ struct Serve {
     /// Threads that serve clients [default: one per core].
     #[arg(long, value_name = "N")]
     workers: Option<String>,
+    /// Admin address of a server to fill the cache from before this one is ready; may be given several times.
+    #[arg(long, value_name = "URL")]
+    warm_from: Vec<String>,
     /// Any setting, by its dotted key.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
@@ -100,6 +106,13 @@ pub fn main() -> ExitCode {
             say(&config::reference::<Raw>("Configuration reference"));
             ExitCode::SUCCESS
         }
+        Command::Aids(aids) => match aids.print(Cli::command()) {
+            Ok(text) => {
+                say(&String::from_utf8_lossy(&text));
+                ExitCode::SUCCESS
+            }
+            Err(error) => complain(&error),
+        },
     }
 }
 
@@ -116,6 +129,9 @@ fn serve(serve: &Serve) -> ExitCode {
         let server = Server::start(settings, Clock::System).await?;
         say(&format!("listening on http://{}\n", server.data_address()));
         say(&format!("admin on http://{}\n", server.admin_address()));
+        if let Some(address) = server.secure_address() {
+            say(&format!("listening on https://{address}\n"));
+        }
         server.run(signals).await.map_err(anyhow::Error::from)
     });
     match result {
@@ -149,6 +165,10 @@ fn load(serve: &Serve) -> Result<Settings, Faults> {
     if !serve.origin.is_empty() {
         raw.origins =
             serve.origin.iter().map(|url| raw::Origin { url: url.clone(), ..Default::default() }).collect();
+    }
+    if !serve.warm_from.is_empty() {
+        raw.warm.peers.clone_from(&serve.warm_from);
+        raw.warm.at_start = true;
     }
     resolve(&raw)
 }

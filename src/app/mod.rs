@@ -5,7 +5,8 @@ use std::{io, net::TcpListener, pin::pin, sync::Arc, time::Duration};
 use futures_util::future::maybe_done;
 use millrace_kit::{
     clock::Clock,
-    metrics::{self, Registry},
+    metrics::{self, Registry, catalogue},
+    service,
     signals::{Signal, Signals},
     tasks::Tasks,
 };
@@ -14,20 +15,23 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+mod aftercare;
 mod assets;
 pub mod cli;
 mod explain;
+mod jobs;
 mod purge;
 mod remote;
 mod sign;
 mod token;
 
 use crate::{
-    admission::Admission,
+    admission::{Admission, load::Connections},
     cache::{self, Store},
     config::{OriginSettings, Settings},
     delivery::{self, Delivery},
-    http::{self, Admin, Data, Listening, Phase},
+    http::{self, Admin, AdminHosts, Data, Door, Gate, Listening, Phase, tls},
+    jobs::Jobs,
     origin::{self, Origin, directory::Directory, http::Http, member, s3::S3},
     upload::Uploads,
 };
@@ -44,12 +48,16 @@ pub enum Error {
     Media(#[from] delivery::SetupError),
     #[error(transparent)]
     Metrics(#[from] metrics::Error),
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     #[error("opening a port failed: {0}")]
     Open(#[from] io::Error),
     #[error("the store of assets: {0}")]
     Assets(#[from] crate::store::Error),
     #[error("the store of assets: {0}")]
     Uploads(#[from] crate::upload::Error),
+    #[error(transparent)]
+    Jobs(#[from] crate::jobs::QueueError),
     #[error("the {port} port failed: {source}")]
     Serve { port: &'static str, source: io::Error },
     #[error("told to stop once more, the drain was cut short")]
@@ -62,10 +70,13 @@ use assets::Assets;
 pub struct Server {
     data: Listening,
     admin: Listening,
+    secure_address: Option<std::net::SocketAddr>,
+    certificates: Option<Arc<tls::Certificates>>,
     state: Arc<Admin>,
     delivery: Arc<Delivery>,
     store: Arc<Store>,
     uploads: Option<Uploads>,
+    jobs: Option<Jobs>,
     tasks: Tasks,
     drain_timeout: Duration,
 }
@@ -76,12 +87,16 @@ impl Server {
         let registry = Registry::new();
         let tasks = Tasks::new();
         let cdn_loop = settings.cdn_loop;
+        let certificates = match &settings.tls {
+            Some((_, tls)) => Some(tls::Certificates::open(tls.pairs.clone(), &registry)?),
+            None => None,
+        };
         let data_listener = bind(settings.listen)?;
         let admin_listener = bind(settings.admin)?;
         let origins = settings.origins.into_iter().map(open_origin).collect::<Result<Vec<_>, _>>()?;
         let mut origins: Vec<_> = origins.into_iter().zip(settings.members).collect();
         let assets = match &settings.uploads {
-            Some(settings) => Some(Assets::open(settings).await?),
+            Some(settings) => Some(Assets::open(settings, &registry, &tasks).await?),
             None => None,
         };
         if let (Some(assets), Some(settings)) = (&assets, &settings.uploads) {
@@ -103,12 +118,46 @@ impl Server {
             settings.uploads.as_ref().map(|uploads| uploads.allow_origins.clone()).unwrap_or_default();
         let uploads = match (assets, settings.uploads) {
             (Some(assets), Some(settings)) => {
+                let clock = clock.clone();
                 Some(assets.uploads(settings, delivery.clone(), clock, tasks.clone(), &registry).await?)
             }
             _ => None,
         };
+        let jobs = match settings.jobs {
+            Some(settings) => {
+                let clock = clock.clone();
+                let parts = settings.warm.clone();
+                let running = (clock, tasks.clone());
+                let jobs =
+                    jobs::start(settings, delivery.clone(), uploads.clone(), running, &registry).await?;
+                if let (Some(uploads), false) = (&uploads, parts.is_empty()) {
+                    jobs::warm_after(uploads, &jobs, parts, &tasks);
+                }
+                Some(jobs)
+            }
+            None => None,
+        };
+        let gate = Gate {
+            proxies: settings.door.proxies.clone(),
+            connections: Connections::new(settings.door.max_connections_per_client),
+            patience: settings.http.header_timeout,
+            least: settings.door.least,
+            refused: registry.counter(&catalogue::CONNECTIONS_REFUSED)?,
+        };
+        let door = Door::new(settings.door, &clock, &registry)?;
+        let admin_hosts = AdminHosts {
+            names: settings.admin.ip().is_loopback().then_some(settings.admin_hosts),
+            failures: door.failures(),
+        };
+        let mut secure = None;
+        if let (Some((address, config)), Some(certificates)) = (&settings.tls, &certificates) {
+            let listener = bind(*address)?;
+            secure = Some((listener, tls::server_config(config, certificates.clone())?));
+            tasks.spawn_until_stop("watch certificates", certificates.clone().watch(config.watch));
+        }
         let for_others = (!settings.admin.ip().is_loopback()).then(|| admission.clone());
-        let state = Arc::new(Admin::new(registry, delivery.clone(), for_others, uploads.clone())?);
+        let state = Admin::new(registry, delivery.clone(), for_others, uploads.clone(), jobs.clone())?;
+        let state = Arc::new(state);
         let data = Arc::new(Data {
             delivery: delivery.clone(),
             pages: settings.pages,
@@ -116,11 +165,31 @@ impl Server {
             uploads: uploads.clone(),
             allow_origins,
             cdn_loop,
+            lifecycle: state.lifecycle().clone(),
+            door,
         });
-        let data = http::listen_data(data_listener, &settings.http, data)?;
-        let admin = http::listen_admin(admin_listener, &settings.http, state.clone())?;
+        let secure_address = secure.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
+        let data = http::listen_data(data_listener, secure, &settings.http, gate, data)?;
+        let admin = http::listen_admin(admin_listener, &settings.http, admin_hosts, state.clone())?;
         let drain_timeout = settings.http.drain_timeout;
-        Ok(Self { data, admin, state, delivery, store, uploads, tasks, drain_timeout })
+        Ok(Self {
+            data,
+            admin,
+            secure_address,
+            certificates,
+            state,
+            delivery,
+            store,
+            uploads,
+            jobs,
+            tasks,
+            drain_timeout,
+        })
+    }
+
+    /// Where TLS is spoken.
+    pub fn secure_address(&self) -> Option<std::net::SocketAddr> {
+        self.secure_address
     }
 
     pub fn data_address(&self) -> std::net::SocketAddr {
@@ -135,14 +204,15 @@ impl Server {
     pub async fn run(self, mut signals: Signals) -> Result<(), Error> {
         let delivery = self.delivery.clone();
         self.tasks.spawn_until_stop("warm-up", async move { delivery.warm_up().await });
+        let certificates = self.certificates.clone();
         let (begin, begun) = oneshot::channel::<()>();
         let running = self.run_until(async {
             let _ = begun.await;
         });
         let told_twice = async {
-            next_stop(&mut signals).await;
+            next_stop(&mut signals, certificates.as_deref()).await;
             drop(begin);
-            next_stop(&mut signals).await;
+            next_stop(&mut signals, certificates.as_deref()).await;
         };
         tokio::select! {
             ended = running => ended,
@@ -153,10 +223,11 @@ impl Server {
     /// Serves until `stop` resolves or a port fails, then drains: not ready at once, requests in flight finish, then
     /// fills, then the cache closes.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { data, admin, state, delivery: _, store, uploads, tasks, drain_timeout } = self;
+        let Self { data, admin, state, delivery, store, uploads, jobs, tasks, drain_timeout, .. } = self;
         let (data_handle, admin_handle) = (data.handle.clone(), admin.handle.clone());
         let drain = async {
-            state.enter(Phase::Draining);
+            state.lifecycle().enter(Phase::Draining);
+            service::stopping();
             tracing::info!("draining");
             let deadline = Instant::now() + drain_timeout;
             let left = || deadline.saturating_duration_since(Instant::now());
@@ -167,9 +238,13 @@ impl Server {
             }
             within(left().max(AT_LEAST), "the cache", store.close()).await;
             uploads.iter().for_each(Uploads::close);
+            jobs.iter().for_each(Jobs::close);
             within(AT_LEAST, "the admin port", admin_handle.stop(true)).await;
         };
-        state.enter(Phase::Ready);
+        // Its readiness waits for that.
+        delivery.warmer().begin_at_start();
+        state.lifecycle().enter(Phase::Ready);
+        service::ready();
         tracing::info!("ready");
         serve([("data", data.serve()), ("admin", admin.serve())], stop, drain).await?;
         tracing::info!("stopped");
@@ -221,8 +296,11 @@ async fn serve(
     Ok(())
 }
 
-async fn next_stop(signals: &mut Signals) {
+async fn next_stop(signals: &mut Signals, certificates: Option<&tls::Certificates>) {
     while signals.next().await == Signal::Reload {
+        if let Some(Err(error)) = certificates.map(tls::Certificates::reload) {
+            tracing::error!("new certificates cannot be used, the old ones stay: {error}");
+        }
         tracing::warn!("reloading the configuration is not available in this version; restart to apply it");
     }
 }

@@ -111,6 +111,14 @@ impl Entry {
         }
     }
 
+    /// Of the object with blocks whose head this is.
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        match self {
+            Self::Head(head) => head.incarnation(),
+            _ => None,
+        }
+    }
+
     /// Notes that it has been tried to be brought to the disk.
     pub(super) fn tried(&self, round: u32) {
         if let Self::Head(head) = self {

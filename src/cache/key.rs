@@ -31,6 +31,14 @@ impl Key {
         Self::new(format!("{}\n{:x}\n{selection}", self.text, variants.stamp), seed)
     }
 
+    /// The resource, the stamp of its variants, and what stands behind it: a selection, and perhaps what is made of that
+    /// variant. None: no key of a variant.
+    pub(super) fn parts(text: &str) -> Option<(&str, u64, &str)> {
+        let (resource, variant) = text.split_once('\n')?;
+        let (stamp, rest) = variant.split_once('\n')?;
+        Some((resource, u64::from_str_radix(stamp, 16).ok()?, rest))
+    }
+
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -73,5 +81,8 @@ mod tests {
         assert_ne!(variant(&before, ""), key);
         assert_ne!(variant(&before, "accept=x\n"), variant(&before, "accept=y\n"));
         assert_ne!(variant(&before, "accept=x\n"), variant(&after, "accept=x\n"));
+        let text = variant(&after, "accept=x\n");
+        assert_eq!(Key::parts(text.text()), Some(("/a", 2, "accept=x\n")));
+        assert_eq!(Key::parts("/a"), None);
     }
 }

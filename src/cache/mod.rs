@@ -8,6 +8,7 @@ pub mod date;
 mod entry;
 mod fields;
 pub mod freshness;
+pub mod handover;
 mod head;
 mod key;
 mod lifetimes;
@@ -24,4 +25,7 @@ pub use freshness::Freshness;
 pub use head::{Content, Head};
 pub use key::{Key, KeySeed};
 pub use lifetimes::Lifetimes;
-pub use store::{Blocks, Config, DiskConfig, Error, Found, Held, Store, TierStats, Tiers, disk_usage};
+pub use store::{
+    Adoption, Blocks, Config, DiskConfig, Error, Found, Held, Hot, Kept, Offer, Store, TierStats, Tiers,
+    disk_usage,
+};

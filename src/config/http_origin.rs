@@ -32,6 +32,9 @@ pub fn resolve(
     if raw.client_host && !raw.host_header.is_empty() {
         faults.push(key("client_host"), "does not go with `host_header`");
     }
+    if raw.h2c && (url.scheme() != "http" || raw.client_host || !raw.http2) {
+        faults.push(key("h2c"), "goes with an http:// URL and `http2`, and not with `client_host`");
+    }
     for host in &raw.follow_redirects_to {
         let is_host = host.parse::<Authority>().is_ok_and(|_| !host.contains('@'));
         if !is_host {
@@ -50,6 +53,7 @@ pub fn resolve(
         host_header: some(&raw.host_header),
         client_host: raw.client_host,
         http2: raw.http2,
+        h2c: raw.h2c,
         tls: tls(&raw.tls, &url, key, faults),
         fields: fields(raw, key, faults),
         only_fields: only_fields(raw, key, faults),

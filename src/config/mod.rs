@@ -2,17 +2,21 @@
 //! at once, before a port is bound.
 
 mod access;
+mod edge;
 mod http_origin;
+mod jobs;
 pub mod raw;
 mod resolve;
 pub mod retry;
 mod s3;
 mod uploads;
+mod warm;
 
 pub use access::resolve as resolve_access;
+pub use jobs::JobSettings;
 pub use raw::Raw;
 pub use resolve::{OriginSettings, Settings, resolve};
-pub use uploads::{ORIGIN as UPLOADS, UploadSettings};
+pub use uploads::{BlobSettings, CatalogueSettings, ORIGIN as UPLOADS, UploadSettings};
 
 #[cfg(test)]
 mod tests {

@@ -9,23 +9,34 @@ use serde::{Deserialize, Serialize};
 use super::retry::{Breaker, Retry};
 
 mod access;
+mod edge;
+mod jobs;
 mod origin;
 mod route;
 mod uploads;
+mod warm;
 
 pub use access::Access;
+pub use edge::{Certificate, Cors, Limits, Proxies, Rate, Tls};
+pub use jobs::{Jobs, Ready};
 pub use origin::{Addressing, Origin, OriginTls, S3};
 pub use route::{Access as RouteAccess, Fallback, Images, Route, RouteRetry};
 pub use uploads::{Mode, Uploads};
+pub use warm::Warm;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Raw {
     pub server: Server,
+    pub tls: Tls,
+    pub limits: Limits,
+    pub proxies: Proxies,
     pub admin: Admin,
     pub access: Access,
     pub uploads: Uploads,
+    pub jobs: Jobs,
     pub cache: Cache,
+    pub warm: Warm,
     pub fill: Fill,
     pub retry: Retry,
     pub breaker: Breaker,
@@ -68,6 +79,8 @@ pub struct Admin {
     /// on a loopback address. Empty: only the tokens of `[access]` do.
     #[schemars(with = "String")]
     pub token: Secret,
+    /// Names by which the admin port may be called when it is on a loopback address, beside `localhost` and addresses.
+    pub hosts: Vec<String>,
 }
 
 /// Never shown.
@@ -139,7 +152,8 @@ pub struct Media {
     pub max_memory: String,
     /// An image job that has run for so long is stopped at the end of its step.
     pub image_timeout_secs: u32,
-    /// WebP images that have been asked for so often are encoded again with more effort when nothing else is to do, and replaced; 0: never.
+    /// WebP images and segments of renditions that have been asked for so often are encoded again with more effort when nothing else
+    /// is to do, and replaced; 0: never.
     pub improve_after: u32,
     /// Widths of images: one that is asked for becomes the next of these, so that nobody can have thousands of variants
     /// made; a box keeps its shape, and `h` without `w` is treated alike. `[]`: any.
@@ -173,6 +187,9 @@ pub struct Media {
     pub encode_ahead: u32,
     /// Renditions, as far as a source is not smaller.
     pub ladder: Vec<LadderStep>,
+    /// Languages of which subtitles are looked for beside each video, such as `en` or `pt-BR`: `film.en.vtt` or `film.en.srt` for
+    /// `film.mp4`. Each costs two requests to the origin when a playlist is made. At most 32.
+    pub subtitles: Vec<String>,
 }
 
 /// A smaller rendition of videos.
@@ -215,6 +232,8 @@ pub struct Pages {
     pub gallery: bool,
     /// Serve the demo player at `/_millrace/player?src=…`.
     pub player: bool,
+    /// Serve a page for uploads at `/_millrace/upload`, if uploads are taken.
+    pub upload: bool,
 }
 
 impl Default for Server {
@@ -290,6 +309,7 @@ impl Default for Media {
             encode_queue: 64,
             encode_ahead: 2,
             ladder: LADDER.map(|(height, kbps)| LadderStep { height, kbps }).to_vec(),
+            subtitles: vec!["en".to_owned()],
         }
     }
 }
@@ -322,6 +342,6 @@ impl Default for Compression {
 
 impl Default for Pages {
     fn default() -> Self {
-        Self { gallery: false, player: true }
+        Self { gallery: false, player: true, upload: true }
     }
 }

@@ -12,8 +12,11 @@ use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
 use super::{
-    Raw, access, http_origin, raw, retry, s3 as s3_settings,
+    Raw, access, edge, http_origin,
+    jobs::{self, JobSettings},
+    raw, retry, s3 as s3_settings,
     uploads::{self, ORIGIN, UploadSettings},
+    warm,
 };
 use crate::{
     admission,
@@ -24,7 +27,7 @@ use crate::{
         encodes,
         ffmpeg::Ffmpeg,
         image, pool,
-        video::{Choice, Encoder, Ladder, Step},
+        video::{Choice, Encoder, Ladder, Language, Step},
     },
     origin::{CdnLoop, Spec, directory, http::Config as HttpOrigin, member, parse_spec, s3},
 };
@@ -40,7 +43,13 @@ pub struct Settings {
     pub access: admission::Config,
     /// None: uploads are not taken.
     pub uploads: Option<UploadSettings>,
+    /// None: there are none.
+    pub jobs: Option<JobSettings>,
     pub http: http::Config,
+    pub door: http::door::Config,
+    /// Where TLS is spoken, and by which certificates.
+    pub tls: Option<(SocketAddr, http::tls::Config)>,
+    pub admin_hosts: Arc<[String]>,
     pub pages: http::Pages,
     pub cache: cache::Config,
     pub origins: Vec<OriginSettings>,
@@ -77,10 +86,17 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let listen = address(&raw.server.listen, "server.listen", &mut faults);
     let admin = address(&raw.server.admin, "server.admin", &mut faults);
     let access = access::resolve(raw, &mut faults);
-    let uploads = uploads::resolve(raw, !access.keys.is_empty(), &mut faults);
-    let cache = cache(&raw.cache, &mut faults);
-    let fill = fill(&raw.fill, &mut faults);
     let cdn_loop = CdnLoop::default();
+    let uploads = uploads::resolve(raw, !access.keys.is_empty(), &cdn_loop, &mut faults);
+    let jobs = jobs::resolve(raw, uploads.is_some(), &mut faults);
+    let pages = http::Pages {
+        gallery: raw.pages.gallery,
+        player: raw.pages.player,
+        upload: raw.pages.upload && uploads.is_some(),
+    };
+    let cache = cache(&raw.cache, &mut faults);
+    let warm = warm::resolve(&raw.warm, &mut faults);
+    let fill = fill(&raw.fill, &mut faults);
     if raw.origins.is_empty() && uploads.is_none() {
         faults.push("origins", "none is given: pass --origin URL or add [[origins]]");
     }
@@ -97,7 +113,10 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let storing = Rules { cookies_with_lifetime: raw.cache.cookies_with_lifetime, ..Rules::default() };
     let guards = images::Guards::of(&raw.media, &mut faults);
     let general = routes::General { storing, retry: &raw.retry, images: &guards };
-    let routes = routes::routes(&raw.routes, &names, &general, &mut faults);
+    let (routes, fronts) = routes::routes(&raw.routes, &names, &general, &mut faults);
+    let door = edge::door(raw, fronts, &mut faults);
+    let tls = edge::tls(&raw.tls, &mut faults);
+    let admin_hosts = edge::admin_hosts(&raw.admin, &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
@@ -128,8 +147,12 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         admin,
         access,
         uploads,
+        jobs,
         http,
-        pages: http::Pages { gallery: raw.pages.gallery, player: raw.pages.player },
+        door,
+        tls,
+        admin_hosts,
+        pages,
         cache,
         origins,
         cdn_loop,
@@ -146,6 +169,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
             retry,
             media,
             coding,
+            warm,
         },
         log: raw.log.clone(),
     };
@@ -159,7 +183,7 @@ fn address(text: &str, key: &str, faults: &mut Faults) -> SocketAddr {
     })
 }
 
-fn bytes(text: &str, key: &str, faults: &mut Faults) -> u64 {
+pub(super) fn bytes(text: &str, key: &str, faults: &mut Faults) -> u64 {
     text.parse::<ByteSize>().map_or_else(
         |_| {
             faults.push(key, format!("{text:?} is not a size such as 512MiB"));
@@ -313,7 +337,28 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
         encoder: encoder(&raw.encoder, faults),
         encodes: encodes::Config { running: or_cores(raw.encodes), queue: raw.encode_queue as usize },
         ahead: raw.encode_ahead,
+        subtitles: subtitles(&raw.subtitles, faults),
     }
+}
+
+/// More languages would be more requests to origins than a playlist is worth.
+const MAX_LANGUAGES: usize = 32;
+
+fn subtitles(raw: &[String], faults: &mut Faults) -> Arc<[Language]> {
+    if raw.len() > MAX_LANGUAGES {
+        faults.push("media.subtitles", format!("at most {MAX_LANGUAGES} languages are possible"));
+    }
+    let mut languages = Vec::with_capacity(raw.len());
+    for tag in raw {
+        match Language::parse(tag) {
+            Some(language) if languages.contains(&language) => {
+                faults.push("media.subtitles", format!("{tag:?} is there twice"));
+            }
+            Some(language) => languages.push(language),
+            None => faults.push("media.subtitles", format!("{tag:?} is not a language such as en or pt-BR")),
+        }
+    }
+    languages.into()
 }
 
 fn ladder(raw: &[raw::LadderStep], faults: &mut Faults) -> Ladder {
@@ -365,7 +410,7 @@ fn coding(raw: &raw::Compression, faults: &mut Faults) -> coding::Rules {
     }
 }
 
-fn or_cores(count: u32) -> usize {
+pub(super) fn or_cores(count: u32) -> usize {
     match count {
         0 => thread::available_parallelism().map_or(1, usize::from),
         count => count as usize,

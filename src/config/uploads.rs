@@ -6,22 +6,51 @@ use bytesize::ByteSize;
 use http::HeaderValue;
 use millrace_kit::config::Faults;
 
-use super::{Raw, raw::Mode};
-use crate::upload::{Limits, TypeRules};
+use super::{
+    Raw, http_origin,
+    raw::{self, Mode},
+    s3 as s3_settings,
+};
+use crate::{
+    origin::{CdnLoop, Spec, parse_spec, s3},
+    store::{blobs::BucketPlace, catalogue},
+    upload::{Limits, TypeRules},
+};
 
 /// The name of the store among the origins.
 pub const ORIGIN: &str = "uploads";
 
 #[derive(Debug, Clone)]
 pub struct UploadSettings {
-    pub dir: PathBuf,
+    pub blobs: BlobSettings,
+    pub catalogue: CatalogueSettings,
     pub limits: Limits,
     pub cache_control: HeaderValue,
     pub allow_origins: Vec<String>,
 }
 
+#[derive(Debug, Clone)]
+pub enum BlobSettings {
+    Directory(PathBuf),
+    Bucket(Box<s3::Config>, BucketPlace),
+}
+
+#[derive(Debug, Clone)]
+pub enum CatalogueSettings {
+    Sqlite(PathBuf),
+    Postgres(Box<catalogue::PostgresConfig>),
+}
+
+/// S3 answers when it has stored what was sent.
+const ANSWER_TIMEOUT_MS: u32 = 120_000;
+
 /// None: uploads are not taken here.
-pub(super) fn resolve(raw: &Raw, has_keys: bool, faults: &mut Faults) -> Option<UploadSettings> {
+pub(super) fn resolve(
+    raw: &Raw,
+    has_keys: bool,
+    cdn_loop: &CdnLoop,
+    faults: &mut Faults,
+) -> Option<UploadSettings> {
     let uploads = &raw.uploads;
     let mut size = |field: &str, text: &str| match text.parse::<ByteSize>() {
         Ok(size) => size.as_u64(),
@@ -31,11 +60,15 @@ pub(super) fn resolve(raw: &Raw, has_keys: bool, faults: &mut Faults) -> Option<
         }
     };
     let (most, quota) = (size("max_size", &uploads.max_size), size("quota", &uploads.quota));
+    let least_rate = size("least_rate", &uploads.least_rate);
     for (field, number) in [
         ("max_size", most),
         ("max_concurrent", uploads.max_concurrent.into()),
         ("idle_timeout_secs", uploads.idle_timeout_secs.into()),
         ("expiry_secs", uploads.expiry_secs.into()),
+        ("max_unfinished", uploads.max_unfinished.into()),
+        ("max_unfinished_per_owner", uploads.max_unfinished_per_owner.into()),
+        ("database_connections", uploads.database_connections.into()),
     ] {
         if number == 0 {
             faults.push(format!("uploads.{field}"), "must be at least 1");
@@ -66,12 +99,18 @@ pub(super) fn resolve(raw: &Raw, has_keys: bool, faults: &mut Faults) -> Option<
         faults.push("uploads.mode", "is on, but nobody can have a token: set access.secret or admin.token");
     }
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let blobs = blobs(raw, most, cdn_loop, faults);
+    let catalogue = catalogue(raw, faults);
     taken.then(|| UploadSettings {
-        dir: dir(raw),
+        blobs,
+        catalogue,
         limits: Limits {
             size: most,
             concurrent: uploads.max_concurrent as usize,
             idle: seconds(uploads.idle_timeout_secs),
+            least_rate,
+            unfinished: uploads.max_unfinished.into(),
+            unfinished_per_owner: uploads.max_unfinished_per_owner.into(),
             quota: (quota > 0).then_some(quota),
             expiry: seconds(uploads.expiry_secs),
             types: TypeRules { risky: uploads.risky_types },
@@ -81,14 +120,76 @@ pub(super) fn resolve(raw: &Raw, has_keys: bool, faults: &mut Faults) -> Option<
     })
 }
 
-fn dir(raw: &Raw) -> PathBuf {
+fn blobs(raw: &Raw, longest: u64, cdn_loop: &CdnLoop, faults: &mut Faults) -> BlobSettings {
+    let uploads = &raw.uploads;
+    let key = |field: &str| match field.strip_prefix("s3.") {
+        Some(_) => format!("uploads.{field}"),
+        None => "uploads.store".to_owned(),
+    };
+    if uploads.store.is_empty() {
+        if uploads.s3 != raw::S3::default() {
+            faults.push("uploads.s3", "goes with `store = \"s3://…\"`");
+        }
+        return BlobSettings::Directory(assets(raw));
+    }
+    let Ok(Spec::S3 { bucket, prefix }) = parse_spec(&uploads.store) else {
+        faults.push("uploads.store", "must be empty or s3://bucket/prefix");
+        return BlobSettings::Directory(assets(raw));
+    };
+    let place = BucketPlace {
+        bucket: bucket.clone(),
+        prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
+        longest,
+    };
+    let origin = raw::Origin {
+        url: uploads.store.clone(),
+        s3: uploads.s3.clone(),
+        first_byte_timeout_ms: ANSWER_TIMEOUT_MS,
+        ..raw::Origin::default()
+    };
+    let somewhere = s3_settings::somewhere();
+    let mut http = http_origin::resolve(&origin, ORIGIN.into(), somewhere, cdn_loop, &key, faults);
+    // Endpoints, and what gives credentials to a machine, are private as a rule.
+    http.allow_private = true;
+    let config = s3_settings::resolve(&origin, (bucket, prefix), http, key, faults);
+    BlobSettings::Bucket(Box::new(config), place)
+}
+
+fn catalogue(raw: &Raw, faults: &mut Faults) -> CatalogueSettings {
+    let uploads = &raw.uploads;
+    let ca_file = (!uploads.database_ca_file.is_empty()).then(|| PathBuf::from(&uploads.database_ca_file));
+    match uploads.database.0.as_str() {
+        "" => CatalogueSettings::Sqlite(assets(raw).join("catalogue.sqlite")),
+        url => match url.parse::<catalogue::PostgresServer>() {
+            Ok(server) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                let connections = uploads.database_connections as usize;
+                let config = catalogue::PostgresConfig { server, connections, ca_file };
+                CatalogueSettings::Postgres(Box::new(config))
+            }
+            // Not what is wrong with it: that may show the password.
+            _ => {
+                faults.push("uploads.database", "is not an address such as postgres://user@host/name");
+                CatalogueSettings::Sqlite(PathBuf::new())
+            }
+        },
+    }
+}
+
+/// Where assets and their catalogue are on this machine.
+fn assets(raw: &Raw) -> PathBuf {
+    dir(raw, &raw.uploads.dir, "assets")
+}
+
+/// As the settings say, or else below where data is.
+pub(super) fn dir(raw: &Raw, dir: &str, name: &str) -> PathBuf {
     let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    match (raw.uploads.dir.as_str(), raw.cache.data_dir.as_str()) {
+    match (dir, raw.cache.data_dir.as_str()) {
         ("", "") => var("XDG_DATA_HOME")
             .or_else(|| var("HOME").map(|home| home.join(".local/share")))
             .unwrap_or_else(std::env::temp_dir)
-            .join("millrace/assets"),
-        ("", data) => PathBuf::from(data).join("assets"),
+            .join("millrace")
+            .join(name),
+        ("", data) => PathBuf::from(data).join(name),
         (dir, _) => PathBuf::from(dir),
     }
 }

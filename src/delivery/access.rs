@@ -8,6 +8,7 @@ use super::{
     policy,
     request::Target,
 };
+use crate::cache::FieldLines;
 
 /// Operations within operations are looked into so far: an origin behind us may know our ways of asking as well.
 const MAX_NESTED: usize = 4;
@@ -27,6 +28,13 @@ impl Delivery {
     /// Whether everything is for everybody.
     pub fn is_public(&self) -> bool {
         self.core.policies.are_public()
+    }
+
+    /// The `front` of the policy for a request: of what is made of a source, its source's.
+    pub fn front(&self, target: &Target, fields: &impl FieldLines) -> Option<usize> {
+        let host = policy::host_of(fields);
+        let of = |path: &str| self.core.policies.of(host, path).rules.front;
+        Located::of(target).map_or_else(|_| of(target.path()), |located| of(located.source.path()))
     }
 
     /// Of what is made of a source, its source's; and of what is passed on as it is, that of its own path.

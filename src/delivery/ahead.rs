@@ -82,17 +82,18 @@ impl Delivery {
             }
         }
         let next = (1..=self.ahead.segments).filter_map(|step| number.checked_add(step));
-        let queries: Vec<Query> = next
+        let queries: Vec<_> = next
             .map(|number| {
                 let plan = plan.instead(Work::Video(Asset::Segment(rung, number)));
                 self.query_of(request, &plan, Urgency::Ahead)
             })
             .filter(|query| self.store().peek(&query.key).is_none())
+            .map(|query| (self.core.media.expect(query.key.hash()), query))
             .collect();
         let (core, ahead) = (self.core.clone(), self.ahead.clone());
         self.ahead.tasks.spawn_until_stop("ahead", async move {
             let _running = Running { ahead, asked };
-            for query in queries {
+            for (_expected, query) in queries {
                 if !make(&core, &query).await {
                     break;
                 }

@@ -3,12 +3,14 @@
 //! that form.
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::request::Asked;
 use crate::{
     cache::{
         FieldLines, Head, Key, KeySeed,
         control::{no_transform, split_list},
+        validator::{self, EntityTag},
         vary::qvalue,
     },
     media::coding::Coding,
@@ -78,9 +80,19 @@ impl Form {
     }
 }
 
-/// Where an object is kept in a coding. A space cannot occur in a target, and the text of a variant's key ends its line.
-pub fn key(source: &Key, coding: Coding, seed: KeySeed) -> Key {
-    Key::new(format!("{} coding:{}", source.text(), coding.as_str()), seed)
+/// Where this version of an object is kept in a coding. A space cannot occur in a target, and the text of a variant's key ends its
+/// line.
+pub fn key(source: &Key, head: &Head, coding: Coding, seed: KeySeed) -> Key {
+    Key::new(format!("{} coding:{}:{:x}", source.text(), coding.as_str(), version(head)), seed)
+}
+
+/// Tells versions of an object apart: by its entity tag, or a date that is as good; else each answer counts as another.
+pub fn version(head: &Head) -> u64 {
+    let tag = head.fields.first("etag").and_then(EntityTag::parse).map(|tag| tag.opaque);
+    match tag.or_else(|| validator::strong(&head.fields)) {
+        Some(validator) => xxh3_64(validator),
+        None => xxh3_64(&head.request_time.to_le_bytes()),
+    }
 }
 
 fn vary(head: &Head) -> Option<HeaderValue> {

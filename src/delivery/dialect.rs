@@ -7,6 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use percent_encoding::{AsciiSet, CONTROLS};
 
 use super::{
+    handout::Handout,
     request::{BadTarget, Target},
     signature::{EXPIRES, SIGNATURE},
 };
@@ -86,6 +87,9 @@ impl<'t> Located<'t> {
             Way::Video(Asset::Poster) => {
                 self.names().any(|name| name == "t" || name == SIGNATURE || is_image_parameter(name))
             }
+            Way::Video(Asset::Waveform(_)) => {
+                self.names().any(|name| name == "w" || name == "h" || name == SIGNATURE)
+            }
             Way::Video(_) => false,
         }
     }
@@ -137,9 +141,13 @@ impl<'t> Located<'t> {
 
     /// What is asked of the origins: without what is for us.
     pub fn asked_of_origin(&self, signed: bool) -> Target {
-        let ours = |name: &str| signed && matches!(name, SIGNATURE | EXPIRES);
+        let guards = |name: &str| signed && matches!(name, SIGNATURE | EXPIRES);
+        let ours = |name: &str| guards(name) || Handout::is_ours(&self.source, name);
         let query = self.source.query().unwrap_or_default();
         match self.way {
+            Way::AsItIs if Handout::may_be_asked_of(&self.source) => {
+                self.source.with_query(&without(query, |name| Handout::is_ours(&self.source, name)))
+            }
             Way::AsItIs => self.source.clone(),
             Way::Query => {
                 self.source.with_query(&without(query, |name| is_image_parameter(name) || ours(name)))

@@ -15,10 +15,14 @@ mod explain;
 mod fallback;
 mod fill;
 mod forward;
+mod handout;
+mod handover;
 mod hints;
+mod inside;
 mod instruments;
 mod locations;
 pub mod outcome;
+pub mod pace;
 mod pass;
 mod pipeline;
 pub mod policy;
@@ -33,6 +37,7 @@ mod route;
 pub mod sandbox;
 mod shown_key;
 pub mod signature;
+pub mod warm;
 mod writes;
 
 pub use access::Access;
@@ -40,9 +45,11 @@ pub use decimal::push_millis;
 pub use derive::{Media, MediaConfig, SetupError};
 pub use explain::Explanation;
 pub use fill::Limits as FillLimits;
+pub use handover::{CONTENT_TYPE as OBJECT, MAX_LISTED, NotGiven};
+pub use inside::Nothing;
 pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
-pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body};
+pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body, slow_request_body};
 pub use purge::{PurgeError, PurgeRequest, split as split_url};
 pub use request::{Asked, BadTarget, Request, Target};
 pub use response::{Body, BodyError, Fields, Response};
@@ -50,7 +57,9 @@ pub use route::Route;
 
 pub use crate::{
     cache::{FieldLines, control::no_cache_fields},
-    origin::{CdnLoop, Interim, Interims, remove_hop_by_hop},
+    origin::{
+        CdnLoop, Error as RequestBodyError, ErrorKind as FaultKind, Interim, Interims, remove_hop_by_hop,
+    },
 };
 
 /// What both a client's request and a derived object need: a way to get at objects.

@@ -49,6 +49,12 @@ pub enum Reason {
     /// It was an upload.
     Upload,
     Overloaded,
+    /// Its client asks too much.
+    RateLimited,
+    /// A browser asked what its page may send.
+    Preflight,
+    /// It should have come by TLS.
+    Insecure,
     ClientLeft,
     Internal,
 }
@@ -132,6 +138,9 @@ impl Reason {
             Self::Purge => "purge",
             Self::Upload => "upload",
             Self::Overloaded => "overloaded",
+            Self::RateLimited => "rate-limited",
+            Self::Preflight => "preflight",
+            Self::Insecure => "insecure",
             Self::ClientLeft => "client-left",
             Self::Internal => "internal",
         }

@@ -10,9 +10,14 @@ use super::{
     Core,
     ahead::{self, Ahead},
     coding::{self, Form},
-    derive::{Address, Candidate, CodedVariant, ImageVariant, Media, MediaConfig, SetupError, VideoAsset},
+    derive::{
+        Address, Candidate, CodedVariant, ImageVariant, Improvable, Media, MediaConfig, Refusal, SetupError,
+        VideoAsset,
+    },
     fill::{self, Attachment, Fills, Upstream},
     forward::OriginUpstream,
+    handout::Download,
+    handover::Givers,
     instruments::{self, Instruments, OriginRequests},
     outcome::{Outcome, Reason, Served},
     pass::pass,
@@ -25,6 +30,7 @@ use super::{
     route::{BadQuery, Plan, Route, Work},
     sandbox::{self, Svg},
     shown_key,
+    warm::{self, Warmer},
 };
 use crate::{
     cache::{FieldLines, Found, Head, Key, Store, control::RequestControl, freshness::Verdict},
@@ -44,6 +50,7 @@ pub struct Config {
     pub retry: RetryPolicy,
     pub media: MediaConfig,
     pub coding: coding::Rules,
+    pub warm: warm::Config,
 }
 
 /// Answers requests. Shared by all connections.
@@ -55,6 +62,8 @@ pub struct Delivery {
     show_keys: bool,
     pub(super) ahead: Arc<Ahead>,
     svg: Svg,
+    warmer: Arc<Warmer>,
+    pub(super) givers: Givers,
 }
 
 pub struct Answer {
@@ -68,6 +77,12 @@ pub type RequestBody = origin::Body;
 /// The item with which a request body ends that its client did not finish.
 pub fn broken_request_body(detail: String) -> origin::Error {
     origin::Error::new(&Arc::from("client"), origin::ErrorKind::BrokenBody, detail)
+}
+
+/// The same of one whose client sends too slowly.
+pub fn slow_request_body() -> origin::Error {
+    let detail = "the client's body comes too slowly".to_owned();
+    origin::Error::new(&Arc::from("client"), origin::ErrorKind::IdleTimeout, detail)
 }
 
 /// An object that changed between lookup and first byte is looked up again this often.
@@ -110,17 +125,24 @@ impl Delivery {
         let policies = Policies::new(routes, general);
         origins.extend(apart);
         let ahead = Arc::new(Ahead::new(tasks.clone(), config.media.ahead));
+        let warmer = Warmer::new(config.warm, store.clone(), clock.clone(), tasks.clone(), registry)?;
         let fills = Fills::new(store, config.fill, clock, tasks.clone(), instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
         let core = Arc::new(Core { fills, policies, media });
         tasks.spawn_until_stop("improve images", core.clone().improve());
         let (coding, show_keys, svg) = (config.coding, config.show_keys, config.svg);
-        Ok(Self { core, coding, instruments: Instruments::new(registry)?, origins, show_keys, ahead, svg })
+        let (instruments, givers) = (Instruments::new(registry)?, Givers::default());
+        Ok(Self { core, coding, instruments, origins, show_keys, ahead, svg, warmer, givers })
     }
 
     /// Tries out what else would be tried out when it is first needed.
     pub async fn warm_up(&self) {
         self.core.media.transcoder().await;
+    }
+
+    /// Fills the store from peers.
+    pub fn warmer(&self) -> &Arc<Warmer> {
+        &self.warmer
     }
 
     pub fn instruments(&self) -> &Instruments {
@@ -176,7 +198,7 @@ impl Delivery {
         let vary = form.vary(&head);
         if let Form::Coded(coding) = form {
             // Where there is no use in coding it, the long way finds that out.
-            head = self.in_memory(&coding::key(&key, coding, self.store().seed()))?;
+            head = self.in_memory(&coding::key(&key, &head, coding, self.store().seed()))?;
             if head.status != StatusCode::OK || !fresh(&head) {
                 return None;
             }
@@ -217,8 +239,9 @@ impl Delivery {
 
     /// Whether the answer has to be made of something else, unless it is stored.
     pub fn is_made(&self, request: &Request) -> bool {
-        self.plan(&request.asked())
-            .is_ok_and(|plan| matches!(plan.work, Work::Image(_) | Work::Poster { .. }))
+        self.plan(&request.asked()).is_ok_and(|plan| {
+            matches!(plan.work, Work::Image(_) | Work::Poster { .. } | Work::Waveform { .. })
+        })
     }
 
     pub(super) fn plan(&self, request: &Asked<'_, impl FieldLines>) -> Result<Plan<'_>, BadQuery> {
@@ -234,6 +257,13 @@ impl Delivery {
         response.added.extend(plan.vary());
         let accept_ch = plan.accept_ch(|| response.is_page());
         response.added.extend(accept_ch);
+        if response.status.is_success() {
+            let disposition = plan.download().and_then(Download::disposition);
+            response.added.extend(disposition.map(|value| (header::CONTENT_DISPOSITION, value)));
+        }
+        if let Some(pace) = plan.policy.rules.pace.filter(|_| plan.route == Route::Asset) {
+            response.body = pace.of(response.body);
+        }
         response.key = self.shown_key(plan);
         Answer { route: plan.route, response }
     }
@@ -255,7 +285,12 @@ impl Delivery {
                         let object = &available.object;
                         self.count_use(plan, &object.key, &object.head, source);
                     }
-                    if plan.is_progressive() {
+                    if let Some(span) = plan.clip() {
+                        match self.core.clip(&available, span).await {
+                            Ok(arrangement) => available.arrangement = arrangement,
+                            Err(refusal) => return refusal.into_problem(served),
+                        }
+                    } else if plan.is_progressive() {
                         available.arrangement = self.core.arrange(&available).await;
                     }
                     // Of a body that comes without its length, the coded form is made next time.
@@ -281,6 +316,12 @@ impl Delivery {
                         Err(fill::Error::Changed | fill::Error::NotResumable) => {}
                         Err(error) => return broken(&error, served),
                     }
+                }
+                // A part of the source, of no use to anybody.
+                Resolved::Answer { response, served }
+                    if plan.clip().is_some() && response.status.is_success() =>
+                {
+                    return Refusal::unclipped("it may not be stored in parts").into_problem(served);
                 }
                 Resolved::Answer { response, served } => {
                     return pass(request, &query, response, served).unwrap_or_else(|error| {
@@ -315,8 +356,10 @@ impl Delivery {
     ) -> Option<(Available, Served, Option<Attachment>)> {
         let source =
             Query { method: Method::GET, control: RequestControl::default(), range: None, ..query.clone() };
-        let upstream = Arc::new(CodedVariant { core: self.core.clone(), source, coding });
-        let key = coding::key(&available.object.key, coding, self.store().seed());
+        let head = &available.object.head;
+        let version = coding::version(head);
+        let upstream = Arc::new(CodedVariant { core: self.core.clone(), source, version, coding });
+        let key = coding::key(&available.object.key, head, coding, self.store().seed());
         match self.core.resolve(&Query { key, upstream, ..query.clone() }).await {
             Resolved::Object { available, served: coded, hold }
                 if available.object.head.status == StatusCode::OK =>
@@ -337,9 +380,9 @@ impl Delivery {
         head: &Head,
         source: impl FnOnce() -> Option<Address>,
     ) -> bool {
-        let Work::Image(params) = &plan.work else { return true };
-        let candidate = || Some(Candidate { key: key.clone(), source: source()?, params: *params });
-        self.core.media.improvements().used(key, head, params, candidate)
+        let Some(what) = Improvable::of(&plan.work) else { return true };
+        let candidate = || Some(Candidate { key: key.clone(), source: source()?, what });
+        self.core.media.improvements().used(key, head, candidate)
     }
 
     pub(super) fn query(&self, request: &Request, plan: &Plan<'_>) -> Query {
@@ -358,7 +401,7 @@ impl Delivery {
             Work::Image(params) => {
                 Arc::new(ImageVariant { core: core.clone(), source: source(), params: *params })
             }
-            work @ (Work::Video(_) | Work::Poster { .. }) => Arc::new(VideoAsset {
+            work @ (Work::Video(_) | Work::Poster { .. } | Work::Waveform { .. }) => Arc::new(VideoAsset {
                 core: core.clone(),
                 source: source(),
                 work: work.clone(),
@@ -367,7 +410,17 @@ impl Delivery {
             }),
         };
         let mut headers = plan.policy.rules.fields.heeded(&request.headers);
+        let first_block = Spec::FromTo(0, u64::from(core.fills.store().block_size()) - 1);
+        let mut method = request.method.clone();
         let range = match &plan.work {
+            // Of a clip, the answer's bytes are known when the source's index is.
+            Work::Fetch if plan.clip().is_some() => {
+                if headers.contains_key(header::IF_RANGE) {
+                    Arc::make_mut(&mut headers).remove(header::IF_RANGE);
+                }
+                method = Method::GET;
+                Some(first_block)
+            }
             // In the source, the bytes may be elsewhere; its beginning is needed to say so.
             Work::Fetch if plan.is_progressive() => {
                 if headers.contains_key(header::IF_RANGE) {
@@ -375,7 +428,7 @@ impl Delivery {
                 }
                 first_range(request).map(|range| match range {
                     Spec::From(0) | Spec::FromTo(0, _) => range,
-                    _ => Spec::FromTo(0, u64::from(core.fills.store().block_size()) - 1),
+                    _ => first_block,
                 })
             }
             Work::Fetch => first_range(request),
@@ -385,7 +438,7 @@ impl Delivery {
         Query {
             key,
             upstream,
-            method: request.method.clone(),
+            method,
             headers,
             policy: plan.policy.clone(),
             control: RequestControl::parse(&*request.headers),

@@ -37,6 +37,9 @@ pub struct Available {
 impl Available {
     /// None while a body of unknown length is still coming.
     pub fn length(&self) -> Option<u64> {
+        if let Some(arrangement) = &self.arrangement {
+            return Some(arrangement.splice.len);
+        }
         match (&self.object.head.content, &self.following) {
             (Content::Blocks { .. }, Some(transfer)) if transfer.length_is_open() => transfer.object_length(),
             _ => Some(self.object.head.length),

@@ -19,6 +19,8 @@ pub enum BodyError {
     Fill(#[from] fill::Error),
     #[error(transparent)]
     Origin(#[from] origin::Error),
+    #[error("the client takes too little of it")]
+    SlowClient,
     #[error("the body ended {missing} bytes before its announced length")]
     Short { missing: u64 },
 }
@@ -52,6 +54,8 @@ pub struct Response {
     /// To a HEAD request: the length that GET would have had; no body.
     pub head_length: Option<u64>,
     pub served: Served,
+    /// Whether it is for us to say which pages may read it, and not for those of `fields`.
+    pub own_cors: bool,
     /// To be shown in `Cache-Status`.
     pub key: Option<String>,
 }
@@ -69,13 +73,15 @@ impl Body {
 impl Response {
     pub fn new(status: StatusCode, fields: Fields, body: Body, served: Served) -> Self {
         let (added, age, accepts_ranges) = (Vec::new(), None, false);
-        Self { status, fields, added, age, accepts_ranges, body, head_length: None, served, key: None }
+        let (head_length, own_cors, key) = (None, false, None);
+        Self { status, fields, added, age, accepts_ranges, body, head_length, served, own_cors, key }
     }
 
     /// Whether `fields` gives way to something of this name.
     pub fn replaces(&self, name: &[u8]) -> bool {
         (self.accepts_ranges && name == b"accept-ranges")
             || (self.age.is_some() && name == b"age")
+            || (self.own_cors && name.starts_with(b"access-control-"))
             || self.added.iter().any(|(ours, _)| ours.as_str().as_bytes() == name)
     }
 

@@ -1,12 +1,13 @@
 //! What a target asks for: a source as it is, or something derived from it.
 
-use std::{borrow::Cow, fmt::Write, sync::Arc};
+use std::{borrow::Cow, fmt::Write, ops::RangeInclusive, sync::Arc};
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use url::form_urlencoded;
 
 use super::{
     dialect::{Located, Way},
+    handout::{BadSpan, Download, Handout, millis},
     hints,
     outcome::Reason,
     policy::{Denied, Policies, Policy},
@@ -16,7 +17,7 @@ use crate::{
     cache::{FieldLines, Key, KeySeed, control::split_list, vary::qvalue},
     media::{
         image::{Hints, ParamError, Params, Presets},
-        video::Asset,
+        video::{Asset, Span, WaveformForm},
     },
 };
 
@@ -28,6 +29,7 @@ pub enum Route {
     Playlist,
     Segment,
     Poster,
+    Still,
 }
 
 /// What has to be done to make the answer from scratch.
@@ -40,6 +42,12 @@ pub enum Work {
     Poster {
         at_millis: u64,
         params: Params,
+    },
+    /// How loud a sound is over time.
+    Waveform {
+        form: WaveformForm,
+        width: u32,
+        height: u32,
     },
 }
 
@@ -54,6 +62,7 @@ pub struct Plan<'p> {
     negotiated: bool,
     /// What else of the client has counted.
     heeded: Hints,
+    handout: Handout,
 }
 
 /// What a target asks for, whoever asks.
@@ -62,6 +71,7 @@ pub struct Shape {
     route: Route,
     source: Target,
     work: Work,
+    handout: Handout,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +80,10 @@ pub enum BadQuery {
     Image(#[from] ParamError),
     #[error("parameter `t` must be seconds from 0 to 1000000, such as 12.5")]
     Time,
+    #[error("parameter `w` must be a number of pixels from 16 to 4096, and `h` from 16 to 1024")]
+    Waveform,
+    #[error(transparent)]
+    Span(#[from] BadSpan),
     #[error("the source: {0}")]
     Source(#[from] BadTarget),
     #[error(transparent)]
@@ -80,23 +94,28 @@ impl BadQuery {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Denied(_) => StatusCode::FORBIDDEN,
-            Self::Image(_) | Self::Time | Self::Source(_) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::BAD_REQUEST,
         }
     }
 
     pub fn reason(&self) -> Reason {
         match self {
             Self::Denied(denied) => Reason::Denied(*denied),
-            Self::Image(_) | Self::Time | Self::Source(_) => Reason::BadRequest,
+            _ => Reason::BadRequest,
         }
     }
 }
 
 /// Files whose index may stand behind the media.
 const VIDEO_EXTENSIONS: [&str; 3] = ["mp4", "m4v", "mov"];
+/// Of a waveform that does not say: width and height.
+const WAVEFORM_SIZE: (u32, u32) = (1800, 140);
+const WAVEFORM_WIDTHS: RangeInclusive<u32> = 16..=4096;
+const WAVEFORM_HEIGHTS: RangeInclusive<u32> = 16..=1024;
 
 impl Route {
-    pub const ALL: [Self; 5] = [Self::Asset, Self::Image, Self::Playlist, Self::Segment, Self::Poster];
+    pub const ALL: [Self; 6] =
+        [Self::Asset, Self::Image, Self::Playlist, Self::Segment, Self::Poster, Self::Still];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -105,6 +124,7 @@ impl Route {
             Self::Playlist => "playlist",
             Self::Segment => "segment",
             Self::Poster => "poster",
+            Self::Still => "still",
         }
     }
 
@@ -116,6 +136,24 @@ impl Route {
             Self::Playlist => "/{path}/{playlist}",
             Self::Segment => "/{path}/{rendition}/{segment}",
             Self::Poster => "/{path}/poster.webp",
+            Self::Still => "/{path}/{still}",
+        }
+    }
+}
+
+impl Work {
+    /// Its canonical text; empty for the source itself.
+    pub fn operation(&self) -> String {
+        match self {
+            Self::Fetch => String::new(),
+            Self::Image(params) => format!("image:{}", params.canonical()),
+            Self::Video(asset) => format!("video:{asset}"),
+            Self::Poster { at_millis, params } => format!("poster:{at_millis},{}", params.canonical()),
+            // A list is as high as it is.
+            Self::Waveform { form: WaveformForm::Json, width, .. } => format!("waveform:json,{width}"),
+            Self::Waveform { form: WaveformForm::Png, width, height } => {
+                format!("waveform:png,{width},{height}")
+            }
         }
     }
 }
@@ -125,13 +163,23 @@ impl Shape {
     fn read(target: &Target, located: &Located<'_>, policy: &Policy) -> Result<Self, BadQuery> {
         let images = &policy.rules.images;
         let source = located.asked_of_origin(images.is_signed());
-        let image = |params| Self { route: Route::Image, source: source.clone(), work: Work::Image(params) };
+        let handout = Handout::of(target, &source)?;
+        let image = |params| Self {
+            route: Route::Image,
+            source: source.clone(),
+            work: Work::Image(params),
+            handout: handout.clone(),
+        };
+        let as_it_is = |source: &Target| Self { handout: handout.clone(), ..Self::as_it_is(source) };
         let presets = &*images.presets;
         match &located.way {
-            Way::AsItIs => Ok(Self::as_it_is(target)),
+            Way::AsItIs => Ok(as_it_is(&source)),
             Way::Query => {
                 let params = Params::read(&decoded(target), presets)?;
-                Ok(params.map_or_else(|| Self::as_it_is(target), image))
+                Ok(params.map_or_else(
+                    || as_it_is(if handout.download.is_some() { &source } else { target }),
+                    image,
+                ))
             }
             Way::CdnCgi { options } => Ok(image(Params::parse_cdn_cgi(options, presets)?)),
             Way::Imgproxy { options, extension, .. } => {
@@ -150,21 +198,35 @@ impl Shape {
                     None => 0,
                 };
                 let params = Params::read(&pairs, presets)?.unwrap_or_default();
-                return Ok(Self { route: Route::Poster, source, work: Work::Poster { at_millis, params } });
+                let (route, work) = (Route::Poster, Work::Poster { at_millis, params });
+                return Ok(Self { route, source, work, handout: Handout::default() });
+            }
+            Asset::Waveform(form) => {
+                let pairs = decoded(target);
+                let side = |name: &str, unsaid: u32, range: RangeInclusive<u32>| {
+                    let given = pairs.iter().find(|(known, _)| known == name);
+                    let parsed = given.map_or(Some(unsaid), |(_, value)| whole(value));
+                    parsed.filter(|side| range.contains(side)).ok_or(BadQuery::Waveform)
+                };
+                let width = side("w", WAVEFORM_SIZE.0, WAVEFORM_WIDTHS)?;
+                let height = side("h", WAVEFORM_SIZE.1, WAVEFORM_HEIGHTS)?;
+                let (route, work) = (Route::Still, Work::Waveform { form, width, height });
+                return Ok(Self { route, source, work, handout: Handout::default() });
             }
             Asset::Segment(..) => Route::Segment,
+            Asset::Storyboard | Asset::Sprite(_) | Asset::Preview => Route::Still,
             _ => Route::Playlist,
         };
-        Ok(Self { route, source, work: Work::Video(asset) })
+        Ok(Self { route, source, work: Work::Video(asset), handout: Handout::default() })
     }
 
     /// The target itself, whatever could be made of it.
     pub fn as_it_is(target: &Target) -> Self {
-        Self { route: Route::Asset, source: target.clone(), work: Work::Fetch }
+        Self { route: Route::Asset, source: target.clone(), work: Work::Fetch, handout: Handout::default() }
     }
 
     pub fn under(self, policy: &Arc<Policy>) -> Plan<'_> {
-        let Self { route, source, work } = self;
+        let Self { route, source, work, handout } = self;
         Plan {
             route,
             source: policy.rules.query.apply(source),
@@ -172,6 +234,7 @@ impl Shape {
             policy,
             negotiated: false,
             heeded: Hints::default(),
+            handout,
         }
     }
 }
@@ -206,6 +269,9 @@ impl<'p> Plan<'p> {
         match &plan.work {
             Work::Image(params) => images.admit_operation(params)?,
             Work::Poster { params, .. } if *params != Params::default() => images.admit_operation(params)?,
+            Work::Waveform { width, height, .. } if (*width, *height) != WAVEFORM_SIZE => {
+                images.admit_size()?
+            }
             _ => {}
         }
         Ok(plan)
@@ -218,6 +284,12 @@ impl<'p> Plan<'p> {
 
     /// With what is the client's choice settled (`auto=format`), and sizes from the grid.
     pub fn settled(mut self, fields: &impl FieldLines, lengths: &[u32]) -> Self {
+        if let Work::Waveform { width, height, .. } = &mut self.work
+            && self.policy.rules.images.is_open()
+        {
+            let next = |side: u32| lengths.get(lengths.partition_point(|length| *length < side)).copied();
+            (*width, *height) = (next(*width).unwrap_or(*width), next(*height).unwrap_or(*height));
+        }
         if let Work::Image(params) | Work::Poster { params, .. } = &mut self.work {
             let images = &self.policy.rules.images;
             self.heeded = params.heeds(images.hints);
@@ -239,7 +311,8 @@ impl<'p> Plan<'p> {
     /// Something else of the same source.
     pub fn instead(&self, work: Work) -> Self {
         let (route, source, policy) = (self.route, self.source.clone(), self.policy);
-        Self { route, source, work, policy, negotiated: false, heeded: Hints::default() }
+        let handout = Handout::default();
+        Self { route, source, work, policy, negotiated: false, heeded: Hints::default(), handout }
     }
 
     /// The fields by which the client has chosen.
@@ -262,11 +335,22 @@ impl<'p> Plan<'p> {
         hints::accepted(asked).map(|names| (ACCEPT_CH, names))
     }
 
+    /// The stretch of a video that is asked for.
+    pub fn clip(&self) -> Option<Span> {
+        self.handout.clip
+    }
+
+    /// With which name it is to be kept.
+    pub fn download(&self) -> Option<&Download> {
+        self.handout.download.as_ref()
+    }
+
     /// Whether the bytes may have to be put in another order for a player.
     pub fn is_progressive(&self) -> bool {
         let video =
             |extension: &str| VIDEO_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
-        matches!(self.work, Work::Fetch) && self.source.extension().is_some_and(video)
+        matches!(self.work, Work::Fetch)
+            && (self.handout.clip.is_some() || self.source.extension().is_some_and(video))
     }
 
     pub fn key(&self, seed: KeySeed) -> Key {
@@ -293,11 +377,7 @@ impl<'p> Plan<'p> {
         // Writing to a string does not fail.
         let _ = match &self.work {
             Work::Fetch => write!(text, "{}", self.source),
-            Work::Image(params) => write!(text, "{} image:{}", self.source, params.canonical()),
-            Work::Video(asset) => write!(text, "{} video:{asset}", self.source),
-            Work::Poster { at_millis, params } => {
-                write!(text, "{} poster:{at_millis},{}", self.source, params.canonical())
-            }
+            work => write!(text, "{} {}", self.source, work.operation()),
         };
         text
     }
@@ -318,11 +398,9 @@ fn decoded(target: &Target) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
     form_urlencoded::parse(target.query().unwrap_or_default().as_bytes()).collect()
 }
 
-fn millis(seconds: &str) -> Option<u64> {
-    let digits = |byte: u8| byte.is_ascii_digit() || byte == b'.';
-    let seconds: f64 = seconds.parse().ok().filter(|_| seconds.bytes().all(digits))?;
-    // In range, so the conversion is exact enough and cannot wrap.
-    (0.0..=1_000_000.0).contains(&seconds).then(|| (seconds * 1000.0).round() as u64)
+fn whole(number: &str) -> Option<u32> {
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|_| plain)
 }
 
 #[cfg(test)]

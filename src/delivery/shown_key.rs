@@ -23,7 +23,30 @@ const SECRET: [&str; 12] = [
 /// The value of the parameter `key`, with its quotes.
 pub fn shown(plan: &Plan<'_>) -> String {
     let url = plan.url_text();
-    let (url, work) = url.split_once(' ').unwrap_or((&url, ""));
+    let (mut text, work) = masked(&url);
+    let by = plan.policy.rules.fields.nominated().join(",");
+    for part in [work, &by].into_iter().filter(|part| !part.is_empty()) {
+        text.push(' ');
+        text.push_str(part);
+    }
+    // Keys are ASCII, so this cuts no character.
+    text.truncate(MAX_SHOWN);
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The text of a stored key, without what tells its variants apart.
+pub fn of_text(key: &str) -> String {
+    let (mut text, work) = masked(key.split('\n').next().unwrap_or_default());
+    if !work.is_empty() {
+        text.push(' ');
+        text.push_str(work);
+    }
+    text.chars().take(MAX_SHOWN).collect()
+}
+
+/// The address without secrets, and what is made of it.
+fn masked(url: &str) -> (String, &str) {
+    let (url, work) = url.split_once(' ').unwrap_or((url, ""));
     let (path, query) = url.split_once('?').map_or((url, None), |(path, query)| (path, Some(query)));
     let mut text = path.to_owned();
     for (number, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
@@ -36,14 +59,7 @@ pub fn shown(plan: &Plan<'_>) -> String {
             _ => text.push_str(pair),
         }
     }
-    let by = plan.policy.rules.fields.nominated().join(",");
-    for part in [work, &by].into_iter().filter(|part| !part.is_empty()) {
-        text.push(' ');
-        text.push_str(part);
-    }
-    // Keys are ASCII, so this cuts no character.
-    text.truncate(MAX_SHOWN);
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    (text, work)
 }
 
 fn is_secret(name: &str) -> bool {

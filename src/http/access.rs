@@ -1,7 +1,7 @@
 //! How requests show in logs and traces. A span, in which a request waits. The access log: a line for each answer when its last byte is out, in the words of `Cache-Status` and the metrics. No
 //! query and no fields, which may hold secrets. At level debug under the name `access`, for there may be very many.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use actix_http::header::HeaderValue as ActixValue;
 use http::{Method, StatusCode};
@@ -35,6 +35,7 @@ pub fn conclude(span: &Span, served: &Served) {
 pub struct Access {
     id: Box<str>,
     path: Box<str>,
+    client: IpAddr,
 }
 
 /// Bytes of a path that are logged.
@@ -42,11 +43,12 @@ const MAX_PATH: usize = 512;
 
 impl Access {
     /// None when nobody listens, which is all that it costs then.
-    pub fn of(path: &str, id: &ActixValue) -> Option<Box<Self>> {
+    pub fn of(path: &str, id: &ActixValue, client: impl FnOnce() -> IpAddr) -> Option<Box<Self>> {
         if !tracing::enabled!(target: "access", Level::DEBUG) {
             return None;
         }
-        Some(Box::new(Self { id: id.to_str().unwrap_or_default().into(), path: cut(path).into() }))
+        let id = id.to_str().unwrap_or_default().into();
+        Some(Box::new(Self { id, path: cut(path).into(), client: client() }))
     }
 
     pub fn log(
@@ -61,6 +63,7 @@ impl Access {
         tracing::debug!(
             target: "access",
             id = &*self.id,
+            client = %self.client,
             %method,
             path = &*self.path,
             route = route.as_str(),

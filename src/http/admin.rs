@@ -1,36 +1,31 @@
 //! The admin port: health, metrics, figures. Loopback by default.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU8, Ordering},
-};
+use std::sync::Arc;
 
 use ::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use millrace_kit::metrics::{self, IntGauge, Registry, catalogue};
 
-use super::{explain, gate, origins, purge, translate, uploads};
+use super::{
+    explain, gate, jobs,
+    lifecycle::{Lifecycle, Phase},
+    origins, purge, translate, uploads, warm,
+};
 use crate::{
     admission::{Admission, Scope},
     delivery::Delivery,
+    jobs::Jobs,
     upload::Uploads,
 };
 
-/// Where the process is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    Starting,
-    Ready,
-    Draining,
-}
-
 pub struct Admin {
-    phase: AtomicU8,
+    lifecycle: Arc<Lifecycle>,
     registry: Registry,
     delivery: Arc<Delivery>,
     /// Asks for a token, but for health and metrics; None on a port that others cannot reach.
     pub(super) admission: Option<Arc<Admission>>,
     pub(super) uploads: Option<Uploads>,
+    pub(super) jobs: Option<Jobs>,
     tiers: Tiers,
 }
 
@@ -40,30 +35,13 @@ struct Tiers {
     disk_capacity: IntGauge,
 }
 
-impl Phase {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Draining => "draining",
-        }
-    }
-
-    fn from_u8(value: u8) -> Self {
-        match value {
-            0 => Self::Starting,
-            1 => Self::Ready,
-            _ => Self::Draining,
-        }
-    }
-}
-
 impl Admin {
     pub fn new(
         registry: Registry,
         delivery: Arc<Delivery>,
         admission: Option<Arc<Admission>>,
         uploads: Option<Uploads>,
+        jobs: Option<Jobs>,
     ) -> Result<Self, metrics::Error> {
         let bytes = registry.gauge(&catalogue::CACHE_TIER_BYTES)?;
         let capacity = registry.gauge(&catalogue::CACHE_TIER_CAPACITY)?;
@@ -76,26 +54,23 @@ impl Admin {
             memory_capacity: capacity.with_label_values(&["memory"]),
             disk_capacity: capacity.with_label_values(&["disk"]),
         };
-        Ok(Self {
-            phase: AtomicU8::new(Phase::Starting as u8),
-            registry,
-            delivery,
-            admission,
-            uploads,
-            tiers,
-        })
+        Ok(Self { lifecycle: Arc::default(), registry, delivery, admission, uploads, jobs, tiers })
     }
 
     pub(super) fn delivery(&self) -> &Delivery {
         &self.delivery
     }
 
-    pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
+    pub fn lifecycle(&self) -> &Arc<Lifecycle> {
+        &self.lifecycle
     }
 
-    pub fn phase(&self) -> Phase {
-        Phase::from_u8(self.phase.load(Ordering::Acquire))
+    /// What probes are told.
+    fn status(&self) -> (bool, &'static str) {
+        match self.lifecycle.phase() {
+            Phase::Ready if self.delivery.warmer().is_starting() => (false, "warming"),
+            phase => (phase == Phase::Ready, phase.as_str()),
+        }
     }
 
     fn exposition(&self) -> String {
@@ -122,6 +97,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.route("/api/v1/cache/explain", web::get().to(explain::on_admin));
     config.route("/api/v1/assets", web::get().to(uploads::on_admin));
     config.route("/api/v1/purge", web::post().to(purge::on_admin));
+    jobs::routes(config);
+    config.configure(warm::routes);
     config.default_service(web::to(nothing));
 }
 
@@ -130,11 +107,11 @@ async fn live() -> HttpResponse {
 }
 
 async fn ready(admin: web::Data<Admin>) -> HttpResponse {
-    let phase = admin.phase();
-    let body = serde_json::json!({ "status": phase.as_str() });
-    match phase {
-        Phase::Ready => HttpResponse::Ok().json(body),
-        Phase::Starting | Phase::Draining => HttpResponse::ServiceUnavailable().json(body),
+    let (ready, status) = admin.status();
+    let body = serde_json::json!({ "status": status });
+    match ready {
+        true => HttpResponse::Ok().json(body),
+        false => HttpResponse::ServiceUnavailable().json(body),
     }
 }
 
@@ -153,7 +130,7 @@ async fn nothing() -> HttpResponse {
     let body = serde_json::json!({
         "status": 404,
         "title": "Not Found",
-        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/origins, /api/v1/assets and POST /api/v1/purge"
+        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/cache/hot, /api/v1/cache/object/{id}, /api/v1/cache/purges?after=, /api/v1/cache/warm, /api/v1/drain, /api/v1/origins, /api/v1/assets, /api/v1/jobs and POST /api/v1/purge"
     });
     HttpResponse::NotFound().content_type("application/problem+json").body(body.to_string())
 }

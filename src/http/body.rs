@@ -14,7 +14,10 @@ use futures_util::{Stream, stream::BoxStream};
 use http::{Method, StatusCode};
 
 use super::{access::Access, connection::Behind, data::Data};
-use crate::delivery::{Body, BodyError, Route, Served};
+use crate::{
+    admission::load::Place,
+    delivery::{Body, BodyError, Route, Served},
+};
 
 /// An answer gives way to the others on its thread: after its first frame, when it has sent twice as much, and so on, at last
 /// each time it has sent so much more. actix would write until the socket is full, megabytes, while others wait for their
@@ -34,17 +37,38 @@ pub struct Record {
     pub served: Served,
     pub started: Instant,
     pub access: Option<Box<Access>>,
+    /// The request's place counts until its answer is over.
+    pub _place: Option<Place>,
 }
 
 pub struct Sending {
     source: Source,
     size: BodySize,
-    /// Where its bytes go instead of to actix.
+    /// Where its bytes can go instead of to actix, and whose turn it is.
     behind: Option<Behind>,
+    framing: Framing,
     sent: u64,
     /// It gives way when it has sent so much.
     turn: u64,
     record: Record,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// By actix, which writes the body.
+    Actix,
+    /// By us: its bytes go around actix.
+    Around,
+    /// By us: it is the length that a body would have.
+    HeadOnly,
+}
+
+/// Whether actix can be trusted to know if this answer has a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Alone,
+    /// Other requests may have been read ahead.
+    InLine,
 }
 
 enum Source {
@@ -54,7 +78,13 @@ enum Source {
 
 impl Sending {
     /// `head_length` stands for the body of an answer to HEAD.
-    pub fn new(body: Body, head_length: Option<u64>, record: Record, behind: Option<Behind>) -> Self {
+    pub fn new(
+        body: Body,
+        head_length: Option<u64>,
+        record: Record,
+        behind: Option<Behind>,
+        turn: Turn,
+    ) -> Self {
         let head = record.method == Method::HEAD;
         let (source, size) = match body {
             Body::Empty if head => {
@@ -72,17 +102,42 @@ impl Sending {
                 (Source::Stream(bytes), length.map_or(BodySize::Stream, BodySize::Sized))
             }
         };
-        let long = !head && matches!(size, BodySize::Sized(length) if length >= SHORT);
+        let least = if turn == Turn::InLine { 1 } else { SHORT };
+        let framing = match size {
+            BodySize::Sized(length) if behind.is_some() && length >= least => match head {
+                false => Framing::Around,
+                true if turn == Turn::InLine => Framing::HeadOnly,
+                true => Framing::Actix,
+            },
+            _ => Framing::Actix,
+        };
         record.data.instruments().active.inc();
-        Self { source, size, behind: behind.filter(|_| long), sent: 0, turn: 1, record }
+        Self { source, size, behind, framing, sent: 0, turn: 1, record }
     }
 
-    /// Bytes that actix will not see.
-    pub fn length_behind(&self) -> Option<u64> {
+    /// Whether there is nothing to come.
+    pub fn is_over(&self) -> bool {
+        matches!(&self.source, Source::Full(bytes) if bytes.is_empty()) || self.left() == Some(0)
+    }
+
+    /// Bytes to come, if that is known.
+    pub fn left(&self) -> Option<u64> {
         match self.size {
-            BodySize::Sized(length) if self.behind.is_some() => Some(length),
+            BodySize::Sized(length) => Some(length - self.sent),
+            BodySize::None | BodySize::Stream => None,
+        }
+    }
+
+    /// The length that is for us to tell.
+    pub fn own_length(&self) -> Option<u64> {
+        match self.size {
+            BodySize::Sized(length) if self.framing != Framing::Actix => Some(length),
             _ => None,
         }
+    }
+
+    fn around(&self) -> Option<&Behind> {
+        self.behind.as_ref().filter(|_| self.framing == Framing::Around)
     }
 }
 
@@ -90,14 +145,14 @@ impl MessageBody for Sending {
     type Error = BodyError;
 
     fn size(&self) -> BodySize {
-        if self.behind.is_some() { BodySize::Stream } else { self.size }
+        if self.framing == Framing::Actix { self.size } else { BodySize::Stream }
     }
 
     fn poll_next(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
-        if self.behind.as_ref().is_some_and(|behind| behind.left() > 0) {
+        if self.around().is_some_and(|behind| behind.left() > 0) {
             // The connection wakes us when they are gone.
             return Poll::Pending;
         }
@@ -118,8 +173,8 @@ impl MessageBody for Sending {
                 }
             },
         };
-        let left = self.length_behind().map(|length| length - self.sent);
-        match (next, &self.behind) {
+        let left = self.around().and(self.own_length()).map(|length| length - self.sent);
+        match (next, self.around()) {
             (Some(Ok(mut bytes)), behind) => {
                 // What actix sees to, where it writes the body itself.
                 if let Some(left) = left {
@@ -161,9 +216,12 @@ fn give_way(context: &mut Context<'_>) {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        let Record { data, method, route, status, served, started, access } = &self.record;
+        let Record { data, method, route, status, served, started, access, .. } = &self.record;
         let took = started.elapsed();
-        let unsent = self.behind.as_ref().map_or(0, Behind::take_back);
+        let unsent = self.around().map_or(0, Behind::take_back);
+        if let Some(behind) = &self.behind {
+            behind.order().end();
+        }
         let sent = self.sent - unsent;
         if let Some(access) = access {
             access.log(method, *route, *status, served, sent, took);

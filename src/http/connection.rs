@@ -16,7 +16,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_web::rt::net::TcpStream;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -24,8 +23,14 @@ use tokio::{
     task::yield_now,
 };
 
-use super::translate;
-use crate::delivery::Interim;
+use super::{
+    link::{Client, Link},
+    order::Order,
+    pace::{Least, Pace},
+    stream::Stream,
+    translate,
+};
+use crate::{admission::load::Held, delivery::Interim};
 
 /// Interim answers to one request.
 const MOST: usize = 16;
@@ -37,9 +42,13 @@ const MOST_BYTES: usize = 64 << 10;
 const TURNS: usize = 3;
 
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     before: Before,
     behind: Behind,
+    client: Client,
+    pace: Pace,
+    /// It counts as long as it is there.
+    _held: Held,
 }
 
 /// The interim answers of a connection.
@@ -64,41 +73,50 @@ struct Said {
 /// The part of a body that is written behind all that actix has to write. Whoever puts it there gives actix nothing more to
 /// write until it is gone, and is woken then.
 #[derive(Clone, Default)]
-pub struct Behind(Rc<RefCell<Bytes>>);
+pub struct Behind(Rc<Lane>);
+
+#[derive(Default)]
+struct Lane {
+    bytes: RefCell<Bytes>,
+    order: Order,
+}
 
 impl Behind {
+    pub fn order(&self) -> &Order {
+        &self.0.order
+    }
+
     /// When nothing is left.
     pub fn put(&self, bytes: Bytes) {
-        *self.0.borrow_mut() = bytes;
+        *self.0.bytes.borrow_mut() = bytes;
     }
 
     pub fn left(&self) -> usize {
-        self.0.borrow().len()
+        self.0.bytes.borrow().len()
     }
 
     /// What is left is not to be written any more; how much that was.
     pub fn take_back(&self) -> u64 {
-        std::mem::take(&mut *self.0.borrow_mut()).len() as u64
+        std::mem::take(&mut *self.0.bytes.borrow_mut()).len() as u64
     }
 }
 
 impl Connection {
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, before: Before::default(), behind: Behind::default() }
+    pub fn new(stream: Stream, client: Client, least: Least, held: Held) -> Self {
+        let (before, behind) = (Before::default(), Behind::default());
+        Self { stream, before, behind, client, pace: Pace::new(least), _held: held }
     }
 
-    pub fn behind(&self) -> Behind {
-        self.behind.clone()
-    }
-
-    pub fn before(&self) -> Before {
-        self.before.clone()
+    pub fn link(&self) -> Link {
+        Link { client: self.client, before: self.before.clone(), behind: Some(self.behind.clone()) }
     }
 
     fn poll_begun(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let begun = &mut self.before.0.borrow_mut().begun;
+        let Self { stream, before, pace, .. } = self;
+        let begun = &mut before.0.borrow_mut().begun;
         while !begun.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(context, begun))? {
+            let written = Pin::new(&mut *stream).poll_write(context, begun);
+            match ready!(pace.judge(written, context))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => begun.advance(written),
             }
@@ -107,12 +125,14 @@ impl Connection {
     }
 
     fn poll_behind(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let behind = &mut *self.behind.0.borrow_mut();
+        let Self { stream, behind, pace, .. } = self;
+        let behind = &mut *behind.0.bytes.borrow_mut();
         if behind.is_empty() {
             return Poll::Ready(Ok(()));
         }
         while !behind.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(context, behind))? {
+            let written = Pin::new(&mut *stream).poll_write(context, behind);
+            match ready!(pace.judge(written, context))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => behind.advance(written),
             }
@@ -189,6 +209,8 @@ impl AsyncRead for Connection {
         if read.is_err() || (room && buffer.filled().len() == before) {
             self.before.1.ended.set(true);
             self.before.1.told.notify_waiters();
+        } else {
+            self.behind.order().has_read();
         }
         Poll::Ready(read)
     }
@@ -201,14 +223,16 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_begun(context))?;
-        let Self { stream, behind, .. } = &mut *self;
-        let behind = &mut *behind.0.borrow_mut();
+        let Self { stream, behind, pace, .. } = &mut *self;
+        let behind = &mut *behind.0.bytes.borrow_mut();
         if behind.is_empty() {
-            return Pin::new(stream).poll_write(context, bytes);
+            let written = Pin::new(stream).poll_write(context, bytes);
+            return pace.judge(written, context);
         }
         // actix gives all it holds, so this ends where the body begins.
         let both = [IoSlice::new(bytes), IoSlice::new(behind)];
-        let written = ready!(Pin::new(stream).poll_write_vectored(context, &both))?;
+        let written = Pin::new(stream).poll_write_vectored(context, &both);
+        let written = ready!(pace.judge(written, context))?;
         let of_behind = written.saturating_sub(bytes.len());
         behind.advance(of_behind);
         if behind.is_empty() {
@@ -224,7 +248,12 @@ impl AsyncWrite for Connection {
         }
         ready!(self.poll_begun(context))?;
         ready!(self.poll_behind(context))?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        let Self { stream, pace, .. } = &mut *self;
+        match Pin::new(stream).poll_flush(context) {
+            // TLS holds some of what was written.
+            Poll::Pending => pace.poll_slow(context).map(Err),
+            flushed => flushed,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -239,7 +268,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
     };
 
     use super::*;
@@ -248,7 +277,9 @@ mod tests {
     async fn pair() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Connection::new(listener.accept().await.unwrap().0), client)
+        let stream = Stream::Plain(listener.accept().await.unwrap().0);
+        let address = Client { address: [127, 0, 0, 1].into(), secure: false };
+        (Connection::new(stream, address, Least::default(), Held::uncounted()), client)
     }
 
     /// As much as the socket takes.
@@ -266,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_begun_comes_first() {
         let (mut connection, mut client) = pair().await;
-        let before = connection.before();
+        let before = connection.before.clone();
         let (interims, coming) = Interims::channel();
         interims.offer(StatusCode::PROCESSING, &HeaderMap::new());
         let mut waiting = Box::pin(before.wait(coming, pending::<()>()));
@@ -289,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_goes_out_behind_what_actix_has() {
         let (mut connection, mut client) = pair().await;
-        let behind = connection.behind();
+        let behind = connection.behind.clone();
         let body: Vec<u8> = (0..8 << 20).map(|at: u32| (at >> 10) as u8).collect();
         let stuffed = stuff(&mut connection).await;
         behind.put(body.clone().into());
@@ -317,8 +348,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_taken_back_is_not_written() {
         let (mut connection, mut client) = pair().await;
-        connection.behind().put(b"body"[..].into());
-        assert_eq!(connection.behind().take_back(), 4);
+        connection.behind.put(b"body"[..].into());
+        assert_eq!(connection.behind.take_back(), 4);
         connection.write_all(b"head").await.unwrap();
         connection.flush().await.unwrap();
         drop(connection);
@@ -330,7 +361,7 @@ mod tests {
     #[tokio::test]
     async fn what_comes_late_is_dropped() {
         let (mut connection, mut client) = pair().await;
-        let before = connection.before();
+        let before = connection.before.clone();
         let (interims, coming) = Interims::channel();
         interims.offer(StatusCode::PROCESSING, &HeaderMap::new());
         let mut waiting = Box::pin(before.wait(coming, pending::<()>()));

@@ -3,35 +3,37 @@
 use std::{
     convert::Infallible,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
 use actix_http::{
-    Payload, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
-    header::{CONTENT_LENGTH, HeaderValue as ActixValue},
+    ConnectionType, Payload, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
+    header::{CONTENT_LENGTH, HeaderMap as ActixMap, HeaderValue as ActixValue},
 };
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use tracing::Instrument;
+use http::{HeaderValue, Method, StatusCode, header};
 
 use super::{
-    access::{self, Access},
-    body::{Record, Sending},
-    connection::{Before, Behind},
-    guard,
+    access::Access,
+    body::{Record, Sending, Turn},
+    connection::Behind,
+    door::Door,
+    lifecycle::Lifecycle,
+    link::Link,
+    pace::{self, Least},
     pages::Pages,
-    purge,
     translate::{self, Lines},
-    uploads::{self, Ask},
+    uploads,
+    way::{Asking, answer, refuse},
 };
 use crate::{
-    admission::{Admission, Signature},
+    admission::{Admission, Signature, load::Place},
     delivery::{
-        Answer, Asked, BadTarget, CdnLoop, Delivery, FieldLines, Instruments, Interims, Outcome, Reason,
-        Request, RequestBody, Response, Route, Served, Target, broken_request_body,
+        Answer, Asked, CdnLoop, Delivery, FieldLines, Instruments, RequestBody, Response, Target,
+        broken_request_body, slow_request_body,
     },
     upload::Uploads,
 };
@@ -44,6 +46,8 @@ pub struct Data {
     /// Web origins whose pages may upload.
     pub allow_origins: Vec<String>,
     pub cdn_loop: CdnLoop,
+    pub lifecycle: Arc<Lifecycle>,
+    pub door: Door,
 }
 
 impl Data {
@@ -54,6 +58,7 @@ impl Data {
 
 /// The answer to a request: there at once, or waited for. Boxed then: a hit should not pay for the size of the future of a
 /// miss.
+#[allow(clippy::large_enum_variant, reason = "a hit should not pay for a box either")]
 pub enum Answering {
     AtOnce(Option<Reply<Sending>>),
     Waiting(Pin<Box<dyn Future<Output = Reply<Sending>>>>),
@@ -74,7 +79,12 @@ impl Future for Answering {
 pub fn handle(message: Message, data: &Arc<Data>) -> Answering {
     let started = Instant::now();
     let lines = Lines::of(message.head());
-    if let Some(reply) = lines.as_ref().and_then(|lines| at_once(&message, lines, data, started)) {
+    let waited = message
+        .conn_data::<Link>()
+        .and_then(|link| link.behind.as_ref())
+        .is_some_and(|behind| behind.order().begin());
+    let turn = if waited { Turn::InLine } else { Turn::Alone };
+    if let Some(reply) = lines.as_ref().and_then(|lines| at_once(&message, lines, data, started, turn)) {
         return Answering::AtOnce(Some(reply));
     }
     let looked = lines.is_some() && data.delivery.is_public();
@@ -88,6 +98,7 @@ fn at_once(
     lines: &Lines<'_>,
     data: &Arc<Data>,
     started: Instant,
+    turn: Turn,
 ) -> Option<Reply<Sending>> {
     let method = translate::method(message.method())?;
     if translate::fault(lines).is_some() || lines.has("cdn-loop") || !data.delivery.is_public() {
@@ -95,11 +106,23 @@ fn at_once(
     }
     let (None, raw) = Signature::take(target_of(message)) else { return None };
     let target = Target::parse(&raw).ok()?;
-    if data.pages.are_at(&target) || uploads::concerns(data, &method, &target) {
+    let link = message.conn_data::<Link>()?;
+    if data.pages.are_at(&target)
+        || uploads::concerns(data, &method, &target)
+        || data.door.redirects(&link.client, lines)
+    {
         return None;
     }
-    let answer = data.delivery.answer_at_once(&Asked { method: &method, target: &target, fields: lines })?;
-    Some(Known::of(message, &raw, lines, method, started).finish(data.clone(), answer))
+    let mut answer =
+        data.delivery.answer_at_once(&Asked { method: &method, target: &target, fields: lines })?;
+    if let Some(front) = data.door.fronts.of(&data.delivery, &target, lines) {
+        if let Err(refusal) = front.refuses_at_once(|| data.door.client(&link.client, lines), lines)? {
+            answer.response = refusal;
+        }
+        front.open(&mut answer.response, lines.first("origin"));
+    }
+    let known = Known { turn, ..Known::of(link, data, &raw, lines, method, started) };
+    Some(known.finish(data.clone(), answer, None))
 }
 
 /// `looked`: what is in memory has been looked for.
@@ -109,100 +132,52 @@ async fn in_time(mut message: Message, data: Arc<Data>, started: Instant, looked
     let method = translate::method(message.method());
     let (signature, raw) = Signature::take(target_of(&message));
     let raw = raw.into_owned();
-    let known = Known::of(&message, &raw, &headers, method.clone().unwrap_or(Method::GET), started);
-    let answer = match method {
+    let link = message.conn_data::<Link>().cloned().unwrap_or_else(Link::unknown);
+    let whole = signature.is_some().then(|| target_of(&message).to_owned());
+    let known = Known::of(&link, &data, &raw, &headers, method.clone().unwrap_or(Method::GET), started);
+    let (answer, place) = match method {
         Some(method) => {
-            let asking = Asking { method, raw, signature, headers, looked };
-            answer(&mut message, &data, asking, &known.id).await
+            let before = (message.version() == Version::HTTP_11).then_some(&link.before);
+            let asking = Asking { method, raw, whole, signature, headers, looked, client: link.client };
+            let least = data.door.least;
+            answer(&data, asking, || body_of(&mut message, least), before, &known.id).await
         }
-        None => refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"),
+        None => (refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"), None),
     };
-    known.finish(data, answer)
+    known.finish(data, answer, place)
 }
 
-/// A request on the long way.
-struct Asking {
-    method: Method,
-    /// Path and query, without the signature.
-    raw: String,
-    signature: Option<Signature>,
-    headers: HeaderMap,
-    /// What is in memory has been looked for.
-    looked: bool,
-}
-
-async fn answer(message: &mut Message, data: &Arc<Data>, asking: Asking, id: &ActixValue) -> Answer {
-    let Asking { method, raw, signature, mut headers, looked } = asking;
-    if let Some((status, detail)) = translate::fault(&headers) {
-        return refuse(status, detail);
-    }
-    if data.cdn_loop.closes(&headers) {
-        return refuse(StatusCode::LOOP_DETECTED, "this request has been here before");
-    }
-    let target = match Target::parse(&raw) {
-        Ok(target) => target,
-        Err(bad @ BadTarget::TooLong) => return refuse(StatusCode::URI_TOO_LONG, &bad.to_string()),
-        Err(bad) => return refuse(StatusCode::BAD_REQUEST, &bad.to_string()),
+/// A request that came by HTTP/2, on the long way, which finds what is in memory as well.
+pub(super) async fn handle_h2(
+    parts: http::request::Parts,
+    body: impl FnOnce() -> Option<RequestBody>,
+    data: &Arc<Data>,
+    link: &Link,
+) -> (http::Response<()>, Sending) {
+    let started = Instant::now();
+    let http::request::Parts { method, uri, headers, .. } = parts;
+    let headers = translate::headers_h2(&uri, headers);
+    let (signature, raw) = Signature::take(uri.path_and_query().map_or("", |target| target.as_str()));
+    let raw = raw.into_owned();
+    let known = Known::of(link, data, &raw, &headers, method.clone(), started);
+    let (answer, place) = match headers.contains_key(header::HOST) {
+        true => {
+            let (whole, client) = (None, link.client);
+            let asking = Asking { method, raw, whole, signature, headers, looked: false, client };
+            answer(data, asking, body, None, &known.id).await
+        }
+        false => (refuse(StatusCode::BAD_REQUEST, "the request names no host"), None),
     };
-    if method.as_str() == "PURGE" {
-        return purge::on_data(data, &headers, &target).await;
-    }
-    if uploads::concerns(data, &method, &target) {
-        let body = uploads::body(body_of(message));
-        return uploads::answer(data.clone(), Ask { method, target, headers, body }).await;
-    }
-    if let Some(response) = data.pages.get(&method, &target) {
-        return Answer { route: Route::Asset, response };
-    }
-    if let Err(response) = guard::admit(data, &method, signature.as_ref(), &target, &mut headers) {
-        return Answer { route: Route::Asset, response: *response };
-    }
-    let asked = Request { method, target, headers: Arc::new(headers), interims: None };
-    if let Some(answer) = (!looked).then(|| data.delivery.answer_at_once(&asked.asked())).flatten() {
-        return answer;
-    }
-    let body = body_of(message);
-    let span = access::span(&asked.method, asked.target.path(), id);
-    let answer = wait(data, asked, body, before(message)).instrument(span.clone()).await;
-    access::conclude(&span, &answer.response.served);
-    answer
+    let mut response = http::Response::new(());
+    *response.status_mut() = answer.response.status;
+    let mut fields = ActixMap::new();
+    let sending = known.conclude(data.clone(), answer, place, &mut fields);
+    translate::fields_h2(&fields, response.headers_mut());
+    (response, sending)
 }
 
 fn target_of(message: &Message) -> &str {
     message.uri().path_and_query().map_or("", |target| target.as_str())
-}
-
-/// Where this client can be told what comes before the answer: HTTP/1.0 knows nothing of that kind (RFC 9110 §15.2).
-fn before(message: &Message) -> Option<&Before> {
-    message.conn_data::<Before>().filter(|_| message.version() == Version::HTTP_11)
-}
-
-async fn wait(data: &Data, mut asked: Request, body: Option<RequestBody>, before: Option<&Before>) -> Answer {
-    let Some(before) = before else { return data.delivery.answer(&asked, body).await };
-    let (interims, coming) = Interims::channel();
-    asked.interims = Some(interims);
-    let answer = before.wait(coming, data.delivery.answer(&asked, body));
-    if !data.delivery.is_made(&asked) {
-        return answer.await;
-    }
-    // What is made costs more than what is fetched, and nobody else may want it.
-    tokio::select! {
-        answer = answer => answer,
-        () = before.left() => abandoned(),
-    }
-}
-
-/// For logs and metrics: there is nobody to read it.
-fn abandoned() -> Answer {
-    // As nginx has it.
-    let status = StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT);
-    let served = Served::new(Outcome::Error, Reason::ClientLeft);
-    Answer { route: Route::Image, response: Response::problem(status, "the client has left", served) }
-}
-
-fn refuse(status: StatusCode, detail: &str) -> Answer {
-    let served = Served::new(Outcome::Error, Reason::BadRequest);
-    Answer { route: Route::Asset, response: Response::problem(status, detail, served) }
 }
 
 /// Of a request, for its answer.
@@ -213,50 +188,74 @@ struct Known {
     log: Option<Box<Access>>,
     started: Instant,
     behind: Option<Behind>,
+    secure: bool,
+    /// What takes time may have others read ahead behind it.
+    turn: Turn,
 }
 
 impl Known {
-    fn of(message: &Message, raw: &str, fields: &impl FieldLines, method: Method, started: Instant) -> Self {
+    fn of(
+        link: &Link,
+        data: &Data,
+        raw: &str,
+        fields: &impl FieldLines,
+        method: Method,
+        started: Instant,
+    ) -> Self {
         let id = translate::request_id(fields);
-        let log = Access::of(raw.split('?').next().unwrap_or_default(), &id);
+        let client = || data.door.client(&link.client, fields);
+        let log = Access::of(raw.split('?').next().unwrap_or_default(), &id, client);
         let traceparent = translate::traceparent(fields);
-        let behind = message.conn_data::<Behind>().cloned();
-        Self { method, id, traceparent, log, started, behind }
+        let behind = link.behind.clone();
+        let (secure, turn) = (link.client.secure, Turn::InLine);
+        Self { method, id, traceparent, log, started, behind, secure, turn }
     }
 
-    fn finish(self, data: Arc<Data>, answer: Answer) -> Reply<Sending> {
-        let Self { method, id, traceparent, log, started, behind } = self;
-        let Answer { route, mut response } = answer;
-        if let Some(parent) = traceparent {
-            response.added.push((http::HeaderName::from_static("traceparent"), parent));
+    fn finish(self, data: Arc<Data>, answer: Answer, place: Option<Place>) -> Reply<Sending> {
+        let status = ActixStatus::from_u16(answer.response.status.as_u16());
+        let mut reply = Reply::with_body(status.unwrap_or(ActixStatus::BAD_GATEWAY), ());
+        let sending = self.conclude(data.clone(), answer, place, reply.headers_mut());
+        if data.lifecycle.sends_away() {
+            reply.head_mut().set_connection_type(ConnectionType::Close);
         }
-        let status = ActixStatus::from_u16(response.status.as_u16()).unwrap_or(ActixStatus::BAD_GATEWAY);
-        let mut reply = Reply::with_body(status, ());
-        translate::response_headers(&response, id, started, reply.headers_mut());
-        let Response { status, body, head_length, served, .. } = response;
-        let record = Record { data, method, route, status, served, started, access: log };
-        let sending = Sending::new(body, head_length, record, behind);
-        if let Some(length) = sending.length_behind() {
+        if let Some(length) = sending.own_length() {
             // actix takes such a body for one of which it does not know the length.
             reply.head_mut().no_chunking(true);
             reply.headers_mut().insert(CONTENT_LENGTH, length.into());
         }
         reply.set_body(sending)
     }
+
+    /// Writes the fields, and makes the body ready.
+    fn conclude(self, data: Arc<Data>, answer: Answer, place: Option<Place>, into: &mut ActixMap) -> Sending {
+        let Self { method, id, traceparent, log, started, behind, secure, turn } = self;
+        let Answer { route, mut response } = answer;
+        if let Some(parent) = traceparent {
+            response.added.push((http::HeaderName::from_static("traceparent"), parent));
+        }
+        if let Some(policy) = data.door.transport_security(secure) {
+            response.added.push((header::STRICT_TRANSPORT_SECURITY, policy.clone()));
+        }
+        translate::response_headers(&response, id, started, into);
+        let Response { status, body, head_length, served, .. } = response;
+        let record = Record { data, method, route, status, served, started, access: log, _place: place };
+        Sending::new(body, head_length, record, behind, turn)
+    }
 }
 
-fn body_of(message: &mut Message) -> Option<RequestBody> {
-    translate::has_body(&message.head().headers).then(|| upload(message.take_payload()))
+fn body_of(message: &mut Message, least: Least) -> Option<RequestBody> {
+    translate::has_body(&message.head().headers).then(|| upload(message.take_payload(), least))
 }
 
 /// actix's payload stays on its worker's thread; an origin may be asked from any. A bounded channel carries the body
 /// over, and with it the back-pressure.
-fn upload(mut payload: Payload) -> RequestBody {
+fn upload(payload: Payload, least: Least) -> RequestBody {
     let (sender, receiver) = tokio::sync::mpsc::channel(8);
     actix_web::rt::spawn(async move {
-        while let Some(chunk) = payload.next().await {
-            let chunk =
-                chunk.map_err(|broken| broken_request_body(format!("the client's body broke: {broken}")));
+        let broken = |broken| broken_request_body(format!("the client's body broke: {broken}"));
+        let chunks = payload.map(move |chunk| chunk.map_err(broken));
+        let mut chunks = pin!(pace::at_least(least, chunks, slow_request_body));
+        while let Some(chunk) = chunks.next().await {
             if sender.send(chunk).await.is_err() {
                 break;
             }

@@ -1,7 +1,7 @@
 //! How those are answered who may not: statuses and challenges (RFC 6750 §3).
 
 use actix_web::HttpResponse;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::admin::{Admin, problem};
 use crate::{
@@ -53,4 +53,14 @@ fn challenge(denied: Denied) -> Option<String> {
             Some(format!("{realm}, error=\"insufficient_scope\", scope=\"{}\"", scope.as_str()))
         }
     }
+}
+
+/// Whether a browser sent it for a page of another site.
+pub fn is_foreign(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    headers.get(header::ORIGIN).is_some_and(|origin| {
+        let origin = origin.as_bytes();
+        let origin = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+        origin != Some(host)
+    })
 }

@@ -18,28 +18,36 @@ pub struct Pages {
     pub gallery: bool,
     /// `/_millrace/player`.
     pub player: bool,
+    /// `/_millrace/upload`.
+    pub upload: bool,
 }
 
 const PREFIX: &str = "/_millrace/";
-/// Nothing inline, nothing from elsewhere; media may come from blobs that the player makes.
-const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; worker-src 'self' blob:; \
+/// Nothing inline, nothing from elsewhere; media may come from blobs that the player makes, and its empty text tracks stand in the page.
+const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; worker-src 'self' blob:; \
                       object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 
 impl Pages {
+    fn any(self) -> bool {
+        self.gallery || self.player || self.upload
+    }
+
     /// Whether one might be there.
     pub fn are_at(&self, target: &Target) -> bool {
-        (self.gallery || self.player) && (target.path() == "/" || target.path().starts_with(PREFIX))
+        self.any() && (target.path() == "/" || target.path().starts_with(PREFIX))
     }
 
     /// None when the path is an asset like any other.
     pub fn get(&self, method: &Method, target: &Target) -> Option<Response> {
-        if !(self.gallery || self.player) || !matches!(*method, Method::GET | Method::HEAD) {
+        if !self.any() || !matches!(*method, Method::GET | Method::HEAD) {
             return None;
         }
         let file = match target.path() {
             "/" if self.gallery => "index.html",
             "/_millrace/player" if self.player => "player.html",
-            path => path.strip_prefix(PREFIX)?,
+            "/_millrace/upload" if self.upload => "upload.html",
+            // The pages themselves have these names alone.
+            path => path.strip_prefix(PREFIX).filter(|file| !file.ends_with(".html"))?,
         };
         let served = Served::new(Outcome::Hit, Reason::Fresh);
         let Some(found) = Files::get(file) else {

@@ -76,7 +76,7 @@ pub async fn on_admin(
     admin: web::Data<Admin>,
 ) -> HttpResponse {
     let headers = translate::request_headers(request.headers());
-    if is_foreign(&headers) {
+    if gate::is_foreign(&headers) {
         return problem(StatusCode::FORBIDDEN, "pages from elsewhere may not purge");
     }
     let grant = match gate::admit(&admin, &headers, Scope::Purge) {
@@ -119,14 +119,4 @@ fn check(grant: &Grant, purge: &PurgeRequest) -> Result<(), Denied> {
     let path = |place: &String| Target::parse(split_url(place).1).map(|target| target.path().to_owned());
     let mut paths = purge.urls.iter().chain(&purge.prefixes).filter_map(|place| path(place).ok());
     paths.try_for_each(|path| grant.check_path(Scope::Purge, &path))
-}
-
-/// Whether a browser sent it for a page of another site.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
-    headers.get(header::ORIGIN).is_some_and(|origin| {
-        let origin = origin.as_bytes();
-        let origin = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
-        origin != Some(host)
-    })
 }

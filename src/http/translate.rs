@@ -71,6 +71,34 @@ pub fn heed_authority(uri: &actix_http::Uri, headers: &mut HeaderMap) {
     }
 }
 
+/// End-to-end fields of a request by HTTP/2, with its authority as `Host` (RFC 9113 §8.3.1).
+pub fn headers_h2(uri: &http::Uri, mut headers: HeaderMap) -> HeaderMap {
+    remove_hop_by_hop(&mut headers);
+    let host = uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+    if let Some(Ok(host)) = host.map(HeaderValue::from_str) {
+        headers.insert(header::HOST, host);
+    }
+    // Cookies may come in crumbs (RFC 9113 §8.2.3).
+    if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
+        let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+            headers.insert(header::COOKIE, whole);
+        }
+    }
+    headers
+}
+
+/// The fields of an answer by HTTP/2.
+pub fn fields_h2(from: &ActixMap, into: &mut HeaderMap) {
+    for (name, value) in from {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        let value = HeaderValue::from_bytes(value.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            into.append(name, value);
+        }
+    }
+}
+
 /// Whether a body comes with the request (RFC 9112 §6.3).
 pub fn has_body(theirs: &ActixMap) -> bool {
     theirs.contains_key(actix::TRANSFER_ENCODING)

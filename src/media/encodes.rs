@@ -1,7 +1,7 @@
 //! Who may encode: a fixed number at a time, the rest in a bounded queue, the most urgent first. Full means refused at once.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::OccupiedEntry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,7 +16,12 @@ pub enum Urgency {
     Next,
     /// Nobody has asked yet.
     Ahead,
+    /// Nobody may ever ask: only when nothing else is to do.
+    Spare,
 }
+
+/// Between two looks at who waits.
+const LOOKING: std::time::Duration = std::time::Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
@@ -43,6 +48,15 @@ struct State {
     /// By urgency, then in the order in which they came.
     waiting: BTreeMap<(Urgency, u64), Waiting>,
     tickets: u64,
+    /// What will come, and how urgent it has become before that.
+    expected: HashMap<u128, Expectations>,
+}
+
+#[derive(Debug)]
+struct Expectations {
+    urgency: Urgency,
+    /// Those who expect it.
+    count: usize,
 }
 
 #[derive(Debug)]
@@ -62,17 +76,20 @@ impl Encodes {
     /// ahead of time.
     pub fn enter(self: &Arc<Self>, what: u128, urgency: Urgency) -> Result<Ticket, Full> {
         let (go, permit) = oneshot::channel();
+        let expected = self.state.lock().expected.get(&what).map_or(urgency, |expected| expected.urgency);
+        let urgency = urgency.min(expected);
         // Dropped when the lock is released: its owner is told by that.
         let mut _displaced = None;
         let mut state = self.state.lock();
         let at_once = state.running < self.places(urgency);
         let room = match urgency {
             Urgency::Ahead => self.config.queue / 2,
+            Urgency::Spare => self.config.queue / 4,
             Urgency::First | Urgency::Next => self.config.queue,
         };
         if !at_once && state.waiting.len() >= room {
             let last = state.waiting.keys().next_back().copied();
-            let last = last.filter(|(last, _)| *last == Urgency::Ahead && urgency < *last).ok_or(Full)?;
+            let last = last.filter(|(last, _)| *last >= Urgency::Ahead && urgency < *last).ok_or(Full)?;
             _displaced = state.waiting.remove(&last);
         }
         let number = state.tickets;
@@ -86,19 +103,37 @@ impl Encodes {
     /// How many may run when one like this begins. One place is kept free of what nobody has asked for yet.
     fn places(&self, urgency: Urgency) -> usize {
         match urgency {
-            Urgency::Ahead => self.config.running.saturating_sub(1).max(1),
+            Urgency::Ahead | Urgency::Spare => self.config.running.saturating_sub(1).max(1),
             Urgency::First | Urgency::Next => self.config.running,
         }
+    }
+
+    /// Tells that this will come, though nobody has asked for it. Whoever hurries it before that is heeded.
+    pub fn expect(self: &Arc<Self>, what: u128) -> Expected {
+        let mut state = self.state.lock();
+        let nobody = Expectations { urgency: Urgency::Ahead, count: 0 };
+        state.expected.entry(what).or_insert(nobody).count += 1;
+        Expected { encodes: self.clone(), what }
     }
 
     /// Moves what waits for this up the queue, when somebody has come who wants it sooner.
     pub fn hurry(&self, what: u128, urgency: Urgency) {
         let mut state = self.state.lock();
+        if let Some(expected) = state.expected.get_mut(&what) {
+            expected.urgency = expected.urgency.min(urgency);
+        }
         let place = state.waiting.iter().find(|((now, _), one)| *now > urgency && one.what == what);
         if let Some(place) = place.map(|(place, _)| *place)
             && let Some(one) = state.waiting.remove(&place)
         {
             state.waiting.insert((urgency, place.1), one);
+        }
+    }
+
+    /// Until somebody waits whose turn is before that of [`Urgency::Spare`].
+    pub async fn pressed(&self) {
+        while !self.state.lock().waiting.keys().any(|(urgency, _)| *urgency < Urgency::Spare) {
+            tokio::time::sleep(LOOKING).await;
         }
     }
 
@@ -130,6 +165,25 @@ impl Encodes {
                 // Nobody there any more.
                 permit.encodes = None;
                 self.state.lock().running -= 1;
+            }
+        }
+    }
+}
+
+/// Something will come, as long as this lives.
+#[derive(Debug)]
+pub struct Expected {
+    encodes: Arc<Encodes>,
+    what: u128,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        let mut state = self.encodes.state.lock();
+        if let Some(expected) = state.expected.get_mut(&self.what) {
+            expected.count -= 1;
+            if expected.count == 0 {
+                state.expected.remove(&self.what);
             }
         }
     }
@@ -215,6 +269,24 @@ mod tests {
         assert_eq!((encodes.depth(), encodes.running()), (0, 0));
     }
 
+    /// Between the wish to make it ahead and its place in the queue, its source has to be read.
+    #[tokio::test]
+    async fn what_is_hurried_before_it_comes_is_urgent_when_it_does() {
+        let encodes = encodes(1, 16);
+        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let (expected, once_more) = (encodes.expect(7), encodes.expect(7));
+        encodes.hurry(7, Urgency::First);
+        encodes.hurry(8, Urgency::First);
+        drop(once_more);
+        let mut other = Box::pin(encodes.enter(8, Urgency::Next).unwrap().permit());
+        let hurried = encodes.enter(7, Urgency::Ahead).unwrap();
+        drop(running);
+        assert!((&mut other).now_or_never().is_none(), "it is less urgent");
+        drop(permit(hurried).unwrap());
+        drop(expected);
+        assert!(encodes.state.lock().expected.is_empty(), "nothing is left behind");
+    }
+
     #[tokio::test]
     async fn the_queue_is_bounded_and_what_is_early_gives_way() {
         let encodes = encodes(1, 2);
@@ -231,6 +303,22 @@ mod tests {
         let permit = wanted.permit().await.unwrap();
         drop(permit);
         assert_eq!((encodes.depth(), encodes.running()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_nobody_may_want_gives_way() {
+        let encodes = encodes(1, 4);
+        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let spare = encodes.enter(1, Urgency::Spare).unwrap();
+        assert_eq!(encodes.enter(2, Urgency::Spare).unwrap_err(), Full, "a quarter of the queue");
+        assert!(encodes.pressed().now_or_never().is_none(), "by its like it is not pressed");
+        let ahead = encodes.enter(3, Urgency::Ahead).unwrap();
+        assert!(encodes.pressed().now_or_never().is_some());
+        drop(running);
+        let ahead = permit(ahead).unwrap();
+        assert_eq!(encodes.depth(), 1, "it comes last");
+        drop(ahead);
+        assert!(permit(spare).is_some());
     }
 
     #[tokio::test]

@@ -8,6 +8,8 @@ pub mod ffmpeg;
 pub mod image;
 pub mod pool;
 mod source;
+pub mod subtitles;
 pub mod video;
+pub mod waveform;
 
 pub use source::{ReadError, Source};

@@ -8,10 +8,14 @@ use std::{
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
 
 use super::{
-    Body, Error, ErrorKind, Origin, Request, Response, path,
+    Error, ErrorKind, Origin, Request, Response, path,
     precondition::{self, Verdict},
     range::{self, Selection},
     validators::{Validators, http_date},
@@ -24,8 +28,8 @@ pub trait Shelf: Send + Sync {
 
 /// The bytes of an item, which do not change.
 pub trait Pages: Send + Sync {
-    /// At least one byte of a range that is not empty.
-    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, String>>;
+    /// All bytes of a range, as they are taken. An `Err` item is the last one.
+    fn stream(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes, String>>;
 }
 
 pub struct Item {
@@ -124,7 +128,9 @@ impl Shelved {
         answer.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(part.end - part.start));
         if request.method == Method::GET {
             answer.content_length = Some(part.end - part.start);
-            answer.body = body(item.pages, part, self.name.clone());
+            let origin = self.name.clone();
+            let failed = move |detail| Error::new(&origin, ErrorKind::Io, detail);
+            answer.body = item.pages.stream(part).map(move |read| read.map_err(&failed)).boxed();
         }
         Ok(answer)
     }
@@ -151,22 +157,4 @@ impl Origin for Shelved {
     fn serves(&self, target: &str) -> bool {
         target.strip_prefix(self.below).is_some_and(|rest| rest.starts_with('/'))
     }
-}
-
-/// One piece is read when the one before has been taken.
-fn body(pages: Arc<dyn Pages>, part: Range<u64>, origin: Arc<str>) -> Body {
-    stream::unfold(Some((pages, part, origin)), |state| async {
-        let (pages, part, origin) = state?;
-        if part.is_empty() {
-            return None;
-        }
-        match pages.read(part.clone()).await {
-            Ok(bytes) => {
-                let rest = part.start + bytes.len() as u64..part.end;
-                Some((Ok(bytes), Some((pages, rest, origin))))
-            }
-            Err(detail) => Some((Err(Error::new(&origin, ErrorKind::Io, detail)), None)),
-        }
-    })
-    .boxed()
 }

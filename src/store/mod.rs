@@ -22,6 +22,9 @@ pub enum Error {
     Io { what: &'static str, detail: String },
     #[error("the catalogue: {0}")]
     Catalogue(String),
+    /// It may be there again soon.
+    #[error("it cannot be reached: {0}")]
+    Unavailable(String),
     #[error("another server is using {0}")]
     InUse(String),
     #[error("{0} was written by a later version")]

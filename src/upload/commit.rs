@@ -1,12 +1,17 @@
 //! From a draft that is whole to an asset, whoever is still waiting for it: publish, row, caches.
 
-use tokio::sync::oneshot;
+use std::time::Duration;
+
+use tokio::{sync::oneshot, time::sleep};
 
 use super::{Error, Uploads, digest::Checker, sniff};
 use crate::store::{
     AssetKey, BlobId, Draft,
-    catalogue::{Asset, Condition, NewAsset, Refused, Replaced, Turn},
+    catalogue::{Asset, Commit, Condition, NewAsset, Refused, Replaced, Turn},
 };
+
+/// A blob that others than this server may be reading is kept for so long after its asset has gone.
+const LINGER: Duration = Duration::from_secs(600);
 
 /// All that is known of an asset before it is one.
 pub struct Ready {
@@ -58,11 +63,9 @@ impl Uploads {
         let committed = match checker.meets(&published.sha256) {
             false => Err(Error::Digest),
             true => {
-                let (catalogue, quota) = (&inner.catalogue, inner.limits.quota);
-                let refused = match ends {
-                    false => catalogue.commit(new, condition, quota, turn).await,
-                    true => catalogue.finish(blob.clone(), new, condition, quota, turn).await,
-                };
+                let quota = inner.limits.quota;
+                let ends = ends.then(|| blob.clone());
+                let refused = inner.catalogue.commit(Commit { new, condition, quota, turn, ends }).await;
                 refused.map_err(Error::from).and_then(|done| done.map_err(|refused| self.refused(refused)))
             }
         };
@@ -75,10 +78,18 @@ impl Uploads {
                 return Err(error);
             }
         };
+        if ends
+            && inner.blobs.is_shared()
+            && let Err(error) = inner.blobs.discard(&blob).await
+        {
+            // The sweep finds it when the upload's row is gone.
+            tracing::warn!("a draft that has become an asset: {error}");
+        }
         if let Some(old) = &replaced.old {
             self.discard_blob(old).await;
         }
         self.forget(&key, replaced.asset.version).await;
+        self.take_care_of(replaced.asset.clone());
         Ok(replaced)
     }
 
@@ -86,12 +97,24 @@ impl Uploads {
         match refused {
             Refused::Condition => Error::Condition,
             Refused::Overtaken => Error::Overtaken,
+            Refused::TooMany => Error::TooMany(self.inner.limits.unfinished_per_owner),
+            Refused::Crowded => Error::Busy,
             Refused::Quota => Error::Quota(self.inner.limits.quota.unwrap_or_default()),
         }
     }
 
     /// It is nobody's any more; if this fails, the sweep finds it.
     pub(super) async fn discard_blob(&self, old: &Asset) {
+        if self.inner.blobs.is_shared() {
+            let (blobs, blob) = (self.inner.blobs.clone(), old.blob.clone());
+            self.inner.tasks.spawn_until_stop("old blob", async move {
+                sleep(LINGER).await;
+                if let Err(error) = blobs.remove(&blob).await {
+                    tracing::warn!("{error}");
+                }
+            });
+            return;
+        }
         if let Err(error) = self.inner.blobs.remove(&old.blob).await {
             tracing::warn!("{error}");
         }

@@ -15,6 +15,10 @@ pub enum Error {
     Short,
     #[error("nothing more of the body came in time")]
     Stalled,
+    #[error("the body comes more slowly than the {0} bytes a second that are wanted")]
+    Slow(u64),
+    #[error("its owner has the {0} unfinished uploads that are allowed")]
+    TooMany(u64),
     #[error("it has more than the {0} bytes that are allowed")]
     TooLarge(u64),
     #[error("with it, its owner would have stored more than the {0} bytes that are allowed")]
@@ -56,12 +60,12 @@ impl Error {
         match self {
             Self::Key(_) | Self::Bad(_) | Self::Kind => "bad",
             Self::Digest | Self::Checksum => "digest",
-            Self::Short | Self::Stalled => "broken",
+            Self::Short | Self::Stalled | Self::Slow(_) => "broken",
             Self::TooLarge(_) | Self::Quota(_) => "too-large",
             Self::Type(_) => "type",
             Self::Condition | Self::Overtaken | Self::Offset(_) | Self::Locked => "conflict",
             Self::NoUpload | Self::Expired => "gone",
-            Self::Busy | Self::Stopping => "busy",
+            Self::Busy | Self::Stopping | Self::TooMany(_) => "busy",
             Self::Store(store::Error::Full) => "full",
             Self::Store(_) => "failed",
         }

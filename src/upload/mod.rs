@@ -1,7 +1,10 @@
 //! Turns a client's bytes into a committed asset, and removes assets. Knows neither HTTP connections nor caches: who else has
 //! to hear of a change is told through [`Caches`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -12,6 +15,7 @@ use millrace_kit::{
 };
 use tokio::sync::Semaphore;
 
+mod aftercare;
 mod commit;
 mod digest;
 mod error;
@@ -21,16 +25,18 @@ pub mod resumable;
 mod sniff;
 mod sweep;
 
+pub use aftercare::{Aftercare, FoundOut};
 pub use digest::Digests;
 pub use error::Error;
 pub use put::{Put, Stored};
 pub use sniff::Rules as TypeRules;
 
+pub use crate::store::Error as StoreError;
 pub use crate::store::{
     AssetKey, BadAssetKey, BlobId,
-    catalogue::{Asset, Condition, Listing, Page, Tags},
+    catalogue::{Asset, Condition, Listing, Page, Probed, Tags},
 };
-use crate::store::{Blobs, Catalogue};
+use crate::store::{Blobs, Catalogue, catalogue::Bounds};
 
 /// What a client sends. An `Err` item is the last one: the client is gone.
 pub type Body = BoxStream<'static, Result<Bytes, std::io::Error>>;
@@ -43,6 +49,11 @@ pub struct Limits {
     pub concurrent: usize,
     /// Longest silence of a client.
     pub idle: Duration,
+    /// Bytes per second that a client must send in the long run; 0: any.
+    pub least_rate: u64,
+    /// Uploads that are begun and not finished: of all owners, and of one.
+    pub unfinished: u64,
+    pub unfinished_per_owner: u64,
     /// Bytes that one owner may have stored.
     pub quota: Option<u64>,
     /// An unfinished upload that nobody goes on with is kept for so long.
@@ -64,15 +75,21 @@ pub struct Uploads {
 
 struct Inner {
     blobs: Arc<dyn Blobs>,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<dyn Catalogue>,
     caches: Arc<dyn Caches>,
+    aftercare: Arc<dyn Aftercare>,
     limits: Limits,
     places: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
     holders: Arc<resumable::Holders>,
     clock: Clock,
     tasks: Tasks,
     instruments: Instruments,
+    committed: OnceLock<Committed>,
 }
+
+/// Hears of each asset that has been put in place and looked into. Must not take long.
+type Committed = Box<dyn Fn(&Asset) + Send + Sync>;
 
 struct Instruments {
     bytes: IntCounter,
@@ -87,8 +104,8 @@ impl Uploads {
     }
 
     pub fn new(
-        (blobs, catalogue): (Arc<dyn Blobs>, Arc<Catalogue>),
-        caches: Arc<dyn Caches>,
+        (blobs, catalogue): (Arc<dyn Blobs>, Arc<dyn Catalogue>),
+        (caches, aftercare): (Arc<dyn Caches>, Arc<dyn Aftercare>),
         limits: Limits,
         clock: Clock,
         tasks: Tasks,
@@ -100,9 +117,26 @@ impl Uploads {
             active: registry.gauge(&catalogue::UPLOADS_ACTIVE)?.with_label_values(&[] as &[&str]),
         };
         let places = Arc::new(Semaphore::new(limits.concurrent));
-        let holders = Arc::default();
-        let inner = Inner { blobs, catalogue, caches, limits, places, holders, clock, tasks, instruments };
+        let inner = Inner {
+            blobs,
+            catalogue,
+            caches,
+            aftercare,
+            limits,
+            places,
+            looks: Arc::new(Semaphore::new(aftercare::AT_A_TIME)),
+            holders: Arc::default(),
+            clock,
+            tasks,
+            instruments,
+            committed: OnceLock::new(),
+        };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Told of each asset that is put in place from now on, when it has been looked into. Set once.
+    pub fn after_commit(&self, told: impl Fn(&Asset) + Send + Sync + 'static) {
+        let _ = self.inner.committed.set(Box::new(told));
     }
 
     pub fn limits(&self) -> &Limits {
@@ -111,6 +145,11 @@ impl Uploads {
 
     pub async fn list(&self, listing: Listing) -> Result<Page, Error> {
         Ok(self.inner.catalogue.list(listing).await?)
+    }
+
+    fn bounds(&self) -> Bounds {
+        let Limits { unfinished, unfinished_per_owner, quota, .. } = self.inner.limits;
+        Bounds { overall: unfinished, per_owner: unfinished_per_owner, quota }
     }
 
     fn count(&self, kind: &str, result: &Result<impl Sized, Error>) {

@@ -35,8 +35,9 @@ impl Uploads {
     async fn put_now(&self, put: Put, mut body: Body) -> Result<Stored, Error> {
         let Put { key, length, media_type, tags, digests, condition, owner } = put;
         let place = self.place()?;
-        let turn = self.inner.catalogue.turn(&key);
-        self.check_room(&owner, length.unwrap_or(0)).await?;
+        let turn = self.inner.catalogue.turn(&key).await?;
+        let most = self.room(&owner, 0).await?;
+        most.check(length.unwrap_or(0))?;
         // Told before the bytes are sent, if possible; what counts is the check at the commit.
         if !condition.holds(self.inner.catalogue.find(&key).await?.as_ref()) {
             return Err(Error::Condition);
@@ -44,8 +45,7 @@ impl Uploads {
         let blob = BlobId::random();
         let mut draft = self.inner.blobs.draft(&blob, false).await?;
         let mut checker = Checker::new(digests);
-        let most = self.inner.limits.size;
-        let received = self.receive(&mut body, &mut *draft, most, |bytes| checker.see(bytes)).await?;
+        let received = self.receive(&mut body, &mut *draft, &most, None, |bytes| checker.see(bytes)).await?;
         if length.is_some_and(|length| length != received) {
             return Err(Error::Short);
         }
@@ -66,20 +66,6 @@ impl Uploads {
         Ok(Stored { created: replaced.old.is_none(), asset: replaced.asset })
     }
 
-    /// Whether there is room for so many bytes more, as far as limits go.
-    pub(super) async fn check_room(&self, owner: &str, length: u64) -> Result<(), Error> {
-        let limits = &self.inner.limits;
-        if length > limits.size {
-            return Err(Error::TooLarge(limits.size));
-        }
-        if let Some(quota) = limits.quota
-            && self.inner.catalogue.used_by(owner).await?.saturating_add(length) > quota
-        {
-            return Err(Error::Quota(quota));
-        }
-        Ok(())
-    }
-
     /// False: there was nothing.
     pub async fn delete(&self, key: AssetKey, condition: Condition) -> Result<bool, Error> {
         let result = self.delete_now(key, condition).await;
@@ -88,7 +74,7 @@ impl Uploads {
     }
 
     async fn delete_now(&self, key: AssetKey, condition: Condition) -> Result<bool, Error> {
-        let turn = self.inner.catalogue.turn(&key);
+        let turn = self.inner.catalogue.turn(&key).await?;
         let uploads = self.clone();
         // Once the row may be gone, caches must hear of it, whoever is still waiting.
         self.detached(async move {

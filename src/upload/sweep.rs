@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Error, Uploads};
+use tokio::time::Instant;
+
+use super::{Error, Uploads, resumable::Noted};
 use crate::store::catalogue::Kind;
 
 /// Between sweeps; the expiry, if that is shorter.
@@ -15,9 +17,16 @@ impl Uploads {
     /// At the start, before anybody is served: caches hear of what they have missed, and what belongs to nobody goes.
     pub async fn recover(&self) -> Result<(), Error> {
         self.forget_changed().await?;
-        // Nobody is writing yet, so age does not matter.
-        self.sweep(Duration::ZERO).await?;
-        self.finish_complete().await
+        // Nobody is writing yet, so age does not matter, unless there are other servers.
+        let least = match self.inner.blobs.is_shared() {
+            true => self.inner.limits.expiry.max(LEAST),
+            false => Duration::ZERO,
+        };
+        self.sweep_drafts(least).await?;
+        if !self.inner.blobs.is_shared() {
+            self.sweep_blobs(least).await?;
+        }
+        self.finish_complete(Noted::Whatever).await
     }
 
     /// Tells caches of what has changed. What they cannot keep is told again at the next start.
@@ -41,52 +50,98 @@ impl Uploads {
         let uploads = self.clone();
         let expiry = self.inner.limits.expiry;
         self.inner.tasks.spawn_until_stop("sweep", async move {
+            let mut blobs_swept = Instant::now();
             loop {
+                if let Err(error) = uploads.look_into_all().await {
+                    tracing::warn!("assets could not be looked into: {error}");
+                }
                 tokio::time::sleep(INTERVAL.min(expiry)).await;
-                if let Err(error) = uploads.sweep(expiry.max(LEAST)).await {
+                // A bucket is listed as a whole, which costs.
+                let with_blobs =
+                    !uploads.inner.blobs.is_shared() || blobs_swept.elapsed() >= expiry.max(LEAST);
+                if with_blobs {
+                    blobs_swept = Instant::now();
+                }
+                if let Err(error) = uploads.put_in_order(with_blobs).await {
                     tracing::warn!("the store could not be swept: {error}");
                 }
             }
         });
+        let Some(mut elsewhere) = self.inner.catalogue.elsewhere() else { return };
+        let caches = self.inner.caches.clone();
+        self.inner.tasks.spawn_until_stop("changes elsewhere", async move {
+            while let Some(key) = elsewhere.recv().await {
+                caches.forget(&key).await;
+            }
+        });
     }
 
-    /// Removes uploads whose time is over, and files that nobody has touched for so long and nobody knows.
-    async fn sweep(&self, least: Duration) -> Result<(), Error> {
+    async fn put_in_order(&self, with_blobs: bool) -> Result<(), Error> {
+        let least = self.inner.limits.expiry.max(LEAST);
+        self.sweep_drafts(least).await?;
+        if with_blobs {
+            self.sweep_blobs(least).await?;
+        }
+        // Of servers that have died.
+        if self.inner.blobs.is_shared() {
+            self.finish_complete(Noted::Complete).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes uploads whose time is over, and drafts that nobody has touched for so long and nobody knows.
+    async fn sweep_drafts(&self, least: Duration) -> Result<(), Error> {
         let inner = &self.inner;
         let (blobs, catalogue) = (&inner.blobs, &inner.catalogue);
         for id in catalogue.expired_uploads(inner.clock.unix_millis()).await? {
             // Whoever still sends to it gets it more time at the end.
-            let Some(_hold) = self.hold_if_free(&id) else { continue };
+            let Some(_hold) = self.hold_if_free(&id).await? else { continue };
             let now = inner.clock.unix_millis();
             if catalogue.upload(&id).await?.is_some_and(|upload| upload.expires <= now) {
                 catalogue.end_upload(&id).await?;
                 blobs.discard(&id).await?;
             }
         }
-        let idle = blobs.idle(least).await?;
         let mut swept = 0;
-        for id in &idle.drafts {
-            let Some(_hold) = self.hold_if_free(id) else { continue };
+        for id in &blobs.idle_drafts(least).await? {
+            let Some(_hold) = self.hold_if_free(id).await? else { continue };
             if catalogue.upload(id).await?.is_none() {
                 blobs.discard(id).await?;
                 swept += 1;
             }
         }
-        for id in &idle.blobs {
-            let Some(_hold) = self.hold_if_free(id) else { continue };
+        told(swept);
+        Ok(())
+    }
+
+    /// Removes blobs that nobody has touched for so long and that are nobody's.
+    async fn sweep_blobs(&self, least: Duration) -> Result<(), Error> {
+        let (blobs, catalogue) = (&self.inner.blobs, &self.inner.catalogue);
+        let mut swept = 0;
+        for id in &blobs.idle_blobs(least).await? {
+            if catalogue.has_blob(id).await? {
+                continue;
+            }
+            let Some(_hold) = self.hold_if_free(id).await? else { continue };
             if catalogue.has_blob(id).await? {
                 continue;
             }
             match catalogue.upload(id).await? {
                 // Its row did not make it; it is tried again from its bytes.
                 Some(upload) if upload.kind == Kind::Whole => blobs.take_back(id).await?,
+                // It was about to be put together with others, which will be tried again.
+                Some(upload) if upload.kind == Kind::Partial => continue,
                 _ => blobs.remove(id).await?,
             }
             swept += 1;
         }
-        if swept > 0 {
-            tracing::info!(swept, "removed files of unfinished uploads");
-        }
+        told(swept);
         Ok(())
+    }
+}
+
+fn told(swept: usize) {
+    if swept > 0 {
+        tracing::info!(swept, "removed what was left of unfinished uploads");
     }
 }

@@ -43,7 +43,7 @@ export async function startFleet() {
 
     const server = start(binary('millrace', 'debug'),
       ['serve', '--origin', library, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0', '--data-dir', join(scratch, 'data'), '--memory', '64MiB', '--disk', '512MiB',
-        '--set', 'pages.gallery=true'],
+        '--set', 'pages.gallery=true', '--set', 'media.subtitles=en,de'],
       [/^.*\blistening on (http:\/\/\S+)/m, /^.*\badmin on (http:\/\/\S+)/m]);
     started.push(server);
     const [site, admin] = await server.ready;

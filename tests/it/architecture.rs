@@ -43,6 +43,7 @@ const SIDECAR: &[(&str, &[&str])] = &[
             "discovery",
             "relabel",
             "durable",
+            "events",
             "secret",
             "model",
         ],
@@ -79,6 +80,7 @@ const SIDECAR: &[(&str, &[&str])] = &[
             "discovery",
             "relabel",
             "durable",
+            "events",
             "secret",
             "model",
         ],
@@ -99,6 +101,7 @@ const SIDECAR: &[(&str, &[&str])] = &[
     ("discovery", &["relabel", "model"]),
     ("relabel", &["model"]),
     ("durable", &[]),
+    ("events", &[]),
     ("secret", &[]),
     ("model", &[]),
 ];

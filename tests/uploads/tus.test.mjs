@@ -2,10 +2,7 @@
 // end is what was sent. Environment: BYTES (64 MiB), DISCONNECTS (20), KILLS (2).
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, mkdtempSync, rmSync } from 'node:fs';
-import http from 'node:http';
-import net from 'node:net';
+import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -15,74 +12,12 @@ import * as tus from 'tus-js-client';
 
 import { secret, serve, token } from '../access.mjs';
 import { binary } from '../processes.mjs';
+import { fetched, noise, proxy } from './traffic.mjs';
 
 const bytes = Number(process.env.BYTES ?? 64 << 20);
 const disconnects = Number(process.env.DISCONNECTS ?? 20);
 const kills = Number(process.env.KILLS ?? 2);
 const program = binary('millrace', 'debug');
-
-// Passes connections on to wherever the server is now, and cuts all of them when told to.
-function proxy() {
-  const pairs = new Set();
-  let port = 0;
-  let passed = 0;
-  let watcher = () => {};
-  const server = net.createServer((client) => {
-    const upstream = net.connect(port, '127.0.0.1');
-    const pair = { client, upstream };
-    pairs.add(pair);
-    const end = () => {
-      pairs.delete(pair);
-      client.destroy();
-      upstream.destroy();
-    };
-    for (const socket of [client, upstream]) socket.on('error', end).on('close', end);
-    client.on('data', (chunk) => {
-      passed += chunk.length;
-      watcher(passed);
-    });
-    client.pipe(upstream);
-    upstream.pipe(client);
-  });
-  const cut = () => {
-    for (const { client, upstream } of pairs) {
-      client.destroy();
-      upstream.destroy();
-    }
-  };
-  return { server, cut, to: (at) => { port = at; }, watch: (watch) => { watcher = watch; } };
-}
-
-// A file of noise, and its digest.
-async function noise(path) {
-  const out = createWriteStream(path);
-  const digest = createHash('sha256');
-  const block = Buffer.alloc(1 << 20);
-  let state = 1;
-  for (let at = 0; at < bytes; at += block.length) {
-    for (let word = 0; word < block.length; word += 4) {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      block.writeUInt32LE(state, word);
-    }
-    const part = block.subarray(0, Math.min(block.length, bytes - at));
-    digest.update(part);
-    if (!out.write(Buffer.from(part))) await once(out, 'drain');
-  }
-  out.end();
-  await once(out, 'finish');
-  return digest.digest('hex');
-}
-
-function fetched(port, path) {
-  return new Promise((resolve, reject) => {
-    http.get({ port, host: '127.0.0.1', path }, (reply) => {
-      const digest = createHash('sha256');
-      reply.on('data', (chunk) => digest.update(chunk));
-      reply.on('end', () => resolve({ status: reply.statusCode, digest: digest.digest('hex') }));
-      reply.on('error', reject);
-    }).on('error', reject);
-  });
-}
 
 test('an upload survives disconnects and kill -9', { timeout: 900_000 }, async () => {
   const scratch = mkdtempSync(join(tmpdir(), 'millrace-tus-'));
@@ -92,7 +27,7 @@ test('an upload survives disconnects and kill -9', { timeout: 900_000 }, async (
   const between = proxy();
   try {
     const source = join(scratch, 'source.bin');
-    const digest = await noise(source);
+    const digest = await noise(source, bytes);
     between.server.listen(0, '127.0.0.1');
     await once(between.server, 'listening');
     between.to(server.port);

@@ -25,6 +25,9 @@ const REQUEST_SECONDS: &[f64] = &[
 const MEDIA_SECONDS: &[f64] =
     &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 
+/// From a poster to a film.
+const JOB_SECONDS: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0];
+
 macro_rules! catalogue {
     ($($(#[$doc:meta])* $id:ident = $name:literal $kind:expr, [$($label:literal),*], $help:literal;)*) => {
         $($(#[$doc])* pub static $id: Def =
@@ -51,6 +54,11 @@ catalogue! {
     TLS_CERTIFICATE_EXPIRY = "millrace_tls_certificate_expiry_timestamp_seconds" Kind::Gauge, ["name"],
         "When the certificate in use for a name ends, Unix time.";
 
+    RATE_LIMITED = "millrace_rate_limited_total" Kind::Counter, ["route"],
+        "Requests answered 429 because their client asked more than its route allows.";
+    CONNECTIONS_REFUSED = "millrace_connections_refused_total" Kind::Counter, ["reason"],
+        "Connections closed before their first request: too-many of one client, a bad proxy-header, or no agreement on tls.";
+
     // Cache.
     CACHE_REQUESTS = "millrace_cache_requests_total" Kind::Counter, ["route", "outcome", "reason"],
         "Requests by what the cache made of them, and why.";
@@ -74,6 +82,9 @@ catalogue! {
         "Transfers from origins into the cache under way.";
     COLLAPSED_REQUESTS = "millrace_collapsed_requests_total" Kind::Counter, [],
         "Requests that joined a fill that another request had started.";
+
+    WARM_RATIO = "millrace_warm_ratio" Kind::Gauge, [],
+        "Share of what peers had to offer that a warm-up is done with; 1 when there is nothing to warm.";
 
     PURGE_SEQUENCE = "millrace_purge_sequence" Kind::Gauge, [],
         "Sequence number of the latest purge in force.";
@@ -112,7 +123,19 @@ catalogue! {
     MEDIA_CANCELLED = "millrace_media_cancelled_total" Kind::Counter, ["stage"],
         "Media jobs given up because nobody waited for them any more, by how far they had come.";
     MEDIA_IMPROVEMENTS = "millrace_media_improvements_total" Kind::Counter, ["result"],
-        "Images that were asked for often, by what became of encoding them again with more effort.";
+        "Images and video segments that were asked for often, by what became of encoding them again with more effort.";
+
+    // Jobs.
+    JOB_WAIT = "millrace_job_wait_seconds" Kind::Histogram(JOB_SECONDS), ["preset"],
+        "Time from when a job might begin to when it began.";
+    JOB_RUN = "millrace_job_run_seconds" Kind::Histogram(JOB_SECONDS), ["preset"],
+        "Time of one attempt at a job, however it ended.";
+    JOBS = "millrace_jobs_total" Kind::Counter, ["preset", "result"],
+        "Attempts at jobs, by how they ended: succeeded, failed for good, retried, dead after the last attempt, cancelled, released.";
+    JOBS_RUNNING = "millrace_jobs_running" Kind::Gauge, [],
+        "Jobs that are being done.";
+    JOBS_REFUSED = "millrace_jobs_refused_total" Kind::Counter, ["reason"],
+        "Jobs that were not taken because the queue was full, or the share of their owner.";
 
     // Uploads and access.
     UPLOAD_BYTES = "millrace_upload_bytes_total" Kind::Counter, [],
@@ -121,10 +144,24 @@ catalogue! {
         "Requests to store or remove an asset, by how they ended.";
     UPLOADS_ACTIVE = "millrace_uploads_active" Kind::Gauge, [],
         "Uploads whose bytes are being received.";
+    DB_POOL_CONNECTIONS = "millrace_db_pool_connections" Kind::Gauge, ["state"],
+        "Connections to the catalogue's database: used, or idle.";
+    DB_POOL_WAIT = "millrace_db_pool_wait_seconds" Kind::Histogram(REQUEST_SECONDS), [],
+        "Time until a connection to the catalogue's database was free.";
 
     // Scaling.
     SCALING_INSTANCES = "millrace_scaling_instances" Kind::Gauge, ["pool", "state"],
-        "Instances of a pool: desired, as decided; ready, as they answer.";
+        "Instances of a pool: desired, as decided; and by what they are: starting, warming, ready, draining, stopping, failed.";
+    SCALING_DESIRED = "millrace_scaling_desired" Kind::Gauge, ["pool"],
+        "Instances that a pool shall have, as decided.";
+    SCALING_DECISIONS = "millrace_scaling_decisions_total" Kind::Counter, ["pool", "action", "binding"],
+        "Decisions by what was done, and by what kept it from being what signals asked for.";
+    SCALING_LAST_CHANGE = "millrace_scaling_last_change_timestamp_seconds" Kind::Gauge, ["pool"],
+        "When the number of desired instances last changed, Unix time; 0: not yet.";
+    SCALING_SIGNAL = "millrace_scaling_signal" Kind::Gauge, ["pool", "signal"],
+        "Value of a signal that decisions are made by; not there while unknown.";
+    SCALING_SIGNAL_COVERAGE = "millrace_scaling_signal_coverage_ratio" Kind::Gauge, ["pool", "signal"],
+        "Share of ready instances that a signal comes from.";
 
     // Sidecar.
     SIDECAR_HTTP_DURATION = "millrace_sidecar_http_request_duration_seconds" Kind::Histogram(REQUEST_SECONDS),

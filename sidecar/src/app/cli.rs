@@ -6,20 +6,22 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use millrace_kit::{
     clock::Clock,
     config::{self, Faults, Layer},
+    shell::Aids,
     signals::Signals,
     telemetry,
 };
 
+mod replay;
 mod silence;
 
 use super::Sidecar;
 use crate::{
     config::{Raw, Settings, check_files, quick_start, resolve},
-    discovery, unit_test,
+    discovery, scaling, unit_test,
 };
 
 /// Exit status for bad configuration or rules (`EX_USAGE`).
@@ -36,9 +38,9 @@ struct Cli {
 enum Command {
     /// Scrape targets, evaluate rules, notify, and show it all.
     Serve(Serve),
-    /// Validate rule files; every fault at once.
+    /// Validate rule and scaling files; every fault at once.
     Check {
-        /// Files in Prometheus' rule format.
+        /// Files in Prometheus' rule format, and policy files (`*.toml`).
         #[arg(required = true, value_name = "RULES")]
         files: Vec<String>,
     },
@@ -48,10 +50,14 @@ enum Command {
         #[arg(required = true, value_name = "UNIT")]
         files: Vec<PathBuf>,
     },
+    /// What a scaling policy would have done on recorded metrics.
+    Replay(replay::Replay),
     /// Set, list and end silences of a running sidecar.
     Silence(silence::Silence),
     /// Print the configuration reference.
     Docs,
+    #[command(flatten)]
+    Aids(Aids),
 }
 
 #[derive(Debug, Args)]
@@ -90,10 +96,18 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Replay(replay) => replay.run(),
         Command::Docs => {
             say(&config::reference::<Raw>("Sidecar configuration reference"));
             ExitCode::SUCCESS
         }
+        Command::Aids(aids) => match aids.print(Cli::command()) {
+            Ok(text) => {
+                say(&String::from_utf8_lossy(&text));
+                ExitCode::SUCCESS
+            }
+            Err(error) => refuse(&error),
+        },
     }
 }
 
@@ -178,20 +192,34 @@ fn read(file: &Path) -> Result<Layer, Faults> {
 }
 
 fn check(files: &[String]) -> ExitCode {
-    match check_files(files) {
-        Ok(good) => {
-            for (file, groups, rules) in good {
-                say(&format!("{file}: {groups} groups, {rules} rules: good\n"));
-            }
-            ExitCode::SUCCESS
+    let (policies, rules): (Vec<String>, Vec<String>) =
+        files.iter().cloned().partition(|file| file.ends_with(".toml"));
+    let mut good = Vec::new();
+    let mut faults = Vec::new();
+    match check_files(&rules) {
+        Ok(found) => {
+            good.extend(
+                found
+                    .into_iter()
+                    .map(|(file, groups, rules)| format!("{file}: {groups} groups, {rules} rules")),
+            );
         }
-        Err(faults) => {
-            for fault in faults {
-                let _ = writeln!(std::io::stderr(), "{fault}");
-            }
-            ExitCode::from(BAD_CONFIG)
+        Err(found) => faults.extend(found.iter().map(ToString::to_string)),
+    }
+    for file in &policies {
+        match scaling::check_file(file) {
+            Ok((groups, signals)) => good.push(format!("{file}: {groups} groups, {signals} signals")),
+            Err(found) => faults.extend(found.0.iter().map(ToString::to_string)),
         }
     }
+    if faults.is_empty() {
+        good.iter().for_each(|line| say(&format!("{line}: good\n")));
+        return ExitCode::SUCCESS;
+    }
+    for fault in faults {
+        let _ = writeln!(std::io::stderr(), "{fault}");
+    }
+    ExitCode::from(BAD_CONFIG)
 }
 
 /// 1 when a test fails, 64 when a file cannot be run.

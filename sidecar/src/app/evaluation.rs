@@ -9,7 +9,7 @@ use millrace_kit::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Instruments, notification::Notification};
+use super::{Instruments, Reporter, notification::Notification};
 use crate::{
     config::RuleSource,
     promql::Options,
@@ -25,6 +25,7 @@ pub struct Evaluation {
     notification: Arc<Notification>,
     clock: Clock,
     instruments: Arc<Instruments>,
+    reporter: Arc<Reporter>,
     /// Ends the loops of the rules before a reload. None before they run.
     generation: Mutex<Option<CancellationToken>>,
 }
@@ -37,9 +38,10 @@ impl Evaluation {
         notification: Arc<Notification>,
         clock: Clock,
         instruments: Arc<Instruments>,
+        reporter: Arc<Reporter>,
     ) -> Self {
         let generation = Mutex::new(None);
-        Self { engine, store, source, notification, clock, instruments, generation }
+        Self { engine, store, source, notification, clock, instruments, reporter, generation }
     }
 
     pub(super) fn install(&self, groups: Vec<Group>, at: UnixMillis) {
@@ -135,5 +137,6 @@ impl Evaluation {
         self.instruments.evaluated(&handle.group.name, &evaluation);
         self.notification.update(&evaluation.alerts);
         self.notification.compare(|| self.engine.views());
+        self.reporter.evaluated(|| self.engine.views());
     }
 }

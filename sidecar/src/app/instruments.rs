@@ -1,12 +1,16 @@
 //! The sidecar's own metrics: where reports of the modules become numbers.
 
-use millrace_kit::metrics::{self, IntCounter, IntGauge, Registry, catalogue};
+use millrace_kit::{
+    clock::UnixMillis,
+    metrics::{self, IntCounter, IntGauge, Registry, catalogue},
+};
 use parking_lot::Mutex;
-use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::{
     http::ReceiverStatus,
     rules::{self, AlertState, GroupView},
+    scaling::{Controller, Decision, InstanceState},
     scrape::Report,
     series::Stats,
 };
@@ -27,6 +31,12 @@ pub struct Instruments {
     alerts: IntGaugeVec,
     notifications: IntCounterVec,
     notifications_pending: IntGaugeVec,
+    scaling_instances: IntGaugeVec,
+    scaling_desired: IntGaugeVec,
+    scaling_decisions: IntCounterVec,
+    scaling_last_change: IntGaugeVec,
+    scaling_signal: GaugeVec,
+    scaling_coverage: GaugeVec,
 }
 
 impl Instruments {
@@ -49,6 +59,12 @@ impl Instruments {
             alerts: registry.gauge(&catalogue::SIDECAR_ALERTS)?,
             notifications: registry.counter(&catalogue::SIDECAR_NOTIFICATIONS)?,
             notifications_pending: registry.gauge(&catalogue::SIDECAR_NOTIFICATIONS_PENDING)?,
+            scaling_instances: registry.gauge(&catalogue::SCALING_INSTANCES)?,
+            scaling_desired: registry.gauge(&catalogue::SCALING_DESIRED)?,
+            scaling_decisions: registry.counter(&catalogue::SCALING_DECISIONS)?,
+            scaling_last_change: registry.gauge(&catalogue::SCALING_LAST_CHANGE)?,
+            scaling_signal: registry.ratio(&catalogue::SCALING_SIGNAL)?,
+            scaling_coverage: registry.ratio(&catalogue::SCALING_SIGNAL_COVERAGE)?,
         })
     }
 
@@ -101,6 +117,37 @@ impl Instruments {
             let alerts = groups.iter().flat_map(|group| group.alerts());
             let count = alerts.filter(|view| view.alert.state == state).count();
             self.alerts.with_label_values(&[state.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub(super) fn decided(&self, decision: &Decision) {
+        let labels = [decision.group.as_str(), decision.action.as_str(), decision.binding.as_str()];
+        self.scaling_decisions.with_label_values(&labels).inc();
+    }
+
+    pub(super) fn observe_scaling(&self, controller: &Controller, now: UnixMillis) {
+        for group in controller.groups() {
+            let (pool, view) = (group.policy.name.as_str(), group.view(now));
+            let desired = i64::from(view.fleet.aim);
+            self.scaling_desired.with_label_values(&[pool]).set(desired);
+            self.scaling_instances.with_label_values(&[pool, "desired"]).set(desired);
+            for state in InstanceState::ALL {
+                let count = view.fleet.instances.iter().filter(|instance| instance.state == state).count();
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                self.scaling_instances.with_label_values(&[pool, state.as_str()]).set(count);
+            }
+            let changed = group.last_change().unwrap_or(0) / 1000;
+            self.scaling_last_change.with_label_values(&[pool]).set(changed);
+            for (reading, why_not) in &view.readings {
+                let labels = [pool, reading.name.as_str()];
+                self.scaling_coverage.with_label_values(&labels).set(reading.coverage);
+                match reading.value.filter(|_| why_not.is_none()) {
+                    Some(value) => self.scaling_signal.with_label_values(&labels).set(value),
+                    None => {
+                        let _ = self.scaling_signal.remove_label_values(&labels);
+                    }
+                }
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use std::{
 use millrace_kit::{
     clock::Clock,
     metrics::{self, Registry, catalogue},
+    service,
     signals::{Signal, Signals},
     tasks::Tasks,
 };
@@ -18,14 +19,19 @@ use millrace_kit::{
 pub mod cli;
 mod evaluation;
 mod instruments;
+mod news;
 mod notification;
+mod scaling;
 mod scraping;
 mod snapshots;
 mod summary;
 
 pub use evaluation::Evaluation;
 use instruments::Instruments;
+use news::Reporter;
 pub use notification::Notification;
+use scaling::Fleets;
+pub use scaling::Scaling;
 pub use scraping::Scraping;
 use scraping::Subjects;
 pub use snapshots::Snapshots;
@@ -33,9 +39,11 @@ pub use snapshots::Snapshots;
 use crate::{
     config::Settings,
     discovery::{self, Target},
+    events::Hub,
     http::{self, Listening, Phase},
     notify::{self, Mutes, Silences},
     rules::{Context, Engine, StateFile},
+    scaling::fleet,
     scrape::{self, Roster},
     series::Store,
 };
@@ -59,8 +67,12 @@ pub enum Error {
     Webhook(#[from] notify::Error),
     #[error(transparent)]
     Target(#[from] discovery::Error),
+    #[error(transparent)]
+    Fleet(#[from] fleet::Error),
     #[error("serving failed: {0}")]
     Serve(#[from] std::io::Error),
+    #[error("scaling: {0}")]
+    Scaling(String),
 }
 
 /// A sidecar that listens. Nothing is scraped or evaluated until it runs; tests do these by hand.
@@ -70,6 +82,7 @@ pub struct Sidecar {
     pub scraping: Arc<Scraping>,
     pub evaluation: Arc<Evaluation>,
     pub notification: Arc<Notification>,
+    pub scaling: Arc<Scaling>,
     pub snapshots: Arc<Snapshots>,
     pub store: Arc<Store>,
     tasks: Tasks,
@@ -119,13 +132,16 @@ impl Sidecar {
         let engine = Arc::new(engine);
 
         let silences = Arc::new(Silences::new(Some(settings.data_dir.join("silences.json"))));
+        let mutes = Arc::new(Mutes { silences: silences.clone(), inhibitions: settings.inhibitions });
+        let events = Arc::new(Hub::default());
+        let reporter = Arc::new(Reporter::new(events.clone()));
         let notification = Arc::new(Notification::new(
             &settings.receivers,
             &notification::Common {
                 external_url,
                 external_labels: settings.external_labels.clone(),
                 valid_for: notify::valid_for(settings.rules.interval),
-                mutes: Arc::new(Mutes { silences: silences.clone(), inhibitions: settings.inhibitions }),
+                mutes: mutes.clone(),
             },
             &settings.data_dir,
             clock.clone(),
@@ -136,13 +152,17 @@ impl Sidecar {
             targets.push(own_target(address)?);
         }
         let roster = Arc::new(Roster::default());
+        let mut fleets = Fleets::open(&settings.scaling)?;
+        let mut sources = settings.sources;
+        sources.append(&mut fleets.sources);
         let scraping = Arc::new(Scraping::new(
-            Subjects { targets, collectors: settings.collectors, sources: settings.sources },
+            Subjects { targets, collectors: settings.collectors, sources },
             settings.scrape,
             store.clone(),
             roster.clone(),
             clock.clone(),
             instruments.clone(),
+            reporter.clone(),
         )?);
         let evaluation = Arc::new(Evaluation::new(
             engine.clone(),
@@ -151,16 +171,33 @@ impl Sidecar {
             notification.clone(),
             clock.clone(),
             instruments.clone(),
+            reporter,
         ));
         evaluation.install(settings.groups, now);
+
+        let scaling = Arc::new(Scaling::new(
+            &settings.scaling,
+            &fleets,
+            &settings.data_dir,
+            store.clone(),
+            clock.clone(),
+            instruments.clone(),
+            {
+                let events = events.clone();
+                Arc::new(move |kind, told| events.publish(kind, &told))
+            },
+        )?);
 
         let state = Arc::new(http::State::new(http::Parts {
             store: store.clone(),
             engine: engine.clone(),
             roster,
             silences,
+            scaling: scaling.controller.clone(),
+            mutes,
+            events,
             scrape: settings.scrape,
-            clock,
+            clock: clock.clone(),
             bounds: settings.query,
             subquery_step: settings.rules.interval,
             token: settings.token,
@@ -171,7 +208,14 @@ impl Sidecar {
                 Box::new(move || evaluation.reload(&tasks))
             },
             instruments: http::Instruments::new(&registry)?,
-            exposition: exposition(registry, instruments, store.clone(), engine, notification.clone()),
+            exposition: exposition(
+                registry,
+                instruments,
+                store.clone(),
+                engine,
+                notification.clone(),
+                scaling.clone(),
+            ),
             receivers: {
                 let notification = notification.clone();
                 Box::new(move || notification.status())
@@ -184,6 +228,7 @@ impl Sidecar {
             scraping,
             evaluation,
             notification,
+            scaling,
             snapshots,
             store,
             tasks,
@@ -212,6 +257,7 @@ impl Sidecar {
         self.scraping.spawn(&self.tasks);
         self.evaluation.spawn(&self.tasks);
         self.notification.spawn(&self.tasks);
+        self.scaling.spawn(&self.tasks);
         self.snapshots.spawn(&self.tasks);
         self.serve_until(stop).await
     }
@@ -222,10 +268,14 @@ impl Sidecar {
         let handle = listening.handle.clone();
         let orderly = async {
             state.enter(Phase::Ready);
+            service::ready();
             tracing::info!("ready");
             stop.await;
             state.enter(Phase::Draining);
+            service::stopping();
             tracing::info!("draining");
+            // Streams have no end of their own to wait for.
+            state.events.close();
             handle.stop(true).await;
             if !tasks.drain(drain_timeout).await {
                 tracing::warn!(running = tasks.running(), "some tasks did not finish in time");
@@ -278,11 +328,13 @@ fn exposition(
     store: Arc<Store>,
     engine: Arc<Engine>,
     notification: Arc<Notification>,
+    scaling: Arc<Scaling>,
 ) -> Box<dyn Fn() -> String + Send + Sync> {
     Box::new(move || {
         instruments.observe_held(&store.stats());
         instruments.observe_alerts(&engine.views());
         instruments.observe_receivers(&notification.status());
+        scaling.observe();
         registry.encode()
     })
 }

@@ -9,7 +9,7 @@ use millrace_kit::{
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Instruments};
+use super::{Error, Instruments, Reporter};
 use crate::{
     collect::Collector,
     discovery::{Source, Target},
@@ -28,6 +28,7 @@ pub struct Scraping {
     pub roster: Arc<Roster>,
     clock: Clock,
     instruments: Arc<Instruments>,
+    reporter: Arc<Reporter>,
 }
 
 /// The scraping of one target.
@@ -57,6 +58,7 @@ impl Scraping {
         roster: Arc<Roster>,
         clock: Clock,
         instruments: Arc<Instruments>,
+        reporter: Arc<Reporter>,
     ) -> Result<Self, Error> {
         let client = Client::new(&settings)?;
         let scraping = Self {
@@ -68,6 +70,7 @@ impl Scraping {
             roster,
             clock,
             instruments,
+            reporter,
         };
         for target in subjects.targets {
             scraping.add(target, None, None);
@@ -153,6 +156,7 @@ impl Scraping {
         for job in gone {
             job.stop.cancel();
             self.roster.remove(&job.target);
+            self.reporter.target_gone(&job.target);
             job.session.lock().end(&*self.store, at);
         }
         wanted.into_values().map(|target| self.add(target, None, Some(index))).collect()
@@ -204,6 +208,7 @@ impl Scraping {
             _ => {}
         }
         self.instruments.scraped(target.job(), &report);
+        self.reporter.scraped(target, &report);
         self.roster.record(target, report);
     }
 

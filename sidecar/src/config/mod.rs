@@ -15,7 +15,7 @@ use crate::{
     discovery::{self, Source, Target},
     http, notify,
     rules::{self, Fault, Group},
-    scrape,
+    scaling, scrape,
     secret::Secret,
     series,
 };
@@ -43,6 +43,7 @@ pub struct Raw {
     pub collect: Vec<collect::Config>,
     pub series: Series,
     pub rules: rules::Config,
+    pub scaling: scaling::Config,
     /// Who is told about alerts.
     pub webhooks: Vec<notify::WebhookConfig>,
     pub emails: Vec<notify::EmailConfig>,
@@ -86,6 +87,7 @@ impl Default for Raw {
             collect: Vec::new(),
             series: Series { bounds: series::Config::default(), snapshot_interval_secs: 300 },
             rules: rules::Config::default(),
+            scaling: scaling::Config::default(),
             webhooks: Vec::new(),
             emails: Vec::new(),
             alertmanagers: Vec::new(),
@@ -127,10 +129,18 @@ pub struct Settings {
     pub rules: RuleSource,
     /// Those of `rules` when the settings were resolved.
     pub groups: Vec<Group>,
+    pub scaling: Scaling,
     pub external_labels: crate::model::Labels,
     pub receivers: Vec<Receiver>,
     pub inhibitions: Vec<notify::Inhibition>,
     pub log: telemetry::Config,
+}
+
+/// Groups that are scaled, and how much of their journals is kept.
+#[derive(Debug, Clone)]
+pub struct Scaling {
+    pub policies: scaling::Policies,
+    pub journal_bytes: u64,
 }
 
 #[derive(Debug, Clone)]

@@ -1,23 +1,31 @@
 //! From what was written to what is meant; every fault, not only the first.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use millrace_kit::config::Faults;
 
-use super::{Raw, RuleSource, Settings, receivers, rule_faults};
+use super::{Raw, RuleSource, Scaling, Settings, receivers, rule_faults};
 use crate::{
     collect::Collector,
     discovery::{Source, Target},
     http,
     model::{Labels, is_label_name},
-    notify,
+    notify, scaling,
     scrape::{self, parse},
     series,
 };
 
 /// Less memory holds no useful history.
 const LEAST_SERIES_BYTES: usize = 1 << 20;
+/// Less holds no useful past.
+const LEAST_JOURNAL_BYTES: usize = 1 << 20;
 
 pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     let mut faults = Faults::default();
@@ -36,6 +44,8 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         rule_faults(found, &mut faults);
         Vec::new()
     });
+    let data_dir = data_dir(&raw.data_dir);
+    let scaling = scaling(&raw.scaling, &data_dir, scrape.interval, &mut faults);
     for name in raw.external_labels.keys().filter(|name| !is_label_name(name)) {
         faults.push(format!("external_labels.{name}"), "is not a label name");
     }
@@ -53,7 +63,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     };
     let labels = raw.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     faults.into_result(Settings {
-        data_dir: data_dir(&raw.data_dir),
+        data_dir,
         listen,
         external_url,
         token: raw.http.token.clone(),
@@ -75,6 +85,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         },
         rules,
         groups,
+        scaling,
         external_labels: Labels::from_pairs(labels),
         receivers,
         inhibitions,
@@ -192,6 +203,26 @@ fn collectors(raw: &Raw, faults: &mut Faults) -> Vec<(Arc<Collector>, Target)> {
         }
     }
     collectors
+}
+
+fn scaling(
+    raw: &scaling::Config,
+    data_dir: &Path,
+    scrape_interval: Duration,
+    faults: &mut Faults,
+) -> Scaling {
+    let journal_bytes = size(&raw.journal_bytes, "scaling.journal_bytes", faults);
+    if journal_bytes < LEAST_JOURNAL_BYTES {
+        faults.push("scaling.journal_bytes", "must be at least 1MiB");
+    }
+    let policies = match raw.file.as_str() {
+        "" => scaling::Policies::default(),
+        file => scaling::load(file, data_dir, scrape_interval).unwrap_or_else(|found| {
+            faults.0.extend(found.0);
+            scaling::Policies::default()
+        }),
+    };
+    Scaling { policies, journal_bytes: journal_bytes as u64 }
 }
 
 fn inhibitions(raw: &[notify::InhibitionConfig], faults: &mut Faults) -> Vec<notify::Inhibition> {

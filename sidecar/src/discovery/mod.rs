@@ -15,7 +15,7 @@ use crate::{
 
 mod finder;
 
-pub use finder::{DockerConfig, Finder, KubernetesConfig};
+pub use finder::{DockerConfig, Finder, KubernetesConfig, Named};
 
 /// Where metrics are when a target names only a host.
 const DEFAULT_PATH: &str = "/metrics";
@@ -104,6 +104,12 @@ impl Source {
         let metric_relabel = metric_relabel.collect::<Result<Vec<_>, _>>()?;
         let finder = Finder::new(config)?;
         Ok(Self { config: config.clone(), finder, relabel, metric_relabel: metric_relabel.into() })
+    }
+
+    /// Of what is named by another part of this program, besides what the configuration names.
+    pub fn named(config: &SourceConfig, named: Named) -> Result<Self, Error> {
+        let source = Self::new(config)?;
+        Ok(Self { finder: source.finder.with(named), ..source })
     }
 
     /// None when a rule drops it.

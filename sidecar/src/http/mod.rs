@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::{
-    notify::Silences,
+    events::Hub,
+    notify::{Mutes, Silences},
     rules::Engine,
+    scaling::Controller,
     scrape::{self, Roster},
     secret::Secret,
     series::Store,
@@ -39,6 +41,9 @@ const MAX_FORM_BYTES: usize = 64 * 1024;
 /// Queries that are evaluated at once, and that wait for it; more are refused.
 const RUNNING_QUERIES: usize = 4;
 const WAITING_QUERIES: usize = 64;
+
+/// Streams of events at once; more are refused, and pages ask now and then instead.
+const LISTENERS: usize = 128;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -105,6 +110,9 @@ pub struct State {
     pub engine: Arc<Engine>,
     pub roster: Arc<Roster>,
     pub silences: Arc<Silences>,
+    pub scaling: Arc<Controller>,
+    pub mutes: Arc<Mutes>,
+    pub events: Arc<Hub>,
     pub scrape: scrape::Settings,
     pub clock: Clock,
     pub bounds: QueryBounds,
@@ -123,6 +131,7 @@ pub struct State {
     pub started_at: UnixMillis,
     queries: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
     phase: AtomicU8,
 }
 
@@ -132,6 +141,9 @@ pub struct Parts {
     pub engine: Arc<Engine>,
     pub roster: Arc<Roster>,
     pub silences: Arc<Silences>,
+    pub scaling: Arc<Controller>,
+    pub mutes: Arc<Mutes>,
+    pub events: Arc<Hub>,
     pub scrape: scrape::Settings,
     pub clock: Clock,
     pub bounds: QueryBounds,
@@ -155,6 +167,9 @@ impl State {
             engine: parts.engine,
             roster: parts.roster,
             silences: parts.silences,
+            scaling: parts.scaling,
+            mutes: parts.mutes,
+            events: parts.events,
             scrape: parts.scrape,
             started_at: parts.clock.unix_millis(),
             clock: parts.clock,
@@ -169,6 +184,7 @@ impl State {
             receivers: parts.receivers,
             queries: Arc::new(Semaphore::new(RUNNING_QUERIES)),
             admitted: Arc::new(Semaphore::new(RUNNING_QUERIES + WAITING_QUERIES)),
+            listeners: Arc::new(Semaphore::new(LISTENERS)),
             phase: AtomicU8::new(Phase::Starting as u8),
         }
     }

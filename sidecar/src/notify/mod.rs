@@ -20,7 +20,7 @@ pub use alertmanager::{RESEND, valid_for};
 pub use carrier::{Carrier, Error, Loss, Message, Transport};
 pub use email::{Mail, MailServer};
 pub use journal::Journal;
-pub use mute::{Inhibition, InhibitionConfig, Mutes};
+pub use mute::{InForce, Inhibition, InhibitionConfig, Muted, Mutes};
 pub use outbox::{Delivery, Kind, MAX_ALERTS, Outbox, Settings};
 pub use payload::Payload;
 pub use receiver::{AlertmanagerConfig, EmailConfig, Format, Grouping, WebhookConfig};

@@ -41,8 +41,17 @@ pub struct Mutes {
     pub inhibitions: Vec<Inhibition>,
 }
 
+/// What holds one alert back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Muted {
+    /// Their ids.
+    pub silences: Vec<String>,
+    /// By another alert.
+    pub inhibited: bool,
+}
+
 /// The inhibitions in force: for each, what its firing sources have in the labels that must be equal.
-pub(super) struct InForce<'a> {
+pub struct InForce<'a> {
     mutes: &'a Mutes,
     now: UnixMillis,
     sources: Vec<HashSet<Vec<String>>>,
@@ -68,7 +77,7 @@ fn all_match(matchers: &[Matcher], alert: &Labels) -> bool {
 }
 
 impl Mutes {
-    pub(super) fn in_force<'a>(
+    pub fn in_force<'a>(
         &'a self,
         firing: impl Iterator<Item = &'a Labels> + Clone,
         now: UnixMillis,
@@ -83,13 +92,20 @@ impl Mutes {
 
 impl InForce<'_> {
     pub(super) fn mute(&self, alert: &Labels) -> bool {
-        let inhibited = self.mutes.inhibitions.iter().zip(&self.sources).any(|(inhibition, sources)| {
+        self.inhibited(alert) || self.mutes.silences.covers(alert, self.now)
+    }
+
+    pub fn why(&self, alert: &Labels) -> Muted {
+        Muted { silences: self.mutes.silences.covering(alert, self.now), inhibited: self.inhibited(alert) }
+    }
+
+    fn inhibited(&self, alert: &Labels) -> bool {
+        self.mutes.inhibitions.iter().zip(&self.sources).any(|(inhibition, sources)| {
             all_match(&inhibition.target, alert)
                 // An alert that is both does not hold itself back.
                 && !all_match(&inhibition.source, alert)
                 && sources.contains(&inhibition.common(alert))
-        });
-        inhibited || self.mutes.silences.covers(alert, self.now)
+        })
     }
 }
 

@@ -187,10 +187,14 @@ impl Silences {
     }
 
     pub fn covers(&self, alert: &Labels, now: UnixMillis) -> bool {
-        self.held.read().iter().any(|(silence, matchers)| {
-            silence.phase(now) == Phase::Active
-                && matchers.iter().all(|matcher| matcher.matches(alert.get(&matcher.name)))
-        })
+        self.held.read().iter().any(|held| is_covered(alert, held, now))
+    }
+
+    /// The ids of those that cover it.
+    pub fn covering(&self, alert: &Labels, now: UnixMillis) -> Vec<String> {
+        let held = self.held.read();
+        let covering = held.iter().filter(|held| is_covered(alert, held, now));
+        covering.map(|(silence, _)| silence.id.clone()).collect()
     }
 
     /// Without an id a new one, else a changed one. Returns the id.
@@ -243,6 +247,11 @@ impl Silences {
         let hex = format!("{hash:032x}");
         [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
     }
+}
+
+fn is_covered(alert: &Labels, (silence, matchers): &(Silence, Vec<Matcher>), now: UnixMillis) -> bool {
+    silence.phase(now) == Phase::Active
+        && matchers.iter().all(|matcher| matcher.matches(alert.get(&matcher.name)))
 }
 
 mod time {

@@ -38,6 +38,13 @@ impl Now {
     }
 }
 
+fn decisions(binding: &str, now: Now) -> String {
+    let faulty = now.faulty;
+    format!(
+        "millrace_scaling_decisions_total{{pool=\"edge\",action=\"hold\",binding=\"{binding}\"}} {faulty}\n"
+    )
+}
+
 /// A histogram of which `slow` are above 100 and `quick` below 0.1.
 fn histogram(name: &str, labels: &str, quick: u64, slow: u64) -> String {
     let comma = if labels.is_empty() { "" } else { "," };
@@ -102,6 +109,8 @@ const CASES: &[(&str, Exposed)] = &[
         let count = |state, n| format!("millrace_scaling_instances{{pool=\"edge\",state=\"{state}\"}} {n}\n");
         count("desired", 5) + &count("ready", now.pick(3, 5))
     }),
+    ("ScalingBlind", |now| decisions("unknown", now)),
+    ("ScalingHeldByOrigin", |now| decisions("origin_fault", now)),
     ("RuleEvaluationMissed", |now| {
         format!("millrace_sidecar_rule_group_missed_total{{group=\"g\"}} {}\n", now.faulty)
     }),

@@ -23,6 +23,7 @@ pub struct Rig {
     scraping: Arc<millrace_sidecar::app::Scraping>,
     pub evaluation: Arc<millrace_sidecar::app::Evaluation>,
     notification: Arc<millrace_sidecar::app::Notification>,
+    scaling: Arc<millrace_sidecar::app::Scaling>,
     http: reqwest::Client,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
@@ -41,6 +42,7 @@ pub fn start(data_dir: &Path, toml: &str, clock: &Clock) -> Result<Rig, Error> {
     let base = format!("http://{}", sidecar.address());
     let (scraping, evaluation, notification) =
         (sidecar.scraping.clone(), sidecar.evaluation.clone(), sidecar.notification.clone());
+    let scaling = sidecar.scaling.clone();
     let (stop, stopped) = oneshot::channel::<()>();
     let served = Tasks::new().spawn("sidecar", async move {
         let stopped = async {
@@ -49,7 +51,7 @@ pub fn start(data_dir: &Path, toml: &str, clock: &Clock) -> Result<Rig, Error> {
         sidecar.serve_until(stopped).await.unwrap();
     });
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    Ok(Rig { clock: clock.clone(), base, scraping, evaluation, notification, http, stop, served })
+    Ok(Rig { clock: clock.clone(), base, scraping, evaluation, notification, scaling, http, stop, served })
 }
 
 impl Rig {
@@ -62,6 +64,20 @@ impl Rig {
         self.notification.deliver_all().await;
     }
 
+    /// As [`Rig::step`], and one decision for each group that is scaled.
+    pub async fn decide(&self, seconds: u64) {
+        self.step(seconds).await;
+        self.scaling.tick_all().await;
+    }
+
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    pub async fn delete(&self, path: &str) -> reqwest::Response {
+        self.http.delete(format!("{}{path}", self.base)).send().await.unwrap()
+    }
+
     /// Only asks where targets are.
     pub async fn discover(&self) {
         self.scraping.discover_all().await;
@@ -69,6 +85,12 @@ impl Rig {
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
         self.http.get(format!("{}{path}", self.base)).send().await.unwrap()
+    }
+
+    pub async fn get_with(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::Response {
+        let request = self.http.get(format!("{}{path}", self.base));
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.send().await.unwrap()
     }
 
     pub async fn json(&self, path: &str) -> Value {

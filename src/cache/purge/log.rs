@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     KeySeed, Mark, Purge,
+    moments::Moments,
     stamps::Stamps,
     words::{Words, put},
 };
@@ -25,6 +26,8 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub stamps: Stamps,
+    /// When the latest came; those of before a start are known to the day.
+    pub moments: Moments,
     /// Records, in the order of their sequence numbers.
     pending: Vec<u8>,
 }
@@ -70,6 +73,7 @@ const TAGGED: u64 = 4;
 impl Books {
     pub fn enter(&mut self, purge: &Purge, now: UnixMillis, durable: bool) -> u64 {
         let sequence = self.stamps.enter(purge, now);
+        self.moments.note(now, sequence);
         if durable {
             let flag = |set, flag| if set { flag } else { 0 };
             let flags = flag(purge.soft, SOFT) | flag(purge.all, ALL) | flag(purge.tagged, TAGGED);

@@ -1,12 +1,13 @@
 //! What purges name things by: hashes of URLs, path prefixes and tags, of which a purge leaves stamps.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::cache::FieldLines;
 
 /// Hash of one name; of different kinds they never mean the same. Two names that collide are purged together, which
 /// costs a fill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Mark(pub(super) u64);
 
 /// Segments of a prefix. Longer paths are matched by their first so many, and as a whole.

@@ -18,11 +18,13 @@ use millrace_kit::{
     tasks::Tasks,
 };
 use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
 
 use super::{Head, KeySeed};
 
 mod log;
 mod marks;
+mod moments;
 mod stamps;
 mod words;
 
@@ -32,8 +34,9 @@ pub use stamps::{Concern, Named};
 use log::{Books, Log};
 use marks::Mark;
 
-/// What is to be forgotten.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is to be forgotten. Servers tell each other in this form too: names are hashes that are the same everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Purge {
     soft: bool,
     all: bool,
@@ -90,6 +93,18 @@ impl Purge {
         self.marks.push(Mark::prefix(&[space, stem].concat()));
         Ok(self)
     }
+}
+
+/// Purges as one server tells them another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// The latest number.
+    pub latest: u64,
+    /// The time there.
+    pub now: UnixMillis,
+    /// When the last of them came; what came from its origin later is not concerned.
+    pub at: UnixMillis,
+    pub purges: Vec<Purge>,
 }
 
 /// How an object stands to the purges so far.
@@ -164,6 +179,21 @@ impl Purges {
     /// What is asked of an upstream from now on is not concerned by purges up to this.
     pub fn latest(&self) -> u64 {
         self.latest.load(Ordering::Acquire)
+    }
+
+    /// What an upstream was asked for at this time, by our clock, is not concerned by purges up to the number.
+    pub fn latest_by(&self, time: UnixMillis) -> u64 {
+        let books = self.books.read();
+        books.moments.latest_by(time).max(books.stamps.latest_by(time))
+    }
+
+    /// What has come after this number, in few purges.
+    pub fn since(&self, after: u64, now: UnixMillis) -> Since {
+        /// More names are told as everything.
+        const MOST: usize = 10_000;
+        let books = self.books.read();
+        let purges = books.stamps.since(after, MOST);
+        Since { latest: books.stamps.latest(), now, at: books.moments.latest().unwrap_or(now), purges }
     }
 
     /// How a stored object stands. When there was no purge since the last time, that is all there is to see.

@@ -139,6 +139,29 @@ impl Stamps {
         concerns.collect()
     }
 
+    /// All that has been purged after this number, as one hard and one soft purge; more than so many names become everything.
+    pub fn since(&self, after: u64, most: usize) -> Vec<Purge> {
+        let kinds = [(false, Purge::hard()), (true, Purge::soft())];
+        let purges = kinds.into_iter().filter_map(|(soft, mut purge)| {
+            let later = |stamp: &Stamp| (if soft { stamp.soft } else { stamp.hard }) > after;
+            purge.all = later(&self.all);
+            purge.tagged = later(&self.any_tag);
+            let marks = self.marks.iter().filter(|(_, stamp)| later(stamp)).map(|(mark, _)| *mark);
+            purge.marks = marks.take(most + 1).collect();
+            if purge.marks.len() > most || (!soft && after < self.floor) {
+                purge = purge.everything();
+                purge.marks.clear();
+            }
+            (purge.all || purge.tagged || !purge.marks.is_empty()).then_some(purge)
+        });
+        purges.collect()
+    }
+
+    /// The latest number that was given away by this time, as far as that is known: about one a day.
+    pub fn latest_by(&self, time: UnixMillis) -> u64 {
+        self.days.iter().filter(|(then, _)| *then <= time).map(|(_, sequence)| *sequence).max().unwrap_or(0)
+    }
+
     /// Gives the purge the next sequence number.
     pub fn enter(&mut self, purge: &Purge, now: UnixMillis) -> u64 {
         let sequence = self.latest + 1;
@@ -287,6 +310,28 @@ mod tests {
         assert!(stamps.marks.len() <= MAX_STAMPS / 2 + 1);
         assert_eq!(stamps.judge("/a", &Tags::default(), 10), Standing::Hidden);
         assert_eq!(stamps.judge("/a", &Tags::default(), MAX_STAMPS as u64), Standing::Current);
+    }
+
+    #[test]
+    fn what_came_since_is_told_to_others() {
+        let mut ours = Stamps::default();
+        ours.enter(&Purge::hard().url("/old"), 0);
+        let after = ours.latest();
+        assert_eq!(ours.since(after, 10), []);
+        ours.enter(&Purge::hard().tag("t").unwrap(), 0);
+        ours.enter(&Purge::soft().prefix("", "/p").unwrap(), 0);
+        let mut theirs = Stamps::default();
+        for purge in ours.since(after, 10) {
+            theirs.enter(&purge, 0);
+        }
+        let judged = |key, tags| theirs.judge(key, &tags, 0);
+        assert_eq!(judged("/x", tagged("t")), Standing::Hidden);
+        assert_eq!(judged("/x", Tags::unknown()), Standing::Hidden);
+        assert_eq!(judged("/p/x", Tags::default()), Standing::Outdated);
+        assert_eq!(judged("/old", Tags::default()), Standing::Current);
+        let all = |purges: Vec<Purge>| purges.iter().any(|purge| purge.all);
+        assert!(!all(ours.since(0, 2)) && all(ours.since(0, 1)));
+        assert_eq!((ours.latest_by(-1), ours.latest_by(0)), (0, 1));
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Store {
     /// One step: from what memory holds under the key to what `change` says, if anything. On disk, what is there is
     /// replaced in any case, and taken away when the disk does not keep up; `write` is about what a new entry weighs that
     /// is to be written also where there is none.
-    async fn change(
+    pub(super) async fn change(
         &self,
         key: &Key,
         write: Option<usize>,
@@ -193,7 +193,11 @@ impl Store {
         if place.is_some() {
             entry.tried(self.round.load(Ordering::Relaxed));
         }
-        self.memory.insert(at, entry.clone());
+        match entry.incarnation() {
+            // Its blocks are on their way.
+            Some(incarnation) => self.memory.pass(at, entry.clone(), incarnation),
+            None => self.memory.insert(at, entry.clone()),
+        }
         match (&self.disk, place) {
             (Some(disk), Some(place)) => {
                 self.admission.spend(space(entry.weight()));
@@ -210,10 +214,9 @@ impl Store {
     }
 
     /// Large objects are admitted at once: memory would not keep them for a second request.
-    fn admits(&self, head: &Head, key: u128, occasion: Occasion) -> bool {
+    pub(super) fn admits(&self, head: &Head, key: u128, occasion: Occasion) -> bool {
         let Some(disk) = &self.disk else { return false };
-        let large = head.length > self.memory.capacity() as u64 / 64;
-        self.admission.admits(key, occasion, disk.is_full() && !large)
+        self.admission.admits(key, occasion, disk.is_full() && !self.is_large(head.length))
     }
 
     /// A head that is found in memory only is wanted a second time: it is written now, and what there is of its blocks.
@@ -257,7 +260,7 @@ pub(super) fn head_key(key: &Key) -> EntryKey {
 }
 
 impl Head {
-    fn incarnation(&self) -> Option<Incarnation> {
+    pub(in crate::cache) fn incarnation(&self) -> Option<Incarnation> {
         match self.content {
             Content::Inline(_) => None,
             Content::Blocks { incarnation, .. } => Some(incarnation),

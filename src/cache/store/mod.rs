@@ -24,7 +24,9 @@ mod admission;
 mod caretaker;
 mod directory;
 mod disk;
+mod handover;
 mod heads;
+mod hottest;
 mod inspect;
 mod loading;
 mod memory;
@@ -32,13 +34,15 @@ mod memory;
 mod tests;
 
 pub use directory::disk_usage;
+pub use handover::{Adoption, Offer};
+pub use hottest::Hot;
 pub use inspect::{Blocks, Held, Tiers};
 
 use admission::Admission;
 use disk::{Disk, State, space};
 use heads::Stripes;
 use loading::Loading;
-use memory::Memory;
+use memory::{Hold, Memory};
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -112,6 +116,11 @@ pub struct Store {
     care: tokio::sync::Mutex<()>,
 }
 
+/// A fill's bytes are kept, as long as this lives.
+pub struct Kept {
+    _hold: Option<Hold>,
+}
+
 struct Counters {
     memory_hit: IntCounter,
     memory_miss: IntCounter,
@@ -183,6 +192,29 @@ impl Store {
         disk.map_or(self.memory.capacity() as u64, |disk| disk.config.bytes) / 4
     }
 
+    /// The same of an object that is about to come, for as long as its fill runs: of what stays in memory only, places are promised
+    /// to as much as there is room for. None: what comes may be gone before the last of it.
+    /// `replaceable`: what is lost can be fetched again.
+    pub fn keep(&self, incarnation: Incarnation, length: Option<u64>, replaceable: bool) -> Option<Kept> {
+        if !self.keeps(length) {
+            return None;
+        }
+        if length.is_some_and(|length| length <= u64::from(self.block_size)) {
+            // Held by its transfer until it is stored as one entry.
+            return Some(Kept { _hold: None });
+        }
+        // Longer ones are written at once, if there is a disk.
+        let in_memory = length.filter(|length| !self.has_disk() || !self.is_large(*length));
+        let hold = in_memory.and_then(|length| self.memory.hold(incarnation, length));
+        let sure = hold.is_some() || self.has_disk() || replaceable;
+        sure.then_some(Kept { _hold: hold })
+    }
+
+    /// Longer than what memory can be counted on to keep until it is asked for again.
+    fn is_large(&self, length: u64) -> bool {
+        length > self.memory.capacity() as u64 / 64
+    }
+
     fn has_disk(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.state() == State::On && self.admission.has_budget())
     }
@@ -225,7 +257,11 @@ impl Store {
     pub async fn put_block(&self, incarnation: Incarnation, index: u32, bytes: Bytes) {
         let key = EntryKey { id: incarnation.0, part: index };
         let entry = Entry::Block(bytes.into());
-        self.memory.pass(key, entry.clone());
+        self.memory.pass(key, entry.clone(), incarnation);
+        self.put_block_on_disk(incarnation, key, entry).await;
+    }
+
+    async fn put_block_on_disk(&self, incarnation: Incarnation, key: EntryKey, entry: Entry) {
         let Some(disk) = &self.disk else { return };
         if !self.admission.admits_blocks(incarnation) {
             return;

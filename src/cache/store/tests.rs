@@ -105,3 +105,44 @@ async fn a_disk_tier_that_cannot_fit_is_refused() {
     let opened = Store::open(&config, &Registry::new(), &Tasks::new()).await;
     assert!(matches!(opened, Err(Error::NoSpace { .. })));
 }
+
+/// Without a disk, what memory lets go of is lost.
+#[tokio::test]
+async fn what_a_running_fill_has_brought_stays_until_it_ends() {
+    let config = Config { memory_bytes: 8 << 20, disk: None, block_size: BLOCK };
+    let store = Store::open(&config, &Registry::new(), &Tasks::new()).await.unwrap();
+    let block = || Bytes::from(vec![1; BLOCK as usize]);
+    for n in 0..120 {
+        let key = Key::new(format!("/{n}"), store.seed());
+        store.put_head(&key, head(&key).with_content(BLOCK.into(), Content::Inline(block())).into()).await;
+        (0..10).for_each(|_| _ = store.peek(&key));
+    }
+    // More than may pass.
+    let others = async || {
+        let others = Incarnation::new();
+        for index in 0..60 {
+            store.put_block(others, index, block()).await;
+        }
+    };
+    let key = Key::new("/slow", store.seed());
+    for kept in [false, true] {
+        let fill = Incarnation::new();
+        let keeps = kept.then(|| store.keep(fill, Some(16 * u64::from(BLOCK)), false).unwrap());
+        let content = Content::Blocks { incarnation: fill, block_size: BLOCK };
+        store.put_head(&key, head(&key).with_content(16 * u64::from(BLOCK), content).into()).await;
+        for index in 0..16 {
+            store.put_block(fill, index, block()).await;
+        }
+        others().await;
+        let left = || (0..16).filter(|index| store.has_block(fill, *index)).count();
+        assert_eq!((left() == 16, store.peek(&key).is_some()), (kept, kept), "{} are left", left());
+        assert!(
+            store.keep(Incarnation::new(), Some(2 << 20), false).is_some() != kept,
+            "there is no room for both"
+        );
+        assert!(store.keep(Incarnation::new(), Some(2 << 20), true).is_some(), "it can be fetched again");
+        drop(keeps);
+        others().await;
+        assert!(left() < 16, "it competes like others when it has ended");
+    }
+}

@@ -42,6 +42,9 @@ pub struct Origin {
     pub forward_headers: Vec<String>,
     /// Use HTTP/2 when it is offered over TLS.
     pub http2: bool,
+    /// Speak HTTP/2 from the first byte on, to an `http://` URL (h2c with prior knowledge): who asks it there must know that
+    /// it is understood.
+    pub h2c: bool,
     /// Allow its name to lead to private and link-local addresses. Without this, `localhost`, names without a dot, `.internal`
     /// and the like may lead to private ones, and an address in the URL is asked as it is.
     pub allow_private: bool,
@@ -145,6 +148,7 @@ impl Default for Origin {
             request_headers: BTreeMap::new(),
             forward_headers: Vec::new(),
             http2: true,
+            h2c: false,
             allow_private: false,
             follow_redirects_to: Vec::new(),
             dns_servers: Vec::new(),

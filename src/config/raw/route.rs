@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::edge::{Cors, Rate};
+
 /// Rules for a part of the addresses. For each request one route counts: one that names its host before one for the names
 /// below a domain, these before one for any host, and among equals the longest path. Where none fits, all origins are asked, under
 /// the defaults below.
@@ -68,6 +70,12 @@ pub struct Route {
     /// Who gets it. `public`: everybody; `signed`: who has a signed address (`millrace sign`), or a token; `token`: who has a
     /// token with the scope `read`. Neither signatures nor tokens are in keys, and no origin sees them.
     pub access: Access,
+    /// How fast files go out, in bytes a second such as `2MiB`, once `pace_burst` has gone; empty: as fast as they can.
+    pub pace: String,
+    /// What goes out at once where there is a `pace`; at least 1MiB.
+    pub pace_burst: String,
+    pub rate: Rate,
+    pub cors: Cors,
     pub fallback: Fallback,
 }
 
@@ -146,6 +154,10 @@ impl Default for Route {
             image_presets: Vec::new(),
             client_hints: Vec::new(),
             access: Access::Public,
+            pace: String::new(),
+            pace_burst: "8MiB".to_owned(),
+            rate: Rate::default(),
+            cors: Cors::default(),
             fallback: Fallback::default(),
         }
     }

@@ -7,18 +7,20 @@ use http::HeaderName;
 use millrace_kit::config::Faults;
 
 use super::{
-    super::{raw, retry},
+    super::{edge, raw, retry},
     images::Guards,
 };
 use crate::{
     cache::{Lifetimes, storable::Rules},
     delivery::{
         Access, Target,
+        pace::Pace,
         policy::{
             Asking, BadField, Config, FieldRule, HostPattern, MAX_KEYED, Parameter, PolicyRules, QueryRule,
             is_dangerous,
         },
     },
+    http::fronts,
 };
 
 mod fallback;
@@ -38,12 +40,12 @@ pub(super) fn routes(
     origins: &[Arc<str>],
     general: &General<'_>,
     faults: &mut Faults,
-) -> Vec<Config> {
+) -> (Vec<Config>, Vec<fronts::Config>) {
     if raw.len() > MAX_ROUTES {
         faults.push("routes", format!("at most {MAX_ROUTES} are possible"));
     }
     let (mut places, mut names) = (BTreeSet::new(), BTreeSet::new());
-    let mut resolved = Vec::with_capacity(raw.len());
+    let (mut resolved, mut fronts) = (Vec::with_capacity(raw.len()), Vec::new());
     for (index, route) in raw.iter().enumerate() {
         let mut faults = Here { faults, index };
         let host = faults.check("host", HostPattern::parse(&route.host));
@@ -56,7 +58,7 @@ pub(super) fn routes(
         if route.origins.iter().collect::<BTreeSet<_>>().len() < route.origins.len() {
             faults.push("origins", "an origin stands there twice");
         }
-        let rules = rules(route, general, &mut faults);
+        let mut rules = rules(route, general, &mut faults);
         let (Some(host), Some(path)) = (host, path) else { continue };
         if !places.insert((host.to_string(), path.path().trim_end_matches('/').to_owned())) {
             faults.push("path", "another route has the same host and path");
@@ -68,10 +70,15 @@ pub(super) fn routes(
         if !names.insert(name.clone()) {
             faults.push("name", format!("{name:?} is the name of another route"));
         }
+        let name: Arc<str> = name.into();
+        if let Some(front) = edge::front(&name, route, |field, wrong| faults.push(field, wrong)) {
+            rules.front = Some(fronts.len());
+            fronts.push(front);
+        }
         let origins = route.origins.iter().map(|name| name.as_str().into()).collect();
-        resolved.push(Config { name: name.into(), host, path, origins, rules });
+        resolved.push(Config { name, host, path, origins, rules });
     }
-    resolved
+    (resolved, fronts)
 }
 
 /// For what no route is for: the defaults of routes.
@@ -99,6 +106,8 @@ fn rules(route: &raw::Route, general: &General<'_>, faults: &mut Here<'_>) -> Po
             raw::RouteAccess::Signed => Access::Signed,
             raw::RouteAccess::Token => Access::Token,
         },
+        pace: pace(route, faults),
+        front: None,
     }
 }
 
@@ -147,6 +156,24 @@ fn storing_of(route: &raw::Route, storing: Rules, faults: &mut Here<'_>) -> Rule
         faults.push("max_object_size", "must be at least 1");
     }
     Rules { max_length: bound.unwrap_or(u64::MAX), ..storing }
+}
+
+fn pace(route: &raw::Route, faults: &mut Here<'_>) -> Option<Pace> {
+    let mut size = |field, text: &str| {
+        let wrong = format!("{text:?} is not a size such as 2MiB");
+        faults.check(field, text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| wrong))
+    };
+    if route.pace.is_empty() {
+        return None;
+    }
+    let (rate, burst) = (size("pace", &route.pace)?, size("pace_burst", &route.pace_burst)?);
+    if rate < 1024 {
+        faults.push("pace", "must be at least 1KiB");
+    }
+    if burst < 1 << 20 {
+        faults.push("pace_burst", "must be at least 1MiB");
+    }
+    Some(Pace { rate, burst })
 }
 
 fn lifetimes(route: &raw::Route, faults: &mut Here<'_>) -> Lifetimes {
@@ -285,7 +312,13 @@ mod tests {
                 },
                 ..default()
             },
-            raw::Route { path: "/x".into(), name: "/".into(), ..default() },
+            raw::Route {
+                path: "/x".into(),
+                name: "/".into(),
+                pace: "1B".into(),
+                pace_burst: "2".into(),
+                ..default()
+            },
             raw::Route {
                 path: "/z".into(),
                 images: raw::Images::Signed,
@@ -323,6 +356,8 @@ mod tests {
                 "routes[3].retry.attempts",
                 "routes[3].path",
                 "routes[3].name",
+                "routes[4].pace",
+                "routes[4].pace_burst",
                 "routes[4].name",
                 "routes[5].image_presets",
                 "routes[5].images",

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
-    super::{Core, fill::Ask, resolve::Query},
+    super::{Core, coding, fill::Ask, resolve::Query},
     Derived, Refusal, confirm,
     gate::Task,
     source::{SourceError, as_origin_error},
@@ -24,6 +24,8 @@ pub struct CodedVariant {
     pub core: Arc<Core>,
     /// Finds the object as it came.
     pub source: Query,
+    /// Of the object that its key is made of.
+    pub version: u64,
     pub coding: Coding,
 }
 
@@ -41,6 +43,10 @@ const OF_THE_SOURCE: [HeaderName; 6] = [
 impl Derived for CodedVariant {
     async fn make(&self, ask: &Ask) -> Result<origin::Response, SourceError> {
         let source = self.core.source_of(&self.source, &ask.born).await?;
+        if coding::version(source.head()) != self.version {
+            // It has changed under us: it is coded when it is asked for.
+            return Err(SourceError::Refused(Refusal::busy()));
+        }
         let mut fields = coded_fields(source.head(), self.coding, self.core.clock().unix_millis());
         if let Some(confirmed) = confirm(ask, &fields) {
             return Ok(confirmed);

@@ -9,14 +9,17 @@ use std::{
 use millrace_kit::metrics::{self, Registry, catalogue};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Refusal, improve::Improvements, progressive::Arrangements, rung::Rungs, slots::Slots};
+use super::{
+    Refusal, improve::Improvements, progressive::Arrangements, rung::Rungs, slots::Slots, stills::PEAKS_BYTES,
+};
 use crate::media::{
     checkpoint::{Stop, Token},
     encodes,
     ffmpeg::Ffmpeg,
     image,
     pool::{self, Pool},
-    video::{Choice, Ladder, Package},
+    video::{Choice, Ladder, Language, Package},
+    waveform::Peaks,
 };
 
 /// Memory for the sample indexes of videos, and as much for what stands in front of rearranged ones. An hour of video takes
@@ -41,6 +44,8 @@ pub struct MediaConfig {
     pub segment_target: Duration,
     pub ffmpeg: Ffmpeg,
     pub ladder: Ladder,
+    /// Languages of which subtitles are looked for beside videos.
+    pub subtitles: Arc<[Language]>,
     /// None: nothing is encoded.
     pub encoder: Option<Choice>,
     pub encodes: encodes::Config,
@@ -60,6 +65,7 @@ pub struct Media {
     memory: Semaphore,
     pub(super) packages: Slots<Package>,
     pub(super) arrangements: Arrangements,
+    pub(super) peaks: Slots<Peaks>,
     pub(super) rungs: Rungs,
     improvements: Improvements,
     pub(super) instruments: Instruments,
@@ -150,6 +156,7 @@ impl Media {
             pool,
             packages: Slots::new(INDEX_BYTES),
             arrangements: Slots::new(INDEX_BYTES),
+            peaks: Slots::new(PEAKS_BYTES),
             rungs: Rungs::new(config.encodes),
             improvements: Improvements::new(config.improve_after),
             instruments,

@@ -1,4 +1,4 @@
-//! Better forms of images that are asked for often. The first answer is made quickly, since somebody waits for it; what
+//! Better forms of images and segments that are asked for often. The first answer is made quickly, since somebody waits for it; what
 //! turns out to be wanted is encoded again with more effort, when there is nothing else to do, and takes its place: the same
 //! address, a new entity tag.
 
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
-    super::{Core, fill::Born},
+    super::{Core, fill::Born, route::Work},
     Refusal, derived_fields, entity_tag,
     gate::{Task, Urgency},
     image_variant::{encode, operation},
@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     cache::{Content, Found, Head, Key},
-    media::image::{Effort, Params},
+    media::{
+        image::{Effort, Params},
+        video::{Asset, Rendition},
+    },
 };
 
 /// Images that wait to be improved.
@@ -27,14 +30,37 @@ const MAX_WAITING: usize = 64;
 /// Versions of images whose uses are counted, at most about 1 MiB.
 const MAX_COUNTED: usize = 16 << 10;
 /// How often one is put off because there is other work when its turn has come.
-const MAX_TRIES: usize = 8;
+pub(super) const MAX_TRIES: usize = 8;
 
-/// An image to be improved.
+/// What is to be improved.
 pub struct Candidate {
     /// Where it is stored.
     pub key: Key,
     pub source: Address,
-    pub params: Params,
+    pub what: Improvable,
+}
+
+/// What can be made better than it is at first.
+#[derive(Debug, Clone, Copy)]
+pub enum Improvable {
+    Image(Params),
+    /// Of a smaller rendition.
+    Segment {
+        rung: u16,
+        number: u32,
+    },
+}
+
+impl Improvable {
+    pub fn of(work: &Work) -> Option<Self> {
+        match work {
+            Work::Image(params) => params.thorough().map(|_| Self::Image(*params)),
+            Work::Video(Asset::Segment(Rendition::Rung(rung), number)) => {
+                Some(Self::Segment { rung: *rung, number: *number })
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Which images are worth it.
@@ -47,7 +73,7 @@ pub struct Improvements {
 
 /// What became of a candidate, in the words of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Improved {
+pub(super) enum Improved {
     Better,
     /// More effort made it no shorter.
     NoGain,
@@ -79,14 +105,8 @@ impl Improvements {
 
     /// Counts a use of what is stored. When it is the one that makes the image worth the effort, `candidate` tells which
     /// image that is; where that is not known, the use does not count. Whether it did, or need not.
-    pub fn used(
-        &self,
-        key: &Key,
-        head: &Head,
-        params: &Params,
-        candidate: impl FnOnce() -> Option<Candidate>,
-    ) -> bool {
-        if self.after == 0 || params.thorough().is_none() || head.status != StatusCode::OK {
+    pub fn used(&self, key: &Key, head: &Head, candidate: impl FnOnce() -> Option<Candidate>) -> bool {
+        if self.after == 0 || head.status != StatusCode::OK {
             return true;
         }
         let Some(version) = version(key, head) else { return true };
@@ -115,7 +135,7 @@ impl Improvements {
     }
 
     /// Its uses do not count any more.
-    fn settle(&self, key: &Key, head: &Head) {
+    pub(super) fn settle(&self, key: &Key, head: &Head) {
         if let Some(version) = version(key, head) {
             self.uses.lock().insert(version, u32::MAX);
         }
@@ -129,20 +149,23 @@ fn version(key: &Key, head: &Head) -> Option<u128> {
 }
 
 impl Core {
-    /// Improves one image after the other, for ever.
+    /// Improves one after the other, for ever.
     pub async fn improve(self: Arc<Self>) {
         let Some(mut waiting) = self.media.improvements().waiting.lock().take() else { return };
         while let Some(candidate) = waiting.recv().await {
-            let improved = self.improve_one(&candidate).await;
-            tracing::debug!(path = candidate.key.path(), result = improved.as_str(), "image improved");
+            let improved = match candidate.what {
+                Improvable::Image(params) => self.improve_image(&candidate, params).await,
+                Improvable::Segment { rung, number } => self.improve_segment(&candidate, rung, number).await,
+            };
+            tracing::debug!(path = candidate.key.path(), result = improved.as_str(), "improved");
             self.media.instruments.improved.with_label_values(&[improved.as_str()]).inc();
         }
     }
 
-    async fn improve_one(&self, candidate: &Candidate) -> Improved {
-        let Candidate { key, source: address, params } = candidate;
+    async fn improve_image(&self, candidate: &Candidate, quick: Params) -> Improved {
+        let Candidate { key, source: address, .. } = candidate;
         let store = self.fills.store();
-        let Some(params) = params.thorough() else { return Improved::NoGain };
+        let Some(params) = quick.thorough() else { return Improved::NoGain };
         let task = Task {
             operation: "improve",
             budget: Some(self.media.config.image_timeout),
@@ -154,8 +177,8 @@ impl Core {
             let born = Born::after(store.purges().latest());
             let Ok(source) = self.source(address, Want::All, &born).await else { return Improved::Failed };
             // Another version than the stored one is for the next request to find.
-            let quick = entity_tag(source.head(), &operation(&candidate.params));
-            if quick.is_none() || stored.strong_validator() != quick {
+            let tag = entity_tag(source.head(), &operation(&quick));
+            if tag.is_none() || stored.strong_validator() != tag {
                 self.media.improvements().settle(key, &stored);
                 return Improved::Gone;
             }

@@ -11,7 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::fill::{Ask, Upstream};
+use super::{
+    fill::{Ask, Upstream},
+    outcome::{Outcome, Reason, Served},
+    response::Response,
+};
 use crate::{
     cache::{Head, purge::ANY_TAG, validator},
     origin,
@@ -19,6 +23,7 @@ use crate::{
 
 mod coded;
 mod gate;
+mod hot_segment;
 mod image_variant;
 mod improve;
 mod poster;
@@ -26,17 +31,17 @@ mod progressive;
 mod rung;
 mod slots;
 mod source;
+mod stills;
+mod subtitles;
 mod video;
 
 pub use coded::CodedVariant;
 pub use gate::{Media, MediaConfig, SetupError};
 pub use image_variant::ImageVariant;
-pub use improve::Candidate;
+pub use improve::{Candidate, Improvable};
 pub use progressive::Arrangement;
-pub use source::Address;
+pub use source::{Address, SourceError, Want, as_origin_error};
 pub use video::VideoAsset;
-
-use source::SourceError;
 
 /// Raised whenever an operation's output changes, so that old and new are never taken for each other.
 const OPERATIONS_VERSION: u32 = 1;
@@ -99,6 +104,20 @@ impl Refusal {
             reason,
             "the operation failed; the server's log says why",
         )
+    }
+
+    /// As an answer of its own, where nothing is stored.
+    pub fn into_problem(self, served: Served) -> Response {
+        let reason = match self.status.is_client_error() {
+            true => Reason::BadRequest,
+            false => Reason::Internal,
+        };
+        let served = Served { outcome: Outcome::Error, reason, ..served };
+        let response = Response::problem(self.status, &self.detail, served);
+        match self.retry_after_secs {
+            Some(seconds) => response.with(header::RETRY_AFTER, seconds),
+            None => response,
+        }
     }
 
     /// Whether the next attempt would most probably end like this one. Not when there is only too much to do, or when it is

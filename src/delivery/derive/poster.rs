@@ -36,7 +36,7 @@ fn decoded_width(params: &Params) -> u32 {
     }
 }
 
-fn refusal(error: PosterError) -> Refusal {
+pub(super) fn refusal(error: PosterError) -> Refusal {
     match error {
         PosterError::InvalidTime => {
             Refusal::new(StatusCode::BAD_REQUEST, "time", "not a time within the video")

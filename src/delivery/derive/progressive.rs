@@ -7,13 +7,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
     super::{Core, respond::Available},
-    entity_tag,
+    Refusal, entity_tag,
     slots::Slots,
     source::Source,
+    video::refusal,
 };
 use crate::{
     cache::{Fields, Head},
-    media::video::{Splice, faststart},
+    media::video::{self, Span, Splice, faststart},
 };
 
 /// Another order of a source's bytes.
@@ -37,12 +38,54 @@ impl Core {
         let source = Source::of(&self.fills, available)?;
         let version = source.version()?;
         let tag = entity_tag(head, "faststart")?;
-        let weigh = |splice: &Option<Splice>| splice.as_ref().map_or(0, |splice| splice.header.len());
         let plan = async || faststart::plan(&source).await;
         let plan = self.media.arrangements.get_or_make(version, weigh, plan).await;
         let splice = plan.inspect_err(|error| tracing::warn!("looking for a video's index: {error}")).ok()?;
         let splice = Option::clone(&splice)?;
         Some(Arc::new(Arrangement { head: Arc::new(tagged(head, tag)), splice }))
+    }
+}
+
+impl Core {
+    /// A stretch of a video that is available, as a file of its own. None: what is there is no video but an error, to be passed on.
+    pub async fn clip(&self, available: &Available, span: Span) -> Result<Option<Arc<Arrangement>>, Refusal> {
+        let head = &available.object.head;
+        if head.status != StatusCode::OK {
+            return Ok(None);
+        }
+        let source = Source::of(&self.fills, available)
+            .ok_or_else(|| Refusal::unclipped("its length is not known"))?;
+        let name = match span.end_millis {
+            Some(end) => format!("clip:{}-{end}", span.start_millis),
+            None => format!("clip:{}-", span.start_millis),
+        };
+        let tagged_head = source.version().zip(entity_tag(head, &name));
+        let (version, tag) = tagged_head.ok_or_else(|| Refusal::unclipped("its version is not known"))?;
+        let package = self.package(&source).await.map_err(|error| refusal(&error))?;
+        let make = async || video::clip(&package.movie, span).map(Some).map_err(|error| refusal(&error));
+        let splice = self.media.arrangements.get_or_make(format!("{version}\n{name}"), weigh, make).await?;
+        let Some(splice) = Option::clone(&splice) else { return Ok(None) };
+        let mut head = tagged(head, tag);
+        let kind = if package.movie.video.is_some() { "video/mp4" } else { "audio/mp4" };
+        let mut headers: HeaderMap = head.fields.to_header_map();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        for name in ["content-digest", "repr-digest", "digest", "content-md5"] {
+            headers.remove(name);
+        }
+        head.fields = Fields::from(&headers);
+        Ok(Some(Arc::new(Arrangement { head: Arc::new(head), splice })))
+    }
+}
+
+fn weigh(splice: &Option<Splice>) -> usize {
+    splice.as_ref().map_or(0, |splice| splice.header.len() + size_of_val(&*splice.ranges))
+}
+
+impl Refusal {
+    /// Of what no clip can be made of.
+    pub fn unclipped(why: &str) -> Self {
+        let detail = format!("nothing can be cut out of this: {why}");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "uncacheable", detail)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Media, Refusal, slots::Slots, source::Source, video};
 use crate::{
     delivery::Core,
     media::{
-        encodes::{self, Encodes, Ticket, Urgency},
+        encodes::{self, Encodes, Expected, Ticket, Urgency},
         ffmpeg,
         video::{Encoder, Error, Package, Rendition, TranscodeError, Transcoder},
     },
@@ -67,6 +67,11 @@ impl Media {
             }
         });
         found.await.clone()
+    }
+
+    /// Something will be made ahead of time.
+    pub fn expect(&self, what: u128) -> Expected {
+        self.rungs.encodes.expect(what)
     }
 
     /// Somebody wants what may be waiting to be made ahead of time.
@@ -131,7 +136,7 @@ impl Media {
     }
 
     /// The sample entry of a rung of this version of a source.
-    async fn entry(
+    pub(super) async fn entry(
         &self,
         transcoder: &Transcoder,
         source: &Source,
@@ -217,7 +222,9 @@ fn broken(error: &TranscodeError) -> origin::Error {
 fn refusal(error: &TranscodeError) -> Refusal {
     match error {
         TranscodeError::Video(error) => video::refusal(error),
-        TranscodeError::NoPictures | TranscodeError::Ffmpeg(ffmpeg::Error::Failed { .. }) => {
+        TranscodeError::NoPictures
+        | TranscodeError::Otherwise
+        | TranscodeError::Ffmpeg(ffmpeg::Error::Failed { .. }) => {
             tracing::warn!("{error}");
             let detail = "the pictures of this video cannot be decoded";
             Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "video_undecodable", detail)

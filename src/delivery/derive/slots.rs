@@ -42,22 +42,38 @@ impl<T> Slots<T> {
         weigh: impl Fn(&T) -> usize,
         make: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
-        let cell = self.slots.lock().cell(&version);
-        let made = cell.get_or_try_init(async || make().await.map(Arc::new)).await;
+        let making = self.enter(version);
+        let made = making.cell.get_or_try_init(async || make().await.map(Arc::new)).await?;
         let mut state = self.slots.lock();
-        match made {
-            Ok(made) => {
-                state.weigh(&version, &cell, version.len() + weigh(made) + OVERHEAD);
-                state.shrink(self.capacity, &version);
-                Ok(made.clone())
-            }
-            Err(error) => {
-                // Nobody else makes it: the slot would stay without weight.
-                if Arc::strong_count(&cell) <= 2 {
-                    state.remove(&version);
-                }
-                Err(error)
-            }
+        state.weigh(&making.version, &making.cell, making.version.len() + weigh(made) + OVERHEAD);
+        state.shrink(self.capacity, &making.version);
+        Ok(made.clone())
+    }
+
+    fn enter(&self, version: String) -> Making<'_, T> {
+        let cell = self.slots.lock().cell(&version);
+        Making { slots: self, version, cell }
+    }
+}
+
+/// Somebody who makes it, or waits for it. The last one takes away a slot in which nothing was made, also when it was not
+/// waited for to its end: it would stay without weight.
+struct Making<'s, T> {
+    slots: &'s Slots<T>,
+    version: String,
+    cell: Arc<OnceCell<Arc<T>>>,
+}
+
+impl<T> Drop for Making<'_, T> {
+    fn drop(&mut self) {
+        if self.cell.initialized() {
+            return;
+        }
+        let mut state = self.slots.slots.lock();
+        let ours = state.slots.get(&self.version).is_some_and(|slot| Arc::ptr_eq(&slot.cell, &self.cell));
+        // This one's and the slot's. Who enters or leaves holds the lock.
+        if ours && Arc::strong_count(&self.cell) <= 2 {
+            state.remove(&self.version);
         }
     }
 }
@@ -107,6 +123,8 @@ impl<T> State<T> {
 mod tests {
     use std::convert::Infallible;
 
+    use futures_util::poll;
+
     use super::*;
 
     async fn make(slots: &Slots<usize>, version: &str, value: usize) -> usize {
@@ -129,6 +147,27 @@ mod tests {
         assert_eq!(make(&slots, "huge", 1_000_000).await, 1_000_000);
         assert_eq!(make(&slots, "huge", 4).await, 1_000_000);
         assert_eq!(slots.slots.lock().slots.len(), 1);
+    }
+
+    /// As when a client leaves, and with it goes the work for it.
+    #[tokio::test]
+    async fn what_is_abandoned_leaves_nothing_behind() {
+        let slots = Slots::<usize>::new(10_000);
+        let unfinished = || {
+            let made = slots.get_or_make(
+                "a".to_owned(),
+                |_| 1,
+                async || std::future::pending::<Result<usize, Infallible>>().await,
+            );
+            Box::pin(made)
+        };
+        let (mut first, mut second) = (unfinished(), unfinished());
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        drop(first);
+        assert_eq!(slots.slots.lock().slots.len(), 1, "another still makes it");
+        drop(second);
+        assert!(slots.slots.lock().slots.is_empty());
+        assert_eq!(make(&slots, "a", 5).await, 5);
     }
 
     #[tokio::test]

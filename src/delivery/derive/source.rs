@@ -48,6 +48,16 @@ impl Address {
         let headers = plan.policy.rules.fields.for_source(headers).into();
         Self { target: plan.source.clone(), policy: plan.policy.clone(), headers }
     }
+
+    /// A file beside it, whose name ends otherwise: `film.en.vtt` for `film.mp4` and `en.vtt`. None where a route of its own is
+    /// for that, since other rules may hold there.
+    pub(super) fn beside(&self, core: &Core, ending: &str) -> Option<Self> {
+        let path = self.target.path();
+        let stem = path.strip_suffix(self.target.extension()?)?;
+        let target = Target::of_path(&format!("{stem}{ending}"));
+        let same = |other: &&Arc<Policy>| Arc::ptr_eq(other, &self.policy);
+        core.policies.on_any_host(target.path()).iter().any(same).then(|| Self { target, ..self.clone() })
+    }
 }
 
 /// A stored object of known length.

@@ -17,6 +17,8 @@ use super::{
     poster,
     rung::Wanted,
     source::{Address, Source, SourceError, Want, as_origin_error},
+    stills::{self, Drawing, Still},
+    subtitles::Found,
     whole,
 };
 use crate::{
@@ -38,22 +40,43 @@ pub struct VideoAsset {
 
 impl Derived for VideoAsset {
     async fn make(&self, ask: &Ask) -> Result<origin::Response, SourceError> {
+        if let Work::Video(Asset::Subtitles(language)) = self.work {
+            return self.subtitles(language, ask).await;
+        }
         let source = self.core.source(&self.source, Want::Parts, &ask.born).await?;
         let now = self.core.clock().unix_millis();
-        let (operation, content_type) = match &self.work {
-            Work::Video(asset) => (format!("video:{asset}"), asset.content_type()),
-            Work::Poster { at_millis, params } => {
-                (format!("poster:{at_millis},{}", params.canonical()), params.format().content_type())
-            }
+        let content_type = match &self.work {
+            Work::Video(asset) => asset.content_type(),
+            Work::Poster { params, .. } => params.format().content_type(),
+            Work::Waveform { form, .. } => Asset::Waveform(*form).content_type(),
             Work::Fetch | Work::Image(_) => return Err(SourceError::Refused(Refusal::internal("route"))),
         };
+        let beside = match self.work {
+            Work::Video(Asset::Master | Asset::Manifest) => self.languages(&ask.born).await,
+            _ => Found::default(),
+        };
+        let mut operation = self.work.operation();
+        beside.languages.iter().for_each(|language| operation.push_str(&format!(",{language}")));
         let mut fields = derived_fields(source.head(), &operation, content_type, now);
-        if let Some(confirmed) = confirm(ask, &fields) {
-            return Ok(confirmed);
+        if beside.in_doubt {
+            fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=5"));
+        }
+        // What is stored may be the better form.
+        let better = self.is_encoded().then(|| thorough(&operation));
+        let better = better.map(|operation| derived_fields(source.head(), &operation, content_type, now));
+        for fields in [Some(&fields), better.as_ref()].into_iter().flatten() {
+            if let Some(confirmed) = confirm(ask, fields) {
+                return Ok(confirmed);
+            }
         }
         let media = &self.core.media;
+        if let Work::Waveform { form, width, height } = self.work {
+            let drawing = Drawing { form, width, height, what: self.what };
+            let drawn = self.core.waveform(&source, drawing).await.map_err(SourceError::Refused)?;
+            return Ok(whole(StatusCode::OK, fields, drawn));
+        }
         let timer = media.instruments.duration.with_label_values(&["package"]).start_timer();
-        let package = self.package(&source).await.map_err(|error| {
+        let package = self.core.package(&source).await.map_err(|error| {
             media.instruments.errors.with_label_values(&["package", reason(&error)]).inc();
             refused(error)
         })?;
@@ -67,6 +90,17 @@ impl Derived for VideoAsset {
                     media.run(Task::awaited("poster"), job).await.map_err(SourceError::Refused)?.result;
                 fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoded.content_type));
                 Ok(whole(StatusCode::OK, fields, encoded.bytes))
+            }
+            Work::Video(asset @ (Asset::Sprite(_) | Asset::Preview)) => {
+                timer.stop_and_discard();
+                let (operation, still) = match asset {
+                    Asset::Sprite(number) => ("storyboard", Still::Sprite(*number)),
+                    _ => ("preview", Still::Preview),
+                };
+                let (runtime, ffmpeg) = (Handle::current(), media.config.ffmpeg.clone());
+                let job = move || stills::make(&runtime, &source, &package, still, &ffmpeg);
+                let made = media.run(Task::awaited(operation), job).await.map_err(SourceError::Refused)?;
+                Ok(whole(StatusCode::OK, fields, made.result.bytes))
             }
             Work::Video(Asset::Init(Rendition::Rung(rung))) => {
                 timer.stop_and_discard();
@@ -87,7 +121,7 @@ impl Derived for VideoAsset {
                 })
             }
             Work::Video(asset) => {
-                let splice = package.asset(asset).map_err(refused)?;
+                let splice = package.asset_beside(asset, &beside.languages).map_err(refused)?;
                 timer.observe_duration();
                 let body = stream::iter(splice.pieces(0..splice.len))
                     .flat_map(move |piece| match piece {
@@ -107,18 +141,32 @@ impl Derived for VideoAsset {
                     origin: Arc::from("derived"),
                 })
             }
-            Work::Fetch | Work::Image(_) => Err(SourceError::Refused(Refusal::internal("route"))),
+            Work::Fetch | Work::Image(_) | Work::Waveform { .. } => {
+                Err(SourceError::Refused(Refusal::internal("route")))
+            }
         }
     }
 
     fn is_costly(&self) -> bool {
-        matches!(self.work, Work::Video(Asset::Segment(Rendition::Rung(_), _)))
+        self.is_encoded()
     }
 }
 
 impl VideoAsset {
-    async fn package(&self, source: &Source) -> Result<Arc<Package>, video::Error> {
-        let media = &self.core.media;
+    fn is_encoded(&self) -> bool {
+        matches!(self.work, Work::Video(Asset::Segment(Rendition::Rung(_), _)))
+    }
+}
+
+/// The text that tells the better form apart.
+pub(super) fn thorough(operation: &str) -> String {
+    format!("{operation},thorough")
+}
+
+impl Core {
+    /// The index of a source, read once for each version of it.
+    pub(super) async fn package(&self, source: &Source) -> Result<Arc<Package>, video::Error> {
+        let media = &self.media;
         let ladder = match media.transcoder().await {
             Some(_) => media.config.ladder.clone(),
             None => Ladder::default(),

@@ -100,6 +100,8 @@ pub(super) struct Flight {
     primary: u128,
     landed: watch::Sender<Option<Landed>>,
     outdated: AtomicBool,
+    /// It goes on when nobody waits for it any more.
+    kept: AtomicBool,
     /// The latest purge from before it began.
     born: u64,
 }
@@ -213,6 +215,7 @@ impl Fills {
             primary: wanted.primary.hash(),
             landed: watch::Sender::new(None),
             outdated: AtomicBool::new(false),
+            kept: AtomicBool::new(false),
             born,
         });
         if let Some(earlier) = board.flights.insert(flight_key, flight.clone()) {
@@ -244,9 +247,13 @@ impl Fills {
     /// Starts a flight for this key that nobody waits for, unless there is one.
     pub fn refresh(self: &Arc<Self>, wanted: Wanted) {
         let board = self.board.lock();
-        if self.joinable(&board, &wanted).is_none() {
-            let flight_key = FlightKey::of(&wanted);
-            self.start(wanted, flight_key, board, Ends::Landed);
+        match self.joinable(&board, &wanted) {
+            // Of those who wait for it all may leave.
+            Some(flight) => flight.kept.store(true, Ordering::Relaxed),
+            None => {
+                let flight_key = FlightKey::of(&wanted);
+                self.start(wanted, flight_key, board, Ends::Landed);
+            }
         }
     }
 
@@ -255,7 +262,7 @@ impl Fills {
         loop {
             flight.landed.closed().await;
             let mut board = self.board.lock();
-            if flight.landed.borrow().is_some() {
+            if flight.landed.borrow().is_some() || flight.kept.load(Ordering::Relaxed) {
                 break;
             }
             // Somebody may have joined just now.
@@ -365,3 +372,6 @@ impl Drop for Place {
         self.leave();
     }
 }
+
+#[cfg(test)]
+mod tests;

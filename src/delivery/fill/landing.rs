@@ -92,6 +92,8 @@ impl Fills {
         let pace = if landing.is_part() { Pace::Demand } else { Pace::Whole };
         let transfer = Transfer::new(subject, start, end.map(|end| end.max(start)), pace);
         self.register(&transfer);
+        // With the head, which is stored first or last.
+        let kept = transfer.keep(self.store());
         let _ = leader.send(Leader::Attached(transfer.attach()));
         // An object whose parts can be fetched again is found by everybody from now on. Another one is found only
         // when it is complete; until then its readers come by this flight.
@@ -103,7 +105,7 @@ impl Fills {
         place.land(object(Some(transfer.clone())));
         let opened = Opened::new(response.origin, response.body, offset, None);
         let forget = self.store().replace_head(&key, incarnation, None);
-        match transfer.run(&self.context, Some(opened), forget).await {
+        match transfer.run(&self.context, Some(opened), kept.is_some(), forget).await {
             Ok(()) => {
                 match early {
                     true => self.inline(&key, &head, incarnation, &transfer).await,
@@ -123,6 +125,7 @@ impl Fills {
             }
         }
         self.forget(&transfer);
+        drop(kept);
     }
 
     /// Where the answer belongs: at the resource, or at the variant for requests like this one; and, when it is in one

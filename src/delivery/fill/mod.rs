@@ -209,7 +209,8 @@ impl Fills {
         self.tasks.spawn("fill", async move {
             fills.in_flight.inc();
             let forget = fills.store().replace_head(&object.key, incarnation, None);
-            let result = transfer.run(&fills.context, None, forget).await;
+            let kept = transfer.keep(fills.store());
+            let result = transfer.run(&fills.context, None, kept.is_some(), forget).await;
             fills.forget(&transfer);
             match result {
                 Ok(()) => fills.inline(&object.key, &object.head, incarnation, &transfer).await,

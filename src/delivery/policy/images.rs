@@ -86,6 +86,14 @@ impl ImageRule {
         }
     }
 
+    /// Judges what has no other parameter than a size.
+    pub fn admit_size(&self) -> Result<(), Denied> {
+        match self.mode {
+            ImageMode::Presets(_) => Err(Denied::NotPreset),
+            ImageMode::Open | ImageMode::Signed(_) => Ok(()),
+        }
+    }
+
     /// Judges the operation.
     pub fn admit_operation(&self, params: &Params) -> Result<(), Denied> {
         match &self.mode {

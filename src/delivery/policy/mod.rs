@@ -5,7 +5,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use percent_encoding::percent_decode_str;
 
-use super::{access::Access, request::Target};
+use super::{access::Access, pace::Pace, request::Target};
 use crate::{
     cache::{FieldLines, Lifetimes, storable::Rules},
     origin::{Chain, RetryPolicy},
@@ -48,6 +48,10 @@ pub struct PolicyRules {
     pub images: ImageRule,
     pub asking: Asking,
     pub access: Access,
+    /// How fast assets go out; None: as fast as they can.
+    pub pace: Option<Pace>,
+    /// By which others find what they keep for this part.
+    pub front: Option<usize>,
 }
 
 /// How origins are asked otherwise than for the rest.

@@ -41,6 +41,7 @@ pub async fn delete(data: &Data, uploads: &Uploads, ask: &Ask) -> Result<Respons
 /// An asset as services and operators see it.
 pub fn told(asset: &Asset) -> serde_json::Value {
     let hex: String = asset.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = asset.probed.clone().unwrap_or_default();
     serde_json::json!({
         "key": asset.key.as_str(),
         "length": asset.length,
@@ -52,6 +53,11 @@ pub fn told(asset: &Asset) -> serde_json::Value {
         "created": asset.created,
         "modified": asset.modified,
         "etag": asset.etag(),
+        "probed": asset.probed.is_some(),
+        "duration_ms": found.duration_ms,
+        "width": found.size.map(|(width, _)| width),
+        "height": found.size.map(|(_, height)| height),
+        "codecs": found.codecs,
     })
 }
 

@@ -9,13 +9,17 @@ use percent_encoding::percent_decode_str;
 use super::{data::Data, gate};
 use crate::{
     admission::{Denied, Grant, Scope},
-    delivery::{Answer, Body, Fields, Outcome, Reason, RequestBody, Response, Route, Served, Target},
-    upload::{self, AssetKey, BadAssetKey, Error},
+    delivery::{
+        Answer, Body, FaultKind, Fields, Outcome, Reason, RequestBody, RequestBodyError, Response, Route,
+        Served, Target,
+    },
+    upload::{self, AssetKey, BadAssetKey, Error, StoreError},
 };
 
 mod assets;
 mod condition;
 mod cors;
+mod form;
 mod listing;
 mod tus;
 
@@ -35,15 +39,23 @@ const ASSETS: &str = "/assets/";
 /// Whether a request is for what is here.
 pub fn concerns(data: &Data, method: &Method, target: &Target) -> bool {
     let path = target.path();
-    let to_assets =
-        || path.starts_with(ASSETS) && matches!(*method, Method::PUT | Method::DELETE | Method::OPTIONS);
+    let to_assets = || {
+        path.starts_with(ASSETS) && matches!(*method, Method::PUT | Method::DELETE | Method::OPTIONS)
+            || path == ASSETS && *method == Method::POST
+    };
     data.uploads.is_some() && (path.starts_with(tus::FILES) || to_assets())
 }
 
 /// The body of a request, as uploads take it.
 pub fn body(theirs: Option<RequestBody>) -> upload::Body {
     match theirs {
-        Some(body) => body.map(|item| item.map_err(|broken| io::Error::other(broken.detail))).boxed(),
+        Some(body) => {
+            let kind = |broken: &RequestBodyError| match broken.kind {
+                FaultKind::IdleTimeout => io::ErrorKind::TimedOut,
+                _ => io::ErrorKind::Other,
+            };
+            body.map(move |item| item.map_err(|broken| io::Error::new(kind(&broken), broken.detail))).boxed()
+        }
         None => futures_util::stream::empty().boxed(),
     }
 }
@@ -59,8 +71,13 @@ pub async fn answer(data: Arc<Data>, ask: Ask) -> Answer {
         _ if preflight => Ok(cors::preflight()),
         _ if ask.target.path().starts_with(tus::FILES) => Ok(tus::answer(&data, uploads, ask).await),
         Method::OPTIONS => {
-            Ok(empty(StatusCode::NO_CONTENT).with(header::ALLOW, "GET, HEAD, OPTIONS, PUT, DELETE"))
+            let allow = match ask.target.path() {
+                ASSETS => "OPTIONS, POST",
+                _ => "GET, HEAD, OPTIONS, PUT, DELETE",
+            };
+            Ok(empty(StatusCode::NO_CONTENT).with(header::ALLOW, allow))
         }
+        Method::POST => form::post(&data, uploads, ask).await,
         Method::DELETE => assets::delete(&data, uploads, &ask).await,
         _ => assets::put(&data, uploads, ask).await,
     };
@@ -100,21 +117,39 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response {
     response
 }
 
+/// As a path has it.
+fn encoded(key: &str) -> String {
+    const ESCAPED: &percent_encoding::AsciiSet =
+        &percent_encoding::CONTROLS.add(b' ').add(b'#').add(b'%').add(b'?').add(b'\\');
+    percent_encoding::utf8_percent_encode(key, ESCAPED).to_string()
+}
+
 /// What is not taken, and why.
 fn refusal(error: &Error) -> Box<Response> {
+    refusal_with(error, "")
+}
+
+/// With something to add.
+fn refusal_with(error: &Error, more: &str) -> Box<Response> {
     let status = status_of(error);
     let reason = match status.is_server_error() {
         true => Reason::Internal,
         false => Reason::BadRequest,
     };
     let detail = match error {
+        Error::Store(StoreError::Unavailable(_)) => "the store cannot be reached at the moment".to_owned(),
         Error::Store(_) if !error.is_full() => "the asset could not be stored".to_owned(),
         error => error.to_string(),
     };
+    let detail = if more.is_empty() { detail } else { format!("{detail}; {more}") };
     let response = Response::problem(status, &detail, Served::new(Outcome::Error, reason));
     Box::new(match error {
         Error::Busy | Error::Locked => response.with(header::RETRY_AFTER, "1"),
-        Error::Stopping => response.with(header::RETRY_AFTER, "5"),
+        Error::Stopping | Error::Store(_) if status == StatusCode::SERVICE_UNAVAILABLE => {
+            response.with(header::RETRY_AFTER, "5")
+        }
+        // One of them ends, or its time is over.
+        Error::TooMany(_) => response.with(header::RETRY_AFTER, "60"),
         _ => response,
     })
 }
@@ -123,7 +158,9 @@ fn refusal(error: &Error) -> Box<Response> {
 fn status_of(error: &Error) -> StatusCode {
     match error {
         Error::Key(_) | Error::Bad(_) | Error::Digest | Error::Short => StatusCode::BAD_REQUEST,
-        Error::Stalled => StatusCode::REQUEST_TIMEOUT,
+        Error::Stalled | Error::Slow(_) => StatusCode::REQUEST_TIMEOUT,
+        Error::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+        Error::Store(StoreError::Unavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
         Error::TooLarge(_) | Error::Quota(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Error::Type(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::Condition => StatusCode::PRECONDITION_FAILED,

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use super::{ASSETS, Ask, empty, refusal};
+use super::{ASSETS, Ask, empty, encoded, refusal};
 use crate::{
     admission::{Grant, Scope},
     delivery::Response,
@@ -172,12 +172,6 @@ fn fields(response: Response, progress: &Progress) -> Response {
         true => response.with(header::CONTENT_LOCATION, format!("{ASSETS}{}", encoded(&progress.upload.key))),
         false => response,
     }
-}
-
-fn encoded(key: &str) -> String {
-    const ESCAPED: &percent_encoding::AsciiSet =
-        &percent_encoding::CONTROLS.add(b' ').add(b'#').add(b'%').add(b'?').add(b'\\');
-    percent_encoding::utf8_percent_encode(key, ESCAPED).to_string()
 }
 
 /// With or without a host in front.

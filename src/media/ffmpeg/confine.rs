@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
     RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
 };
 use seccompiler::{
@@ -43,7 +43,7 @@ const WRITABLE: [&str; 9] = [
 ];
 
 /// Restricts this thread and whatever it starts, for good. Where the kernel knows no landlock, system calls alone.
-pub(super) fn this_thread(program: &Path) -> Result<(), Error> {
+pub(super) fn this_thread(program: &Path, folder: Option<&Path>) -> Result<(), Error> {
     let own: Vec<PathBuf> = found(program).into_iter().collect();
     let created = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -55,12 +55,23 @@ pub(super) fn this_thread(program: &Path) -> Result<(), Error> {
         .add_rules(path_beneath_rules(READABLE, AccessFs::from_read(LANDLOCK)))?
         .add_rules(path_beneath_rules(own, AccessFs::from_read(LANDLOCK)))?
         .add_rules(path_beneath_rules(WRITABLE, AccessFs::from_all(LANDLOCK)))?
+        .add_rules(path_beneath_rules(folder, own_files()))?
         .restrict_self()?;
     if status.ruleset == RulesetStatus::NotEnforced {
         tracing::warn!("this kernel has no landlock: ffmpeg can read what the server can");
     }
     apply_filter(&filter()?)?;
     Ok(())
+}
+
+/// Making, reading and writing ordinary files.
+fn own_files() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile
+        | AccessFs::ReadDir
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::RemoveFile
 }
 
 /// Where a program is that may be given by its name alone.

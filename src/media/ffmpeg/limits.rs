@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit, setpriority_process};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -14,6 +14,10 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// On stdout.
     pub output_bytes: usize,
+    /// Of each file it writes, where it may write any.
+    pub file_bytes: u64,
+    /// How far it stands back behind everybody else, up to 19.
+    pub niceness: i32,
 }
 
 /// ffmpeg with all its libraries and an encoder for 4K pictures needs a quarter of it.
@@ -24,7 +28,14 @@ const OPEN_FILES: u64 = 64;
 impl Limits {
     /// Two cores' worth of the time.
     pub fn within(time: Duration) -> Self {
-        Self { time, processor: time * 2, memory_bytes: Some(MEMORY_BYTES), output_bytes: usize::MAX }
+        Self {
+            time,
+            processor: time * 2,
+            memory_bytes: Some(MEMORY_BYTES),
+            output_bytes: usize::MAX,
+            file_bytes: 0,
+            niceness: 0,
+        }
     }
 
     /// Imposes them on a process that has just been started. It has been given nothing to work on yet, so it does not matter
@@ -34,14 +45,16 @@ impl Limits {
         for (resource, limit) in [
             (Resource::Cpu, Some(seconds)),
             (Resource::As, self.memory_bytes),
-            // It writes to pipes alone.
-            (Resource::Fsize, Some(0)),
+            (Resource::Fsize, Some(self.file_bytes)),
             (Resource::Core, Some(0)),
             (Resource::Nofile, Some(OPEN_FILES)),
         ] {
             let limit = Rlimit { current: limit, maximum: limit };
             // Gone already: whoever reads its output will notice.
             let _ = prlimit(Some(process), resource, limit);
+        }
+        if self.niceness > 0 {
+            let _ = setpriority_process(Some(process), self.niceness);
         }
     }
 }

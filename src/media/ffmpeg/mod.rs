@@ -53,18 +53,35 @@ pub struct Ffmpeg {
     program: PathBuf,
     limits: Limits,
     spawner: Option<Arc<Spawner>>,
+    /// Where it runs; None: nowhere in particular.
+    folder: Option<PathBuf>,
 }
 
 impl Ffmpeg {
     /// `program` is a path, or a name that is looked up in `PATH`.
     pub fn new(program: impl Into<PathBuf>, time_limit: Duration) -> Self {
-        Self { program: program.into(), limits: Limits::within(time_limit), spawner: None }
+        Self { program: program.into(), limits: Limits::within(time_limit), spawner: None, folder: None }
     }
 
     /// The same program, seeing nothing of this machine but itself and its libraries: no other files, no network, no other
     /// processes.
     pub fn confined(self) -> Self {
-        Self { spawner: Some(Arc::new(Spawner::new(&self.program))), ..self }
+        Self { spawner: Some(Arc::new(Spawner::new(&self.program, None))), ..self }
+    }
+
+    /// The same, but that it runs in a folder whose files it may read and write.
+    pub fn confined_to(&self, folder: &Path) -> Self {
+        let spawner = Arc::new(Spawner::new(&self.program, Some(folder)));
+        Self { spawner: Some(spawner), folder: Some(folder.to_owned()), ..self.clone() }
+    }
+
+    /// The program of another name that stands beside it, as `ffprobe` does.
+    pub fn beside(&self, name: &str) -> Self {
+        let program = match self.program.parent() {
+            Some(folder) if self.program.components().count() > 1 => folder.join(name),
+            _ => name.into(),
+        };
+        Self { program, ..self.clone() }
     }
 
     /// The same program under other limits.

@@ -33,14 +33,14 @@ async fn run(
     input: impl Stream<Item = Result<Bytes, ReadError>> + Send,
     output: mpsc::Sender<Bytes>,
 ) -> Result<(), Error> {
-    let Ffmpeg { program, limits, spawner } = ffmpeg;
+    let Ffmpeg { program, limits, spawner, folder } = ffmpeg;
     let mut command = Command::new(&program);
     command
         .args(arguments)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LC_ALL", "C")
-        .current_dir("/")
+        .current_dir(folder.as_deref().unwrap_or("/".as_ref()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -15,6 +15,8 @@ use super::confine;
 #[derive(Debug)]
 pub(super) struct Spawner {
     program: PathBuf,
+    /// What it may read and write besides.
+    folder: Option<PathBuf>,
     /// Of the thread, which begins with the first process and ends with this.
     jobs: OnceLock<mpsc::Sender<Job>>,
 }
@@ -27,23 +29,26 @@ struct Job {
 }
 
 impl Spawner {
-    pub(super) fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), jobs: OnceLock::new() }
+    pub(super) fn new(program: &Path, folder: Option<&Path>) -> Self {
+        Self { program: program.to_owned(), folder: folder.map(Path::to_owned), jobs: OnceLock::new() }
     }
 
     pub(super) async fn spawn(&self, command: Command) -> io::Result<Child> {
         let gone = || io::Error::other("the thread that starts processes is gone");
         let (started, child) = oneshot::channel();
         let job = Job { command, runtime: Handle::current(), started };
-        self.jobs.get_or_init(|| begin(self.program.clone())).send(job).map_err(|_| gone())?;
+        self.jobs
+            .get_or_init(|| begin(self.program.clone(), self.folder.clone()))
+            .send(job)
+            .map_err(|_| gone())?;
         child.await.map_err(|_| gone())?
     }
 }
 
-fn begin(program: PathBuf) -> mpsc::Sender<Job> {
+fn begin(program: PathBuf, folder: Option<PathBuf>) -> mpsc::Sender<Job> {
     let (jobs, waiting) = mpsc::channel::<Job>();
     let work = move || {
-        if let Err(error) = confine::this_thread(&program) {
+        if let Err(error) = confine::this_thread(&program, folder.as_deref()) {
             // Rather no videos than an open door.
             tracing::error!("ffmpeg cannot be confined, and is not started: {error}");
             return;

@@ -196,6 +196,29 @@ async fn a_confined_program_finds_no_files() {
 }
 
 #[tokio::test]
+async fn a_program_with_a_folder_has_that_one_alone() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = other.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    let limits = Limits { file_bytes: 2048, niceness: 7, ..Limits::within(LONG) };
+    let ffmpeg = Ffmpeg::new("/bin/sh", LONG).confined_to(folder.path()).with(limits);
+    // Read first: by then the limits are in force.
+    let script = "read line; echo a > file; cat file; nice; rm file";
+    let input = stream::iter([Ok(Bytes::from_static(b"go\n"))]);
+    assert_eq!(ffmpeg.run(["-c", script], input, 4096).await.unwrap(), "a\n7\n");
+    for script in [
+        format!("cat {}", secret.display()),
+        format!(": > {}", other.path().join("new").display()),
+        "ln -s /etc/passwd link".to_owned(),
+        "mkfifo pipe".to_owned(),
+        "cat; head -c 4096 /dev/zero > big".to_owned(),
+    ] {
+        let result = shell(&ffmpeg, &script).await;
+        assert!(matches!(result, Err(Error::Failed { .. })), "{script}: {result:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_confined_program_reaches_nobody() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -19,6 +19,7 @@ mod jpeg;
 mod limits;
 mod look;
 mod metadata;
+mod moving;
 mod orientation;
 mod palette;
 mod params;
@@ -43,6 +44,7 @@ pub use cost::weigh;
 pub use error::{Error, Fault, Measure};
 pub use geometry::{Area, Plan, Rect, Size, plan};
 pub use limits::Limits;
+pub use moving::animate_rgb;
 pub use orientation::Orientation;
 pub use params::{
     BadPreset, DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Hints, Keep, Look, MAX_DPR, MAX_SIDE,

@@ -3,8 +3,12 @@
 
 use std::fmt;
 
+use super::language::Language;
+
 /// File name extensions of sources that are looked into.
 const VIDEO_EXTENSIONS: [&str; 4] = ["mp4", "m4v", "mov", "m4a"];
+/// Those that have nothing but a waveform.
+const SOUND_EXTENSIONS: [&str; 7] = ["mp3", "wav", "flac", "ogg", "oga", "opus", "aac"];
 /// Sound tracks beyond this are not addressable; `Movie` has at most 64 tracks.
 const MAX_AUDIO_TRACKS: u16 = 64;
 
@@ -19,6 +23,12 @@ pub enum Rendition {
     Rung(u16),
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WaveformForm {
+    Png,
+    Json,
+}
+
 /// A file of the adaptive presentation of a movie, or a still of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Asset {
@@ -28,6 +38,18 @@ pub enum Asset {
     Manifest,
     /// `poster.webp`
     Poster,
+    /// `storyboard.vtt`: which part of which sprite is for which time.
+    Storyboard,
+    /// `storyboard-{n}.webp`; n counts from 1.
+    Sprite(u32),
+    /// `preview.webp`: a few seconds, moving.
+    Preview,
+    /// `waveform.png`, `waveform.json`
+    Waveform(WaveformForm),
+    /// `subtitles/{language}.vtt`, of a file beside the source.
+    Subtitles(Language),
+    /// `subtitles/{language}.m3u8`: the same as a rendition of HLS.
+    SubtitlesPlaylist(Language),
     /// `{rendition}/index.m3u8`
     MediaPlaylist(Rendition),
     /// `source/iframes.m3u8`: the keyframes alone, for scrubbing. Of what is not made yet, sizes are not known.
@@ -46,9 +68,21 @@ impl Asset {
                 "master.m3u8" => Some(Self::Master),
                 "manifest.mpd" => Some(Self::Manifest),
                 "poster.webp" => Some(Self::Poster),
-                _ => None,
+                "storyboard.vtt" => Some(Self::Storyboard),
+                "preview.webp" => Some(Self::Preview),
+                "waveform.png" => Some(Self::Waveform(WaveformForm::Png)),
+                "waveform.json" => Some(Self::Waveform(WaveformForm::Json)),
+                _ => {
+                    let number = path.strip_prefix("storyboard-")?.strip_suffix(".webp")?;
+                    Some(Self::Sprite(positive(number)?))
+                }
             },
             Some(("source", "iframes.m3u8")) => Some(Self::Keyframes),
+            Some(("subtitles", file)) => match file.split_once('.')? {
+                (language, "vtt") => Some(Self::Subtitles(Language::parse(language)?)),
+                (language, "m3u8") => Some(Self::SubtitlesPlaylist(Language::parse(language)?)),
+                _ => None,
+            },
             Some((rendition, file)) => {
                 let rendition = Rendition::parse(rendition)?;
                 match file {
@@ -76,15 +110,21 @@ impl Asset {
         };
         let name = source.rsplit('/').next()?;
         let (stem, extension) = name.rsplit_once('.')?;
-        let video = VIDEO_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
-        (video && !stem.is_empty()).then_some((source, asset))
+        let among = |known: &[&str]| known.iter().any(|known| extension.eq_ignore_ascii_case(known));
+        let sound = matches!(asset, Self::Waveform(_)) && among(&SOUND_EXTENSIONS);
+        ((among(&VIDEO_EXTENSIONS) || sound) && !stem.is_empty()).then_some((source, asset))
     }
 
     pub fn content_type(&self) -> &'static str {
         match self {
-            Self::Master | Self::MediaPlaylist(_) | Self::Keyframes => "application/vnd.apple.mpegurl",
+            Self::Master | Self::MediaPlaylist(_) | Self::Keyframes | Self::SubtitlesPlaylist(_) => {
+                "application/vnd.apple.mpegurl"
+            }
+            Self::Storyboard | Self::Subtitles(_) => "text/vtt; charset=utf-8",
+            Self::Waveform(WaveformForm::Png) => "image/png",
+            Self::Waveform(WaveformForm::Json) => "application/json",
             Self::Manifest => "application/dash+xml",
-            Self::Poster => "image/webp",
+            Self::Poster | Self::Sprite(_) | Self::Preview => "image/webp",
             Self::Init(Rendition::SourceAudio(_)) | Self::Segment(Rendition::SourceAudio(_), _) => {
                 "audio/mp4"
             }
@@ -99,6 +139,13 @@ impl fmt::Display for Asset {
             Self::Master => f.write_str("master.m3u8"),
             Self::Manifest => f.write_str("manifest.mpd"),
             Self::Poster => f.write_str("poster.webp"),
+            Self::Storyboard => f.write_str("storyboard.vtt"),
+            Self::Sprite(number) => write!(f, "storyboard-{number}.webp"),
+            Self::Preview => f.write_str("preview.webp"),
+            Self::Waveform(WaveformForm::Png) => f.write_str("waveform.png"),
+            Self::Waveform(WaveformForm::Json) => f.write_str("waveform.json"),
+            Self::Subtitles(language) => write!(f, "subtitles/{language}.vtt"),
+            Self::SubtitlesPlaylist(language) => write!(f, "subtitles/{language}.m3u8"),
             Self::MediaPlaylist(rendition) => write!(f, "{rendition}/index.m3u8"),
             Self::Keyframes => f.write_str("source/iframes.m3u8"),
             Self::Init(rendition) => write!(f, "{rendition}/init.mp4"),
@@ -152,6 +199,13 @@ mod tests {
             ("master.m3u8", Asset::Master),
             ("manifest.mpd", Asset::Manifest),
             ("poster.webp", Asset::Poster),
+            ("storyboard.vtt", Asset::Storyboard),
+            ("storyboard-12.webp", Asset::Sprite(12)),
+            ("preview.webp", Asset::Preview),
+            ("waveform.png", Asset::Waveform(WaveformForm::Png)),
+            ("waveform.json", Asset::Waveform(WaveformForm::Json)),
+            ("subtitles/en.vtt", Asset::Subtitles(Language::parse("en").unwrap())),
+            ("subtitles/pt-BR.m3u8", Asset::SubtitlesPlaylist(Language::parse("pt-BR").unwrap())),
             ("source/index.m3u8", Asset::MediaPlaylist(Source)),
             ("source/init.mp4", Asset::Init(Source)),
             ("source/iframes.m3u8", Asset::Keyframes),
@@ -211,6 +265,15 @@ mod tests {
             "480p/iframes.m3u8",
             "70000p/init.mp4",
             "source/poster.webp",
+            "storyboard-0.webp",
+            "storyboard-01.webp",
+            "storyboard-.webp",
+            "storyboard.webp",
+            "subtitles/.vtt",
+            "subtitles/en.srt",
+            "subtitles/en.x.vtt",
+            "subtitles/../en.vtt",
+            "subtitles/english.vtt",
         ];
         for path in cases {
             assert_eq!(Asset::parse(path), None, "{path}");
@@ -225,6 +288,9 @@ mod tests {
             ("/b.MP4/source/init.mp4", Some(("/b.MP4", Asset::Init(Rendition::Source)))),
             ("/d.mp4/b.mov/source/seg-2.m4s", Some(("/d.mp4/b.mov", Asset::Segment(Rendition::Source, 2)))),
             ("b.m4a/poster.webp", Some(("b.m4a", Asset::Poster))),
+            ("/b.mp3/waveform.png", Some(("/b.mp3", Asset::Waveform(WaveformForm::Png)))),
+            ("/b.mp3/poster.webp", None),
+            ("/b.mp3/master.m3u8", None),
             ("/a/b.mp4", None),
             ("/a/b.mp4/", None),
             ("/a/.mp4/master.m3u8", None),

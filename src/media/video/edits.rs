@@ -23,6 +23,15 @@ pub(super) struct Edit {
     pub(super) media_end: Option<i64>,
 }
 
+impl Edit {
+    /// The same on a clock that shows 0 where this one shows `first`. Of fragments, the end is not known when the edit is written.
+    pub(super) fn from(self, first: u64) -> Self {
+        // Times of fragments are below 2^53.
+        let late = first as i64 - self.media_start;
+        Self { delay: self.delay + late.max(0), media_start: (-late).max(0), media_end: None }
+    }
+}
+
 /// `trak` is the body of that box.
 pub(super) fn read(trak: &[u8], movie_timescale: u32, timescale: u32) -> Result<Edit, Error> {
     let Some(edts) = find(trak, *b"edts")? else { return Ok(Edit::default()) };

@@ -16,6 +16,11 @@ use crate::media::{ReadError, Source};
 /// Sound that lies between pictures is read with them and dropped: one read of the source instead of hundreds.
 const MAX_GAP_BYTES: u64 = 256 * 1024;
 
+/// Keyframes for one run of ffmpeg, together.
+const MAX_KEYFRAME_BYTES: u64 = 128 * 1024 * 1024;
+/// Keyframes asked for at a time.
+const KEYFRAMES_AHEAD: usize = 4;
+
 #[derive(Debug)]
 pub(super) struct Excerpt {
     init: Bytes,
@@ -68,6 +73,35 @@ impl Excerpt {
                 })
             }))
             .filter(|item| ready(item.as_ref().map_or(true, |bytes| !bytes.is_empty())))
+    }
+}
+
+/// Pictures that need no others, as ffmpeg is given them: one a second, in this order.
+#[derive(Debug)]
+pub(super) struct Keyframes {
+    init: Bytes,
+    media: Splice,
+}
+
+impl Keyframes {
+    /// `indexes` are samples of the track.
+    pub(super) fn new(track: &Track, indexes: &[u32]) -> Result<Self, Error> {
+        let samples: Vec<Sample> = indexes.iter().filter_map(|&index| track.samples.get(index)).collect();
+        let bytes: u64 = samples.iter().map(|sample| u64::from(sample.size)).sum();
+        if bytes > MAX_KEYFRAME_BYTES {
+            return Err(Error::unsupported("pictures that large"));
+        }
+        Ok(Self { init: init::segment(track), media: fmp4::keyframes(&samples, track.timescale) })
+    }
+
+    /// They lie far apart: some are fetched while others are decoded.
+    pub(super) fn read<'a>(
+        &self,
+        source: &'a dyn Source,
+    ) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + use<'a> {
+        let header = stream::iter([Ok(self.init.clone()), Ok(self.media.header.clone())]);
+        let reads = self.media.ranges.clone().into_iter().map(move |range| source.read(range));
+        header.chain(stream::iter(reads).buffered(KEYFRAMES_AHEAD))
     }
 }
 

@@ -55,6 +55,36 @@ pub(super) fn samples(
     Splice::new(Bytes::from(w.finish()), ranges)
 }
 
+/// Keyframes from anywhere, each shown for `duration`, without what lies between them.
+pub(super) fn keyframes(samples: &[Sample], duration: u32) -> Splice {
+    let data_len = samples.iter().map(|sample| u64::from(sample.size)).sum();
+    let mut w = Writer::with_capacity(128 + samples.len() * 4);
+    w.raw(STYP);
+    let moof_start = w.position();
+    let mut data_offset_at = 0;
+    w.nest(*b"moof", |w| {
+        w.nest_full(*b"mfhd", 0, 0, |w| w.u32(1));
+        w.nest(*b"traf", |w| {
+            // default-base-is-moof, and defaults for duration and flags
+            w.nest_full(*b"tfhd", 0, 0x02_0028, |w| {
+                [TRACK_ID, duration, SYNC_FLAGS].iter().for_each(|&n| w.u32(n))
+            });
+            w.nest_full(*b"tfdt", 1, 0, |w| w.u64(0));
+            w.nest_full(*b"trun", 1, 0x201, |w| {
+                // Callers have a few dozen at most.
+                w.u32(samples.len() as u32);
+                data_offset_at = w.position();
+                w.u32(0);
+                samples.iter().for_each(|sample| w.u32(sample.size));
+            });
+        });
+    });
+    let data_offset = (w.position() - moof_start + mdat_header_len(data_len)) as u32;
+    w.patch_u32(data_offset_at, data_offset);
+    write_mdat_header(&mut w, data_len);
+    Splice::new(Bytes::from(w.finish()), samples.iter().map(|s| s.offset..s.offset + u64::from(s.size)))
+}
+
 /// How long `segment` would be, without making it.
 pub(super) fn segment_len(track: &Track, segment: &Segment) -> u64 {
     let data_len = track.samples.bytes(segment.samples.clone());

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::asset::{Asset, Rendition};
 use super::ladder::Rung;
+use super::language::Language;
 use super::package::Package;
 use super::playlist::{frame_rate_milli, rate_of};
 use super::segments::Segment;
@@ -16,15 +17,11 @@ const PROFILES: &str = "urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:prof
 const CHANNELS: &str = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011";
 
 /// `manifest.mpd`: one adaptation set for all pictures of one codec, and one for each sound track.
-pub(super) fn manifest(package: &Package) -> String {
+pub(super) fn manifest(package: &Package, subtitles: &[Language]) -> String {
     let Package { movie, segmentation, rungs } = package;
     let video = movie.video.as_ref().map(|track| (track, &*segmentation.video));
     let audio: Vec<_> = (0u16..).zip(movie.audio.iter().zip(&segmentation.audio)).collect();
-    let audio_spans = audio.iter().map(|(_, (track, segments))| (*track, &***segments));
-    let end = |(track, segments): (&Track, &[Segment])| {
-        segments.last().map_or(0.0, |last| last.end as f64 / f64::from(track.timescale))
-    };
-    let duration = video.into_iter().chain(audio_spans).map(end).fold(0.0, f64::max);
+    let duration = package.duration_micros() as f64 / 1e6;
     let mut out = String::with_capacity(1024);
     // Writing to a String cannot fail.
     let _ = write!(
@@ -56,6 +53,10 @@ pub(super) fn manifest(package: &Package) -> String {
         begin_adaptation_set(&mut out, id, "audio", track);
         write_sound(&mut out, Rendition::SourceAudio(index), track, segments);
         out.push_str("</AdaptationSet>\n");
+    }
+    for language in subtitles {
+        id += 1;
+        write_subtitles(&mut out, id, *language);
     }
     out.push_str("</Period>\n</MPD>\n");
     out
@@ -151,6 +152,18 @@ fn write_sound(out: &mut String, rendition: Rendition, track: &Track, segments: 
     }
     write_template(out, rendition, track, segments);
     out.push_str("</Representation>\n");
+}
+
+/// A file of its own, whose times are those of the period.
+fn write_subtitles(out: &mut String, id: usize, language: Language) {
+    let _ = write!(
+        out,
+        "<AdaptationSet id=\"{id}\" contentType=\"text\" mimeType=\"text/vtt\" lang=\"{language}\">\n\
+         <Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"subtitle\"/>\n\
+         <Representation id=\"subtitles-{language}\" bandwidth=\"1000\">\n<BaseURL>{}</BaseURL>\n</Representation>\n\
+         </AdaptationSet>\n",
+        Asset::Subtitles(language)
+    );
 }
 
 fn write_template(out: &mut String, rendition: Rendition, track: &Track, segments: &[Segment]) {

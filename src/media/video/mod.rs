@@ -5,14 +5,17 @@
 mod asset;
 mod bitrate;
 mod boxes;
+mod clip;
 mod codec;
 mod edits;
 mod excerpt;
 pub mod faststart;
 mod fmp4;
+mod fragments;
 mod init;
 mod keyframes;
 mod ladder;
+mod language;
 mod manifest;
 mod movie;
 mod package;
@@ -21,7 +24,9 @@ mod poster;
 mod samples;
 mod scan;
 mod segments;
+mod sound;
 mod splice;
+mod stills;
 mod tables;
 mod track;
 mod transcode;
@@ -29,14 +34,18 @@ mod transcode;
 #[cfg(test)]
 mod tests;
 
-pub use asset::{Asset, Rendition};
+pub use asset::{Asset, Rendition, WaveformForm};
+pub use clip::{Span, clip};
 pub use ladder::{Ladder, Rung, Step};
+pub use language::Language;
 pub use movie::{Movie, SkippedTrack};
 pub use package::Package;
 pub use poster::{PosterError, RawImage, poster};
 pub use samples::{Sample, SampleTable};
 pub use segments::{Segment, Segmentation};
+pub use sound::loudness;
 pub use splice::{Piece, Splice};
+pub use stills::{RawFrames, Storyboard, preview, sprite};
 pub use track::{AudioFormat, Format, Track, VideoFormat};
 pub use transcode::{Choice, Encoder, TranscodeError, Transcoder};
 

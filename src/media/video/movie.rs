@@ -4,6 +4,7 @@ use mp4_atom::{Atom, Mvhd};
 
 use super::Error;
 use super::boxes::{Kind, children, find, name, require};
+use super::fragments::Fragments;
 use super::scan;
 use super::track::{self, Parsed, Track};
 use crate::media::Source;
@@ -32,23 +33,28 @@ pub struct SkippedTrack {
 }
 
 impl Movie {
-    /// Reads box headers and `moov`, and nothing else of the source.
+    /// Reads box headers and `moov`, the `moof` of all fragments if there are any, and nothing else of the source.
     pub async fn open(source: &dyn Source) -> Result<Self, Error> {
         let source_len = source.len();
         let located = scan::locate_moov(source).await?;
         let moov = scan::read_moov(source, &located.moov).await?;
+        let fragments = match find(&moov, *b"mvex")? {
+            Some(_) => Some(Fragments::read(source, &moov, located.moov.end).await?),
+            None => None,
+        };
         if moov.len() < PARSE_INLINE_BYTES {
-            return Self::parse(&moov, source_len);
+            return Self::parse(&moov, source_len, fragments);
         }
-        let parsed = tokio::task::spawn_blocking(move || Self::parse(&moov, source_len)).await;
+        let parsed = tokio::task::spawn_blocking(move || Self::parse(&moov, source_len, fragments)).await;
         parsed.unwrap_or_else(|_| Err(Error::malformed("the parser gave up")))
     }
 
     /// `moov` is the body of that box. Takes about a millisecond per MiB of it.
-    pub fn parse(moov: &[u8], source_len: u64) -> Result<Self, Error> {
-        if find(moov, *b"mvex")?.is_some() {
-            return Err(Error::unsupported("fragmented MP4"));
-        }
+    pub(super) fn parse(
+        moov: &[u8],
+        source_len: u64,
+        mut fragments: Option<Fragments>,
+    ) -> Result<Self, Error> {
         if find(moov, *b"cmov")?.is_some() {
             return Err(Error::unsupported("compressed moov"));
         }
@@ -69,7 +75,7 @@ impl Movie {
             if tracks > MAX_TRACKS {
                 return Err(Error::unsupported(format!("more than {MAX_TRACKS} tracks")));
             }
-            match track::parse(child.body, mvhd.timescale, source_len)? {
+            match track::parse(child.body, mvhd.timescale, source_len, fragments.as_mut())? {
                 Parsed::Track(track) => movie.add(*track),
                 Parsed::Unsupported { kind, video, enabled } => {
                     movie.skipped.push(SkippedTrack { codec: name(kind), video });
@@ -82,6 +88,9 @@ impl Movie {
             }
         }
         movie.check_playable(missing_video)?;
+        if fragments.is_some() {
+            movie.begin_at_once();
+        }
         movie.place()?;
         Ok(movie)
     }
@@ -120,6 +129,13 @@ impl Movie {
             Some(skipped) => Err(Error::unsupported(format!("sound codec {}", skipped.codec))),
             None => Err(Error::unsupported("neither video nor sound")),
         }
+    }
+
+    /// Recordings count from when the recorder was started.
+    fn begin_at_once(&mut self) {
+        let all = || self.video.iter().chain(&self.audio);
+        let Some(least) = all().map(Track::delay_micros).min() else { return };
+        self.video.iter_mut().chain(&mut self.audio).for_each(|track| track.advance(least));
     }
 
     /// Puts all tracks on one output timeline.

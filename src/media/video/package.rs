@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::asset::{Asset, Rendition};
 use super::keyframes::keyframe_playlist;
 use super::ladder::{Ladder, Rung};
+use super::language::Language;
 use super::manifest::manifest;
 use super::movie::Movie;
-use super::playlist::{master_playlist, media_playlist};
+use super::playlist::{master_playlist, media_playlist, micros, subtitles_playlist};
 use super::segments::{Segment, Segmentation};
 use super::splice::Splice;
+use super::stills::Storyboard;
 use super::track::Track;
 use super::{Error, fmp4, init};
 use crate::media::Source;
@@ -40,16 +42,30 @@ impl Package {
     }
 
     /// The bytes of an asset. `NotFound` for renditions and segments that the source does not have, and for what is not made
-    /// from index and source alone: stills, and the media of rungs.
+    /// from index and source alone: stills, subtitles, and the media of rungs.
     pub fn asset(&self, asset: &Asset) -> Result<Splice, Error> {
+        self.asset_beside(asset, &[])
+    }
+
+    /// The same where there are subtitles in these languages beside the source.
+    pub fn asset_beside(&self, asset: &Asset, subtitles: &[Language]) -> Result<Splice, Error> {
         match *asset {
-            Asset::Master => Ok(Splice::whole(master_playlist(self))),
-            Asset::Manifest => Ok(Splice::whole(manifest(self))),
+            Asset::Master => Ok(Splice::whole(master_playlist(self, subtitles))),
+            Asset::Manifest => Ok(Splice::whole(manifest(self, subtitles))),
+            Asset::Storyboard => {
+                let track = self.movie.video.as_ref().ok_or(Error::NotFound)?;
+                Ok(Splice::whole(Storyboard::of(track)?.cues()))
+            }
+            Asset::SubtitlesPlaylist(language) => Ok(Splice::whole(subtitles_playlist(self, language))),
             Asset::MediaPlaylist(rendition) => Ok(Splice::whole(media_playlist(self, rendition)?)),
             Asset::Keyframes => Ok(Splice::whole(keyframe_playlist(self)?)),
-            Asset::Init(Rendition::Rung(_)) | Asset::Segment(Rendition::Rung(_), _) | Asset::Poster => {
-                Err(Error::NotFound)
-            }
+            Asset::Init(Rendition::Rung(_))
+            | Asset::Segment(Rendition::Rung(_), _)
+            | Asset::Poster
+            | Asset::Sprite(_)
+            | Asset::Preview
+            | Asset::Waveform(_)
+            | Asset::Subtitles(_) => Err(Error::NotFound),
             Asset::Init(rendition) => {
                 let (track, _) = self.pick(rendition)?;
                 Ok(Splice::whole(init::segment(track)))
@@ -59,6 +75,15 @@ impl Package {
                 Ok(fmp4::segment(track, segment, number))
             }
         }
+    }
+
+    /// When the last of all tracks ends, in millionths of a second.
+    pub(super) fn duration_micros(&self) -> i64 {
+        let video = self.movie.video.as_ref().map(|track| (track, &*self.segmentation.video));
+        let audio = self.movie.audio.iter().zip(&self.segmentation.audio);
+        let all = video.into_iter().chain(audio.map(|(track, segments)| (track, &**segments)));
+        let ends = all.filter_map(|(track, segments)| Some(micros(segments.last()?.end, track.timescale)));
+        ends.max().unwrap_or(0)
     }
 
     /// The rung of this name, with the track it is made of.

@@ -7,14 +7,18 @@ use super::asset::{Asset, Rendition};
 use super::bitrate::{self, Bitrate};
 use super::keyframes::write_keyframes;
 use super::ladder::Rung;
+use super::language::Language;
 use super::movie::Movie;
 use super::package::Package;
 use super::segments::{Segment, Segmentation};
 use super::track::{Format, Track, VideoFormat};
 
+/// The group of all subtitles.
+const SUBTITLES: &str = "subtitles";
+
 /// `master.m3u8`. Sound tracks form one group for each codec, since a variant names the codecs of all it may play. The source
 /// comes first: it costs nothing to make, and players begin with what comes first.
-pub(super) fn master_playlist(package: &Package) -> String {
+pub(super) fn master_playlist(package: &Package, subtitles: &[Language]) -> String {
     let Package { movie, segmentation, rungs } = package;
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     let groups = audio_groups(movie, segmentation);
@@ -25,6 +29,10 @@ pub(super) fn master_playlist(package: &Package) -> String {
             write_media(&mut out, movie, group);
         }
     }
+    for language in subtitles {
+        write_subtitles(&mut out, *language);
+    }
+    let texts = !subtitles.is_empty();
     match &movie.video {
         Some(video) => {
             if let Format::Video(format) = video.format {
@@ -33,9 +41,9 @@ pub(super) fn master_playlist(package: &Package) -> String {
             let listed = rungs.iter().filter(|rung| rung.listed).map(VariantVideo::made);
             for variant in std::iter::once(VariantVideo::source(video, &segmentation.video)).chain(listed) {
                 match groups.is_empty() {
-                    true => write_variant(&mut out, Some(&variant), None, variant.rendition, false),
+                    true => write_variant(&mut out, Some(&variant), None, variant.rendition, false, texts),
                     false => groups.iter().for_each(|g| {
-                        write_variant(&mut out, Some(&variant), Some(g), variant.rendition, true)
+                        write_variant(&mut out, Some(&variant), Some(g), variant.rendition, true, texts)
                     }),
                 }
             }
@@ -43,7 +51,7 @@ pub(super) fn master_playlist(package: &Package) -> String {
         None => {
             for group in &groups {
                 let first = Rendition::SourceAudio(group.first());
-                write_variant(&mut out, None, Some(group), first, !alone);
+                write_variant(&mut out, None, Some(group), first, !alone, texts);
             }
         }
     }
@@ -68,6 +76,27 @@ pub(super) fn media_playlist(package: &Package, rendition: Rendition) -> Result<
     }
     out.push_str("#EXT-X-ENDLIST\n");
     Ok(out)
+}
+
+/// `subtitles/{language}.m3u8`: the whole text as one segment, which RFC 8216 §6.2.4 allows of subtitles.
+pub(super) fn subtitles_playlist(package: &Package, language: Language) -> String {
+    let micros = package.duration_micros();
+    let target = micros.unsigned_abs().div_ceil(1_000_000).max(1);
+    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+    format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-MEDIA-SEQUENCE:1\n\
+         #EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:{seconds}.{fraction:06},\n{language}.vtt\n#EXT-X-ENDLIST\n"
+    )
+}
+
+fn write_subtitles(out: &mut String, language: Language) {
+    let uri = Asset::SubtitlesPlaylist(language);
+    let _ = writeln!(
+        out,
+        "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"{SUBTITLES}\",NAME=\"{}\",LANGUAGE=\"{language}\",DEFAULT=NO,\
+         AUTOSELECT=YES,FORCED=NO,URI=\"{uri}\"",
+        language.name()
+    );
 }
 
 /// Pictures per second on average, in thousandths.
@@ -183,6 +212,7 @@ fn write_variant(
     audio: Option<&AudioGroup>,
     rendition: Rendition,
     grouped: bool,
+    texts: bool,
 ) {
     let rates = [video.map(|v| v.rate), audio.map(|a| a.rate)];
     let rates = rates.into_iter().flatten();
@@ -204,6 +234,9 @@ fn write_variant(
     let _ = write!(out, ",CODECS=\"{}\"", codecs.join(","));
     if let Some(group) = audio.filter(|_| grouped) {
         let _ = write!(out, ",AUDIO=\"{}\"", group.id);
+    }
+    if texts {
+        let _ = write!(out, ",SUBTITLES=\"{SUBTITLES}\"");
     }
     let _ = writeln!(out, "\n{}", Asset::MediaPlaylist(rendition));
 }

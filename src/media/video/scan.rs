@@ -33,7 +33,7 @@ pub(super) struct Located {
 
 pub(super) async fn locate_moov(source: &dyn Source) -> Result<Located, Error> {
     let len = source.len();
-    let mut window = Window { source, start: 0, bytes: Bytes::new() };
+    let mut window = Window::new(source);
     let mut before = Vec::new();
     let mut position = 0;
     while before.len() < MAX_TOP_LEVEL_BOXES {
@@ -74,15 +74,19 @@ pub(super) async fn read_moov(source: &dyn Source, moov: &TopBox) -> Result<Byte
 }
 
 /// The last bytes read, so that neighbouring headers need no further read.
-struct Window<'a> {
+pub(super) struct Window<'a> {
     source: &'a dyn Source,
     start: u64,
     bytes: Bytes,
 }
 
-impl Window<'_> {
+impl<'a> Window<'a> {
+    pub(super) fn new(source: &'a dyn Source) -> Self {
+        Self { source, start: 0, bytes: Bytes::new() }
+    }
+
     /// Up to 16 bytes at `position`; fewer only at the end of the source.
-    async fn at(&mut self, position: u64) -> Result<Bytes, Error> {
+    pub(super) async fn at(&mut self, position: u64) -> Result<Bytes, Error> {
         let len = self.source.len();
         let wanted = len.saturating_sub(position).min(16);
         let held = self.start..self.start + self.bytes.len() as u64;

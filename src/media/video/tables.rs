@@ -8,7 +8,7 @@ use super::boxes::{Kind, be_u32, find, name, require};
 use super::samples::{CompositionRun, SampleTable, Sizes, TimeRun};
 
 /// Samples of one track. 2^21 are nine hours of 60 frames a second, or twelve hours of AAC at 48 kHz.
-const MAX_SAMPLES: u32 = 1 << 21;
+pub(super) const MAX_SAMPLES: u32 = 1 << 21;
 
 /// A sample table and the sample description (from 1) that its samples use.
 #[derive(Debug)]
@@ -184,7 +184,7 @@ fn chunks(stsc: &Stsc, chunk_count: usize, count: u32) -> Result<(Box<[u32]>, u3
 }
 
 /// Each chunk lies within the source, and samples do not share so many bytes that they exceed it.
-fn check_extent(samples: &SampleTable, source_len: u64) -> Result<(), Error> {
+pub(super) fn check_extent(samples: &SampleTable, source_len: u64) -> Result<(), Error> {
     let firsts = samples.chunk_first.iter().copied();
     let ends = samples.chunk_first.iter().skip(1).copied().chain([samples.count]);
     for ((first, end), &offset) in firsts.zip(ends).zip(&samples.chunk_offset) {

@@ -7,8 +7,10 @@ use super::Error;
 use super::boxes::{Kind, be_u32, require};
 use super::codec::{self, Description, Medium};
 use super::edits::{self, Edit};
+use super::fragments::{self, Fragments};
+use super::playlist::micros;
 use super::samples::{Sample, SampleTable};
-use super::tables;
+use super::tables::{self, Tables};
 
 /// Sound packets kept before the first one that is heard: overlapping transforms need the packet before.
 const AUDIO_PREROLL: u32 = 1;
@@ -81,8 +83,13 @@ pub(super) enum Parsed {
     Other,
 }
 
-/// `trak` is the body of that box.
-pub(super) fn parse(trak: &[u8], movie_timescale: u32, source_len: u64) -> Result<Parsed, Error> {
+/// `trak` is the body of that box; `fragments` have samples that it does not.
+pub(super) fn parse(
+    trak: &[u8],
+    movie_timescale: u32,
+    source_len: u64,
+    fragments: Option<&mut Fragments>,
+) -> Result<Parsed, Error> {
     let mdia = require(trak, *b"mdia")?;
     let handler = require(mdia, *b"hdlr")?.get(8..12);
     let video = match handler {
@@ -105,7 +112,17 @@ pub(super) fn parse(trak: &[u8], movie_timescale: u32, source_len: u64) -> Resul
     if mdhd.timescale == 0 {
         return Err(Error::malformed("a track with timescale 0"));
     }
-    let Some(tables) = tables::build(stbl, source_len)? else { return Ok(Parsed::Other) };
+    let mut tables = tables::build(stbl, source_len)?;
+    let mut first_time = None;
+    if let Some(fragments) = fragments {
+        let own = tables.as_ref().map(|tables| &tables.samples);
+        if let Some(whole) = fragments.take(fragments::track_id(trak)?, own)? {
+            tables::check_extent(&whole.samples, source_len)?;
+            first_time = Some(whole.first_time);
+            tables = Some(Tables { samples: whole.samples, description: whole.description });
+        }
+    }
+    let Some(tables) = tables else { return Ok(Parsed::Other) };
     let entry = match codec::describe(stsd, tables.description, video)? {
         Description::Supported(entry) => entry,
         Description::Other(kind) => return Ok(Parsed::Unsupported { kind, video, enabled: tkhd.enabled }),
@@ -121,6 +138,7 @@ pub(super) fn parse(trak: &[u8], movie_timescale: u32, source_len: u64) -> Resul
     let language = Some(mdhd.language)
         .filter(|l| l.len() == 3 && l != "und" && l.bytes().all(|b| b.is_ascii_lowercase()));
     let end = tables.samples.count();
+    let edit = edits::read(trak, movie_timescale, mdhd.timescale)?;
     Ok(Parsed::Track(Box::new(Track {
         format,
         codec: entry.codec,
@@ -134,7 +152,7 @@ pub(super) fn parse(trak: &[u8], movie_timescale: u32, source_len: u64) -> Resul
         edit_media_time: 0,
         sample_entry: entry.bytes,
         matrix,
-        edit: edits::read(trak, movie_timescale, mdhd.timescale)?,
+        edit: first_time.map_or(edit, |first| edit.from(first)),
     })))
 }
 
@@ -161,6 +179,17 @@ impl Track {
             Format::Video(_) => sample.composition_time() + self.decode_shift - self.composition_shift,
             Format::Audio(_) => sample.decode_time as i64 + self.decode_shift - self.edit_media_time,
         }
+    }
+
+    /// When it starts, in millionths of a second.
+    pub(super) fn delay_micros(&self) -> i64 {
+        micros(self.edit.delay, self.timescale)
+    }
+
+    /// Lets it start earlier.
+    pub(super) fn advance(&mut self, by_micros: i64) {
+        let ticks = i128::from(by_micros) * i128::from(self.timescale) / 1_000_000;
+        self.edit.delay -= i64::try_from(ticks).unwrap_or(0).min(self.edit.delay);
     }
 
     /// Places a video track on the output timeline; returns by how many ticks it starts before its edit does.

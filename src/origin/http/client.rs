@@ -90,6 +90,8 @@ pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result
         .https_or_http()
         .with_server_name_resolver(resolve);
     let inner = match config.http2 && !config.client_host {
+        // Redirects may lead to TLS, and then it has to be HTTP/2 as well.
+        true if config.h2c => https.enable_http2().wrap_connector(tcp),
         true => https.enable_all_versions().wrap_connector(tcp),
         false => https.enable_http1().wrap_connector(tcp),
     };
@@ -100,6 +102,7 @@ pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .pool_max_idle_per_host(config.max_idle_connections)
         .http1_max_headers(MAX_RESPONSE_FIELDS)
+        .http2_only(config.h2c)
         .http2_max_header_list_size(MAX_RESPONSE_HEAD)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)

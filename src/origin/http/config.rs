@@ -35,6 +35,8 @@ pub struct Config {
     pub client_host: bool,
     /// Whether HTTP/2 is used when the server offers it over TLS.
     pub http2: bool,
+    /// Whether HTTP/2 is spoken from the first byte on, without TLS (prior knowledge, RFC 9113 §3.3).
+    pub h2c: bool,
     pub tls: Tls,
     /// Sent with every request, in place of what the client says.
     pub fields: HeaderMap,
@@ -85,6 +87,7 @@ impl Config {
             host_header: None,
             client_host: false,
             http2: true,
+            h2c: false,
             tls: Tls::default(),
             fields: HeaderMap::new(),
             only_fields: None,

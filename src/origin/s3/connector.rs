@@ -13,23 +13,23 @@ use aws_sdk_s3::{
         HttpClient, RuntimeComponents,
         http::{HttpRequest, HttpResponse},
     },
-    primitives::SdkBody,
+    primitives::{ByteStream, SdkBody},
 };
 use aws_smithy_runtime_api::client::{
     http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
     result::ConnectorError,
 };
 use bytes::Bytes;
-use futures_util::{
-    StreamExt,
-    stream::{self, Fuse},
-};
+use futures_util::{StreamExt, stream::Fuse};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::Frame;
 use parking_lot::Mutex;
 use url::{Position, Url};
 
-use super::super::{Body, Error, ErrorKind, Origin, Places, Request, Response, http as http_origin};
+use super::{
+    super::{Body, Error, ErrorKind, Origin, Places, Request, Response, http as http_origin},
+    ask,
+};
 
 /// Hosts that one origin has to do with: the bucket's, and up to two of each provider of credentials in the usual chain.
 /// Beyond it connections are not kept.
@@ -70,7 +70,7 @@ impl Connector {
     }
 
     async fn exchange(self, request: HttpRequest) -> Result<HttpResponse, Error> {
-        let (url, request) = translate(request)
+        let (url, request) = translate(request, &self.template.name)
             .map_err(|problem| Error::new(&self.template.name, ErrorKind::Forbidden, problem))?;
         let answer = self.host(&url)?.fetch(request).await?;
         Ok(translate_back(answer))
@@ -123,7 +123,7 @@ impl HttpConnector for Connector {
     }
 }
 
-fn translate(mut request: HttpRequest) -> Result<(Url, Request), &'static str> {
+fn translate(mut request: HttpRequest, origin: &Arc<str>) -> Result<(Url, Request), &'static str> {
     let malformed = "the SDK made a malformed request";
     let url = Url::parse(request.uri()).map_err(|_| malformed)?;
     // From the text, not from the parsed URL: what the parser would repair, the HTTP origin has to see and refuse.
@@ -135,12 +135,9 @@ fn translate(mut request: HttpRequest) -> Result<(Url, Request), &'static str> {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed)?;
         asked.headers.append(name, HeaderValue::from_str(value).map_err(|_| malformed)?);
     }
-    // Requests for credentials have short bodies, which the SDK holds in memory.
     let body = request.take_body();
-    let bytes = body.bytes().ok_or("the SDK made a request with a streamed body")?;
-    if !bytes.is_empty() {
-        let bytes = Bytes::copy_from_slice(bytes);
-        asked.body = Some(stream::iter([Ok(bytes)]).boxed());
+    if body.bytes().is_none_or(|bytes| !bytes.is_empty()) {
+        asked.body = Some(ask::stream_body(ByteStream::new(body), origin.clone()));
     }
     Ok((url, asked))
 }

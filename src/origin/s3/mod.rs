@@ -104,6 +104,12 @@ impl std::fmt::Debug for AccessKey {
     }
 }
 
+/// For whoever keeps something in a bucket of his own: signed and sent as the origin's requests are. Reads environment and profile
+/// files; may ask the machine's metadata service for the region.
+pub async fn connect(config: &Config) -> Client {
+    client::connect(config, Connector::new(config.http.clone())).await
+}
+
 impl S3 {
     /// Opens no connection and reads no environment.
     pub fn new(config: Config) -> Result<Self, SetupError> {

@@ -12,10 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use rustix::fs::{FlockOperation, flock};
 
-use super::{BlobId, Blobs, Content, Draft, Error, Idle, Result, draft::FileDraft};
+use super::{BlobId, Blobs, Content, Draft, Error, Result, draft::FileDraft, read_on};
 
 /// The most that is read at a time.
 pub(super) const CHUNK: u64 = 256 << 10;
@@ -99,6 +99,10 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 impl Blobs for Directory {
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn close(&self) {
         // It goes with the process in any case.
         let _ = flock(&self.lock, FlockOperation::Unlock);
@@ -139,7 +143,7 @@ impl Blobs for Directory {
         blocking(move || remove(&path)).boxed()
     }
 
-    fn open<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<Box<dyn Content>>>> {
+    fn open<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<Arc<dyn Content>>>> {
         let path = self.places.blob(id);
         let work = move || {
             let failed = Error::io("opening a blob");
@@ -149,7 +153,7 @@ impl Blobs for Directory {
                 Err(error) => return Err(failed(error)),
             };
             let length = file.metadata().map_err(failed)?.len();
-            Ok(Some(Box::new(FileContent { file: Arc::new(file), length }) as Box<dyn Content>))
+            Ok(Some(Arc::new(FileContent { file: Arc::new(file), length }) as Arc<dyn Content>))
         };
         blocking(work).boxed()
     }
@@ -169,12 +173,17 @@ impl Blobs for Directory {
         blocking(work).boxed()
     }
 
-    fn idle(&self, least: Duration) -> BoxFuture<'_, Result<Idle>> {
+    fn idle_drafts(&self, least: Duration) -> BoxFuture<'_, Result<Vec<BlobId>>> {
+        let places = self.places.clone();
+        blocking(move || old_files(&places.drafts(), least)).boxed()
+    }
+
+    fn idle_blobs(&self, least: Duration) -> BoxFuture<'_, Result<Vec<BlobId>>> {
         let places = self.places.clone();
         let work = move || {
-            let mut idle = Idle { drafts: old_files(&places.drafts(), least)?, blobs: Vec::new() };
+            let mut idle = Vec::new();
             for shard in fs::read_dir(places.blobs()).map_err(Error::io("listing blobs"))?.flatten() {
-                idle.blobs.append(&mut old_files(&shard.path(), least)?);
+                idle.append(&mut old_files(&shard.path(), least)?);
             }
             Ok(idle)
         };
@@ -220,5 +229,9 @@ impl Content for FileContent {
             Ok(Bytes::from(bytes))
         };
         blocking(work).boxed()
+    }
+
+    fn stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+        read_on(self, range)
     }
 }

@@ -1,16 +1,22 @@
 //! Where bytes are kept. A draft is written, and becomes a blob in one step; a blob never changes. Every implementation must pass
 //! `tests/it/uploads/conformance.rs`.
 
-use std::{ops::Range, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, ready},
+    stream::{self, BoxStream},
+};
 
 use super::{BlobId, Error};
 
+mod bucket;
 mod directory;
 mod draft;
 
+pub use bucket::{Bucket, Place as BucketPlace};
 pub use directory::Directory;
 
 /// Bytes at the beginning by which types are told.
@@ -19,6 +25,10 @@ pub const HEAD: usize = 8 << 10;
 pub type Result<T> = std::result::Result<T, Error>;
 
 pub trait Blobs: Send + Sync {
+    /// Other servers may use it at the same time: what nobody has touched for a while may still be somebody's, and a blob that is
+    /// removed is gone for those who read it. Of bytes that were not synced nothing survives there.
+    fn is_shared(&self) -> bool;
+
     /// Begins a blob. `lasting`: until it is discarded, across restarts; else until it is dropped.
     fn draft<'a>(&'a self, id: &'a BlobId, lasting: bool) -> BoxFuture<'a, Result<Box<dyn Draft>>>;
 
@@ -28,8 +38,8 @@ pub trait Blobs: Send + Sync {
     /// Removes a draft; none is as good.
     fn discard<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<()>>;
 
-    /// None: there is no such blob. What was opened can be read to its end, whatever happens to the blob.
-    fn open<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<Box<dyn Content>>>>;
+    /// None: there is no such blob. What was opened can be read to its end, also when the blob is removed, unless it is shared.
+    fn open<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<Option<Arc<dyn Content>>>>;
 
     /// Removes a blob; none is as good.
     fn remove<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<()>>;
@@ -37,8 +47,11 @@ pub trait Blobs: Send + Sync {
     /// Makes a blob a lasting draft again, of which nobody knows yet that it was a blob.
     fn take_back<'a>(&'a self, id: &'a BlobId) -> BoxFuture<'a, Result<()>>;
 
-    /// Drafts and blobs that nobody has touched for so long, to be removed unless the catalogue knows them.
-    fn idle(&self, least: Duration) -> BoxFuture<'_, Result<Idle>>;
+    /// Drafts that nobody has touched for so long, to be removed unless the catalogue knows them.
+    fn idle_drafts(&self, least: Duration) -> BoxFuture<'_, Result<Vec<BlobId>>>;
+
+    /// The same of blobs. All are looked at, so this may take a while.
+    fn idle_blobs(&self, least: Duration) -> BoxFuture<'_, Result<Vec<BlobId>>>;
 
     /// From now on another server may have them, whoever still holds on to this.
     fn close(&self) {}
@@ -55,7 +68,13 @@ pub trait Draft: Send {
     /// What has been appended survives a crash from now on.
     fn sync(&mut self) -> BoxFuture<'_, Result<()>>;
 
-    /// Takes back what lies behind.
+    /// To be called now and then while bytes come: makes what has come durable where a crash would cost too much of it. Says how
+    /// long the draft is then.
+    fn checkpoint(&mut self) -> BoxFuture<'_, Result<Option<u64>>> {
+        ready(Ok(None)).boxed()
+    }
+
+    /// Takes back what lies behind: at least down to what was durable when the draft was opened or synced last.
     fn truncate(&mut self, length: u64) -> BoxFuture<'_, Result<()>>;
 
     /// The first bytes, at most [`HEAD`].
@@ -81,10 +100,24 @@ pub trait Content: Send + Sync {
 
     /// At least one byte of a range that is not empty.
     fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>>;
+
+    /// All bytes of a range, as they are taken. An `Err` item is the last one.
+    fn stream(self: Arc<Self>, range: Range<u64>) -> BoxStream<'static, Result<Bytes>>
+    where
+        Self: 'static;
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Idle {
-    pub drafts: Vec<BlobId>,
-    pub blobs: Vec<BlobId>,
+/// A range, piece by piece: one is read when the one before has been taken.
+fn read_on<C: Content + 'static>(content: Arc<C>, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+    stream::unfold(Some((content, range)), |state| async {
+        let (content, range) = state.filter(|(_, range)| !range.is_empty())?;
+        match content.read(range.clone()).await {
+            Ok(bytes) => {
+                let rest = range.start + bytes.len() as u64..range.end;
+                Some((Ok(bytes), Some((content, rest))))
+            }
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+    .boxed()
 }

@@ -1,11 +1,8 @@
-//! Rows of assets.
-
-use rusqlite::{Connection, OptionalExtension, Row, params};
+//! Assets as the catalogue knows them, and what changes of them are asked for.
 
 use super::{
     super::{AssetKey, BlobId},
-    engine::{count, number},
-    uploads,
+    Turn,
 };
 
 /// A stored asset.
@@ -26,6 +23,18 @@ pub struct Asset {
     /// Milliseconds since 1970.
     pub created: i64,
     pub modified: i64,
+    /// None: nobody has looked into it yet.
+    pub probed: Option<Probed>,
+}
+
+/// What was found in an asset that has been looked into.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probed {
+    pub duration_ms: Option<u64>,
+    /// As shown, in pixels.
+    pub size: Option<(u32, u32)>,
+    /// As in RFC 6381, such as `avc1.64001f`.
+    pub codecs: Vec<String>,
 }
 
 /// One to be stored.
@@ -55,6 +64,17 @@ pub enum Tags {
     Of(Vec<String>),
 }
 
+/// To put an asset in its place, if that is as the condition says. Its blob must be durable.
+pub struct Commit {
+    pub new: NewAsset,
+    pub condition: Condition,
+    /// Bytes that its owner may have stored.
+    pub quota: Option<u64>,
+    pub turn: Turn,
+    /// The upload that ends with it.
+    pub ends: Option<BlobId>,
+}
+
 /// What came of a commit.
 #[derive(Debug, Clone)]
 pub struct Replaced {
@@ -67,6 +87,10 @@ pub struct Replaced {
 pub enum Refused {
     Condition,
     Quota,
+    /// Its owner has as many unfinished uploads as may be.
+    TooMany,
+    /// All owners together have.
+    Crowded,
     /// A request that came later has changed the key already.
     Overtaken,
 }
@@ -89,124 +113,4 @@ impl Condition {
         };
         self.if_match.as_ref().is_none_or(named) && !self.if_none_match.as_ref().is_some_and(named)
     }
-}
-
-const COLUMNS: &str =
-    "key, blob, length, sha256, media_type, attachment, tags, owner, version, created, modified";
-
-pub(super) fn columns() -> &'static str {
-    COLUMNS
-}
-
-/// None: a row that we did not write.
-pub(super) fn of_row(row: &Row<'_>) -> rusqlite::Result<Option<Asset>> {
-    let (key, blob): (String, String) = (row.get(0)?, row.get(1)?);
-    let (Some(key), Some(blob)) = (key_of(&key), BlobId::parse(&blob)) else { return Ok(None) };
-    let tags: String = row.get(6)?;
-    Ok(Some(Asset {
-        key,
-        blob,
-        length: count(row.get(2)?),
-        sha256: row.get(3)?,
-        media_type: row.get(4)?,
-        attachment: row.get(5)?,
-        tags: tags.split_ascii_whitespace().map(str::to_owned).collect(),
-        owner: row.get(7)?,
-        version: count(row.get(8)?),
-        created: row.get(9)?,
-        modified: row.get(10)?,
-    }))
-}
-
-pub(super) fn key_of(text: &str) -> Option<AssetKey> {
-    AssetKey::parse(text).ok()
-}
-
-pub(super) fn find(connection: &Connection, key: &AssetKey) -> rusqlite::Result<Option<Asset>> {
-    let query = format!("SELECT {COLUMNS} FROM assets WHERE key = ?1");
-    let mut statement = connection.prepare_cached(&query)?;
-    Ok(statement.query_row([key.as_str()], of_row).optional()?.flatten())
-}
-
-pub(super) fn used_by(connection: &Connection, owner: &str) -> rusqlite::Result<u64> {
-    let query = "SELECT coalesce(sum(length), 0) FROM assets WHERE owner = ?1";
-    let stored: i64 = connection.query_row(query, [owner], |row| row.get(0))?;
-    Ok(count(stored) + uploads::promised_to(connection, owner)?)
-}
-
-pub(super) fn commit(
-    connection: &Connection,
-    new: &NewAsset,
-    condition: &Condition,
-    quota: Option<u64>,
-) -> rusqlite::Result<Result<Replaced, Refused>> {
-    let old = find(connection, &new.key)?;
-    if !condition.holds(old.as_ref()) {
-        return Ok(Err(Refused::Condition));
-    }
-    if let Some(quota) = quota {
-        let query = "SELECT coalesce(sum(length), 0) FROM assets WHERE owner = ?1 AND key <> ?2";
-        let others: i64 = connection.query_row(query, [&new.owner, new.key.as_str()], |row| row.get(0))?;
-        if count(others).saturating_add(new.length) > quota {
-            return Ok(Err(Refused::Quota));
-        }
-    }
-    let version = change(connection, &new.key)?;
-    let created = old.as_ref().map_or(new.now, |old| old.created);
-    let insert = format!(
-        "INSERT OR REPLACE INTO assets ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-    );
-    connection.prepare_cached(&insert)?.execute(params![
-        new.key.as_str(),
-        new.blob.as_str(),
-        number(new.length),
-        new.sha256,
-        new.media_type,
-        new.attachment,
-        new.tags.join(" "),
-        new.owner,
-        number(version),
-        created,
-        new.now,
-    ])?;
-    untag(connection, &new.key)?;
-    for tag in &new.tags {
-        connection
-            .prepare_cached("INSERT OR IGNORE INTO tags (tag, key) VALUES (?1, ?2)")?
-            .execute([tag, new.key.as_str()])?;
-    }
-    let asset = find(connection, &new.key)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-    Ok(Ok(Replaced { asset, old }))
-}
-
-pub(super) fn remove(
-    connection: &Connection,
-    key: &AssetKey,
-    condition: &Condition,
-) -> rusqlite::Result<Result<Option<Asset>, Refused>> {
-    let old = find(connection, key)?;
-    if !condition.holds(old.as_ref()) {
-        return Ok(Err(Refused::Condition));
-    }
-    let Some(old) = old else { return Ok(Ok(None)) };
-    let version = change(connection, key)?;
-    connection.execute("DELETE FROM assets WHERE key = ?1", [key.as_str()])?;
-    untag(connection, key)?;
-    Ok(Ok(Some(Asset { version, ..old })))
-}
-
-fn untag(connection: &Connection, key: &AssetKey) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM tags WHERE key = ?1")?.execute([key.as_str()])?;
-    Ok(())
-}
-
-/// Counts a change, and notes that caches have to hear of it, however soon we die.
-fn change(connection: &Connection, key: &AssetKey) -> rusqlite::Result<u64> {
-    let count_up = "INSERT INTO versions (key, version) VALUES (?1, 1)
-                    ON CONFLICT (key) DO UPDATE SET version = version + 1 RETURNING version";
-    let version: i64 = connection.prepare_cached(count_up)?.query_row([key.as_str()], |row| row.get(0))?;
-    connection
-        .prepare_cached("INSERT OR REPLACE INTO changed (key, version) VALUES (?1, ?2)")?
-        .execute(params![key.as_str(), version])?;
-    Ok(count(version))
 }

@@ -1,8 +1,6 @@
 //! Assets in the order of their keys, page by page.
 
-use rusqlite::{Connection, params_from_iter, types::Value};
-
-use super::asset::{Asset, columns, of_row};
+use super::asset::Asset;
 
 /// What to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,29 +20,18 @@ pub struct Page {
     pub next: Option<String>,
 }
 
-pub(super) fn list(connection: &Connection, listing: &Listing) -> rusqlite::Result<Page> {
-    let mut query = format!("SELECT {} FROM assets WHERE key > ?1 AND key >= ?2", columns());
-    let mut values: Vec<Value> = vec![listing.after.clone().into(), listing.prefix.clone().into()];
-    if let Some(end) = behind(&listing.prefix) {
-        values.push(end.into());
-        query.push_str(&format!(" AND key < ?{}", values.len()));
+impl Page {
+    /// Of assets that were found under a limit of one more than is wanted.
+    pub(super) fn of(mut assets: Vec<Asset>, limit: usize) -> Self {
+        let more = assets.len() > limit;
+        assets.truncate(limit);
+        let last = assets.last().map(|asset| asset.key.to_string());
+        Self { assets, next: last.filter(|_| more) }
     }
-    if let Some(tag) = &listing.tag {
-        values.push(tag.clone().into());
-        query.push_str(&format!(" AND key IN (SELECT key FROM tags WHERE tag = ?{})", values.len()));
-    }
-    query.push_str(&format!(" ORDER BY key LIMIT {}", listing.limit + 1));
-    let mut statement = connection.prepare(&query)?;
-    let rows = statement.query_map(params_from_iter(values), of_row)?;
-    let mut assets = rows.filter_map(Result::transpose).collect::<rusqlite::Result<Vec<_>>>()?;
-    let more = assets.len() > listing.limit;
-    assets.truncate(listing.limit);
-    let last = assets.last().map(|asset| asset.key.to_string());
-    Ok(Page { assets, next: last.filter(|_| more) })
 }
 
 /// The first text behind all that begin with this one, in the order of bytes.
-fn behind(prefix: &str) -> Option<String> {
+pub(super) fn behind(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
         let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);

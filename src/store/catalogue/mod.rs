@@ -1,149 +1,112 @@
-//! What is known of assets and unfinished uploads, in an embedded SQLite database. A write is told of when it is durable; writes
-//! that come together share one transaction.
+//! What is known of assets and unfinished uploads. A write is told of when it is durable. Every implementation must pass
+//! `tests/it/uploads/catalogues.rs`.
 
-use std::{fs, path::Path, sync::Arc};
-
-use rusqlite::{Connection, OptionalExtension, params};
+use futures_util::future::BoxFuture;
+use tokio::{sync::mpsc, time::Duration};
+use tokio_util::sync::CancellationToken;
 
 use super::{AssetKey, BlobId, Error};
 
 mod asset;
-mod engine;
 mod list;
-mod order;
-mod schema;
-mod uploads;
+mod postgres;
+mod sqlite;
+mod upload;
 
-pub use asset::{Asset, Condition, NewAsset, Refused, Replaced, Tags};
+pub use asset::{Asset, Commit, Condition, NewAsset, Probed, Refused, Replaced, Tags};
 pub use list::{Listing, Page};
-pub use order::Turn;
-pub use uploads::{Kind, Upload};
-
-use engine::Engine;
-use order::Order;
-
-pub struct Catalogue {
-    engine: Engine,
-    order: Arc<Order>,
-}
+pub use postgres::{Config as PostgresConfig, Postgres, Server as PostgresServer};
+pub use sqlite::Sqlite;
+pub use upload::{Bounds, Kind, Upload};
 
 pub type Result<T> = std::result::Result<T, Error>;
+/// A refusal is an answer.
+pub type Outcome<T> = std::result::Result<T, Refused>;
+pub type Answer<'a, T> = BoxFuture<'a, Result<T>>;
 
-impl Catalogue {
-    /// Blocks. Must be called within a runtime.
-    pub fn open(path: &Path) -> Result<Self> {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(Error::io("making the catalogue's directory"))?;
-        }
-        Ok(Self { engine: Engine::open(path)?, order: Arc::default() })
-    }
+pub trait Catalogue: Send + Sync {
+    /// Which catalogue this is, the same for all servers that share it.
+    fn identity(&self) -> Answer<'_, String>;
 
     /// The place of a request that will change this key, taken when it comes.
-    pub fn turn(&self, key: &AssetKey) -> Turn {
-        self.order.turn(key)
-    }
+    fn turn<'a>(&'a self, key: &'a AssetKey) -> Answer<'a, Turn>;
 
-    pub async fn find(&self, key: &AssetKey) -> Result<Option<Asset>> {
-        let key = key.clone();
-        self.engine.read(move |connection| asset::find(connection, &key)).await
-    }
+    fn find<'a>(&'a self, key: &'a AssetKey) -> Answer<'a, Option<Asset>>;
 
-    /// Puts an asset in its place, if that is as the condition says. Its blob must be durable.
-    pub async fn commit(
-        &self,
-        new: NewAsset,
-        condition: Condition,
-        quota: Option<u64>,
-        turn: Turn,
-    ) -> Result<std::result::Result<Replaced, Refused>> {
-        self.engine
-            .write(move |connection| in_turn(&turn, || asset::commit(connection, &new, &condition, quota)))
-            .await
-    }
-
-    /// The same of an upload that ends with it.
-    pub async fn finish(
-        &self,
-        upload: BlobId,
-        new: NewAsset,
-        condition: Condition,
-        quota: Option<u64>,
-        turn: Turn,
-    ) -> Result<std::result::Result<Replaced, Refused>> {
-        let work = move |connection: &Connection| {
-            let committed = in_turn(&turn, || asset::commit(connection, &new, &condition, quota))?;
-            if committed.is_ok() {
-                uploads::mark_done(connection, &upload, new.length)?;
-            }
-            Ok(committed)
-        };
-        self.engine.write(work).await
-    }
+    fn commit(&self, commit: Commit) -> Answer<'_, Outcome<Replaced>>;
 
     /// What was removed. None: there was nothing.
-    pub async fn remove(
-        &self,
-        key: AssetKey,
-        condition: Condition,
-        turn: Turn,
-    ) -> Result<std::result::Result<Option<Asset>, Refused>> {
-        self.engine
-            .write(move |connection| in_turn(&turn, || asset::remove(connection, &key, &condition)))
-            .await
-    }
+    fn remove(&self, key: AssetKey, condition: Condition, turn: Turn) -> Answer<'_, Outcome<Option<Asset>>>;
 
-    pub async fn list(&self, listing: Listing) -> Result<Page> {
-        self.engine.read(move |connection| list::list(connection, &listing)).await
-    }
+    fn list(&self, listing: Listing) -> Answer<'_, Page>;
 
     /// Bytes that an owner has stored, and those of uploads that have begun.
-    pub async fn used_by(&self, owner: &str) -> Result<u64> {
-        let owner = owner.to_owned();
-        self.engine.read(move |connection| asset::used_by(connection, &owner)).await
-    }
+    fn used_by<'a>(&'a self, owner: &'a str) -> Answer<'a, u64>;
 
     /// Assets that have changed, and whose old selves may still be in caches.
-    pub async fn changed(&self) -> Result<Vec<AssetKey>> {
-        let work = |connection: &Connection| {
-            let mut statement = connection.prepare("SELECT key FROM changed LIMIT 10000")?;
-            let keys = statement.query_map([], |row| row.get::<_, String>(0))?;
-            keys.map(|key| Ok(asset::key_of(&key?))).collect::<rusqlite::Result<Vec<_>>>()
-        };
-        Ok(self.engine.read(work).await?.into_iter().flatten().collect())
-    }
+    fn changed(&self) -> Answer<'_, Vec<AssetKey>>;
 
     /// No cache has an asset any more as it was before the change of that number.
-    pub async fn forgotten(&self, key: AssetKey, version: u64) -> Result<()> {
-        let work = move |connection: &Connection| {
-            let statement = "DELETE FROM changed WHERE key = ?1 AND version <= ?2";
-            connection.execute(statement, params![key.as_str(), engine::number(version)])?;
-            Ok(())
-        };
-        self.engine.write(work).await
+    fn forgotten(&self, key: AssetKey, version: u64) -> Answer<'_, ()>;
+
+    /// Assets that change at other servers. None: there are none, or they have been taken.
+    fn elsewhere(&self) -> Option<mpsc::Receiver<AssetKey>> {
+        None
     }
 
     /// Whether an asset has this blob.
-    pub async fn has_blob(&self, blob: &BlobId) -> Result<bool> {
-        let blob = blob.clone();
-        let work = move |connection: &Connection| {
-            let statement = "SELECT 1 FROM assets WHERE blob = ?1";
-            Ok(connection.query_row(statement, [blob.as_str()], |_| Ok(())).optional()?.is_some())
-        };
-        self.engine.read(work).await
-    }
+    fn has_blob<'a>(&'a self, blob: &'a BlobId) -> Answer<'a, bool>;
+
+    /// Notes what was found in an asset, unless it has changed since.
+    fn note_probed(&self, key: AssetKey, version: u64, found: Probed) -> Answer<'_, ()>;
+
+    /// Some of the assets that nobody has looked into.
+    fn unprobed(&self) -> Answer<'_, Vec<Asset>>;
+
+    /// The right to write to an upload, among all servers that share the catalogue. `wanted` is told when another one wants it, and
+    /// when it is lost. Without patience nobody is told that it is wanted. None: another one has it still.
+    fn lease<'a>(
+        &'a self,
+        id: &'a BlobId,
+        wanted: CancellationToken,
+        patience: Duration,
+    ) -> Answer<'a, Option<Lease>>;
+
+    fn upload<'a>(&'a self, id: &'a BlobId) -> Answer<'a, Option<Upload>>;
+
+    /// Notes a new upload, if there may be one more.
+    fn begin_upload(&self, upload: Upload, bounds: Bounds) -> Answer<'_, Outcome<()>>;
+
+    /// Notes an upload as it is now, and which version its key has.
+    fn put_upload(&self, upload: Upload) -> Answer<'_, ()>;
+
+    fn end_upload<'a>(&'a self, id: &'a BlobId) -> Answer<'a, ()>;
+
+    /// Those that may have all their bytes and are no asset yet, from after this one on. Not those whose key has changed since
+    /// they were noted: that was told of, and they were not.
+    fn unfinished_uploads<'a>(&'a self, after: &'a str) -> Answer<'a, Vec<Upload>>;
+
+    /// Some of those whose time is over.
+    fn expired_uploads(&self, now: i64) -> Answer<'_, Vec<BlobId>>;
 }
 
-/// Changes a key, unless somebody has who came later.
-fn in_turn<T>(
-    turn: &Turn,
-    change: impl FnOnce() -> rusqlite::Result<std::result::Result<T, Refused>>,
-) -> rusqlite::Result<std::result::Result<T, Refused>> {
-    if turn.is_over() {
-        return Ok(Err(Refused::Overtaken));
+/// A request's place in the order in which requests for a key came. One that hangs on the disk while its client comes back with
+/// another must not have its way after that one was told of.
+pub struct Turn(Place);
+
+enum Place {
+    /// Among requests of this process.
+    Here(sqlite::Turn),
+    /// Among those of all servers.
+    Numbered(i64),
+}
+
+/// Given back when it is dropped.
+pub struct Lease(Option<postgres::Lease>);
+
+impl Lease {
+    /// Another one may have it by now.
+    pub fn is_lost(&self) -> bool {
+        self.0.as_ref().is_some_and(postgres::Lease::is_lost)
     }
-    let changed = change()?;
-    if changed.is_ok() {
-        turn.done();
-    }
-    Ok(changed)
 }

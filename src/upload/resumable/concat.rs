@@ -2,7 +2,7 @@
 
 use super::{Begin, Error, Kind, Progress, Uploads};
 use crate::store::{
-    BlobId, Draft,
+    BlobId,
     catalogue::{Turn, Upload},
 };
 
@@ -19,7 +19,7 @@ impl Uploads {
     ) -> Result<Progress, Error> {
         let place = self.place()?;
         let key = begin.metadata.key()?;
-        let turn = self.inner.catalogue.turn(&key);
+        let turn = self.inner.catalogue.turn(&key).await?;
         let uploads = self.clone();
         self.detached(async move {
             let _place = place;
@@ -39,7 +39,7 @@ impl Uploads {
             return Err(Error::Bad(format!("1 to {MAX_PARTS} partial uploads can be put together")));
         }
         let owner = (!admin).then_some(&*begin.owner);
-        let (mut holds, mut drafts) = (Vec::new(), Vec::<Box<dyn Draft>>::new());
+        let mut holds = Vec::new();
         // In one order, so that two of these do not wait for each other.
         let mut sorted: Vec<_> = parts.iter().collect();
         sorted.sort_unstable();
@@ -50,6 +50,7 @@ impl Uploads {
         for id in sorted {
             holds.push(self.hold(id).await?);
         }
+        let mut length = 0_u64;
         for id in &parts {
             let upload = self.upload(id, owner).await?;
             if upload.kind != Kind::Partial {
@@ -59,9 +60,8 @@ impl Uploads {
             if upload.length != Some(draft.length()) {
                 return Err(Error::Bad("a partial upload is not finished".to_owned()));
             }
-            drafts.push(draft);
+            length = length.saturating_add(draft.length());
         }
-        let length = drafts.iter().map(|draft| draft.length()).sum();
         if length > self.inner.limits.size {
             return Err(Error::TooLarge(self.inner.limits.size));
         }
@@ -70,6 +70,7 @@ impl Uploads {
             id: BlobId::random(),
             key: begin.metadata.key()?.to_string(),
             length: Some(length),
+            received: length,
             metadata: begin.metadata.text().to_owned(),
             owner: begin.owner,
             kind: Kind::Final,
@@ -79,7 +80,9 @@ impl Uploads {
             expires: now.saturating_add(self.lifetime()),
         };
         let mut whole = self.inner.blobs.draft(&upload.id, false).await?;
-        for draft in &mut drafts {
+        // One is open at a time.
+        for id in &parts {
+            let mut draft = self.inner.blobs.reopen(id).await?.ok_or(Error::NoUpload)?;
             let mut at = 0;
             while at < draft.length() {
                 let bytes = draft.read(at..draft.length()).await?;
@@ -87,12 +90,13 @@ impl Uploads {
                 whole.append(bytes).await?;
             }
         }
-        drop(drafts);
         self.inner.catalogue.put_upload(upload.clone()).await?;
         self.finish(&upload, whole, turn).await?;
         for id in &parts {
             self.inner.catalogue.end_upload(id).await?;
             self.inner.blobs.discard(id).await?;
+            // Where it has had to become one to be read.
+            self.inner.blobs.remove(id).await?;
         }
         drop(holds);
         Ok(Progress { upload, offset: length })

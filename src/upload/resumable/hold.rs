@@ -11,6 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{super::Error, BlobId, Uploads};
+use crate::store::catalogue::Lease;
 
 /// Whoever writes stops within this time, unless the disk hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,7 +34,17 @@ pub struct Hold {
     id: BlobId,
     /// Somebody else wants it.
     pub stop: CancellationToken,
+    /// Among all servers.
+    lease: Option<Lease>,
+    /// Among requests here; given back after the lease.
     turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Hold {
+    /// Another server may be writing by now.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::is_lost)
+    }
 }
 
 impl Uploads {
@@ -47,13 +58,21 @@ impl Uploads {
             entry.interested += 1;
             (entry.turn.clone(), entry.stop.clone())
         };
-        let mut hold = Hold { holders, id: id.clone(), stop, turn: None };
+        let mut hold = Hold { holders, id: id.clone(), stop: stop.clone(), lease: None, turn: None };
         hold.turn = Some(timeout(PATIENCE, turn.lock_owned()).await.map_err(|_| Error::Locked)?);
+        let lease = self.inner.catalogue.lease(id, stop, PATIENCE).await?;
+        hold.lease = Some(lease.ok_or(Error::Locked)?);
         Ok(hold)
     }
 
     /// Without stopping anybody. None: a request holds it or waits for it.
-    pub(in super::super) fn hold_if_free(&self, id: &BlobId) -> Option<Hold> {
+    pub(in super::super) async fn hold_if_free(&self, id: &BlobId) -> Result<Option<Hold>, Error> {
+        let Some(mut hold) = self.hold_here(id) else { return Ok(None) };
+        hold.lease = self.inner.catalogue.lease(id, hold.stop.clone(), Duration::ZERO).await?;
+        Ok(hold.lease.is_some().then_some(hold))
+    }
+
+    fn hold_here(&self, id: &BlobId) -> Option<Hold> {
         let holders = self.inner.holders.clone();
         let mut entries = holders.0.lock();
         if entries.contains_key(id) {
@@ -64,12 +83,13 @@ impl Uploads {
         let stop = entry.stop.clone();
         entries.insert(id.clone(), entry);
         drop(entries);
-        Some(Hold { holders, id: id.clone(), stop, turn })
+        Some(Hold { holders, id: id.clone(), stop, lease: None, turn })
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        self.lease = None;
         self.turn = None;
         let mut entries = self.holders.0.lock();
         if let Some(entry) = entries.get_mut(&self.id) {

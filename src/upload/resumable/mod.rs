@@ -31,6 +31,15 @@ pub struct Begin {
     pub owner: String,
 }
 
+/// Which unfinished uploads are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// All: what the catalogue knows of them may be older than their bytes.
+    Whatever,
+    /// Those of which the catalogue says that all their bytes are there.
+    Complete,
+}
+
 /// How far an upload has come.
 #[derive(Debug, Clone)]
 pub struct Progress {
@@ -47,7 +56,9 @@ impl Uploads {
         body: Option<(Option<Checksum>, Body)>,
     ) -> Result<Progress, Error> {
         let Begin { length, metadata, partial, owner } = begin;
-        self.check_room(&owner, length.unwrap_or(0)).await?;
+        if length.is_some_and(|length| length > self.inner.limits.size) {
+            return Err(Error::TooLarge(self.inner.limits.size));
+        }
         let key = match partial {
             true => String::new(),
             false => metadata.key()?.to_string(),
@@ -57,6 +68,7 @@ impl Uploads {
             id: BlobId::random(),
             key,
             length,
+            received: 0,
             metadata: metadata.text().to_owned(),
             owner,
             kind: if partial { Kind::Partial } else { Kind::Whole },
@@ -66,8 +78,12 @@ impl Uploads {
             expires: now.saturating_add(self.lifetime()),
         };
         let id = upload.id.clone();
-        drop(self.inner.blobs.draft(&id, true).await?);
-        self.inner.catalogue.put_upload(upload.clone()).await?;
+        let begun = self.inner.catalogue.begin_upload(upload.clone(), self.bounds()).await?;
+        begun.map_err(|refused| self.refused(refused))?;
+        if let Err(error) = self.inner.blobs.draft(&id, true).await {
+            self.inner.catalogue.end_upload(&id).await?;
+            return Err(error.into());
+        }
         let owner = upload.owner.clone();
         match body {
             Some((checksum, body)) => {
@@ -101,7 +117,7 @@ impl Uploads {
         let offset = draft.length();
         // Its client would take it for an asset.
         if upload.kind == Kind::Whole && upload.length == Some(offset) {
-            let turn = self.inner.catalogue.turn(&AssetKey::parse(&upload.key)?);
+            let turn = self.inner.catalogue.turn(&AssetKey::parse(&upload.key)?).await?;
             self.finish(&upload, draft, turn).await?;
         }
         Ok(Progress { upload, offset })
@@ -174,22 +190,35 @@ impl Uploads {
         finished
     }
 
-    /// At the start: of those that have all their bytes nobody may ever send another one.
-    pub(super) async fn finish_complete(&self) -> Result<(), Error> {
+    /// Of those that have all their bytes nobody may ever send another one. `noted`: only those of which the catalogue says so.
+    pub(super) async fn finish_complete(&self, noted: Noted) -> Result<(), Error> {
         let mut after = String::new();
         loop {
             let uploads = self.inner.catalogue.unfinished_uploads(&after).await?;
             let Some(last) = uploads.last() else { return Ok(()) };
             after = last.id.to_string();
             for upload in uploads {
-                let Ok((upload, draft)) = self.reopen(upload).await else { continue };
-                if upload.length == Some(draft.length())
-                    && let Ok(key) = AssetKey::parse(&upload.key)
-                    && let Err(error) = self.finish(&upload, draft, self.inner.catalogue.turn(&key)).await
-                {
-                    tracing::warn!(id = %upload.id, "an upload that was complete became no asset: {error}");
+                if noted == Noted::Complete && upload.length != Some(upload.received) {
+                    continue;
+                }
+                let Some(_hold) = self.hold_if_free(&upload.id).await? else { continue };
+                if let Err(error) = self.finish_one(upload).await {
+                    tracing::warn!("an upload that was complete became no asset: {error}");
                 }
             }
+        }
+    }
+
+    async fn finish_one(&self, upload: Upload) -> Result<(), Error> {
+        // As it is now that it is held.
+        let upload = self.inner.catalogue.upload(&upload.id).await?;
+        let Some(upload) = upload.filter(|upload| upload.kind == Kind::Whole) else { return Ok(()) };
+        let key = AssetKey::parse(&upload.key)?;
+        let turn = self.inner.catalogue.turn(&key).await?;
+        let Ok((upload, draft)) = self.reopen(upload).await else { return Ok(()) };
+        match upload.length == Some(draft.length()) {
+            true => self.finish(&upload, draft, turn).await,
+            false => Ok(()),
         }
     }
 

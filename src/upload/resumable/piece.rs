@@ -2,7 +2,10 @@
 
 use aws_lc_rs::digest::Context;
 
-use super::{super::Body, Checksum, Error, Hold, Kind, Progress, Uploads};
+use super::{
+    super::{Body, receive::Room},
+    Checksum, Error, Hold, Kind, Progress, Uploads,
+};
 use crate::store::{AssetKey, BlobId, Draft, catalogue::Upload};
 
 /// Bytes as a client announces them.
@@ -35,7 +38,7 @@ impl Uploads {
         let mut upload = self.upload(id, piece.owner.as_deref()).await?;
         // Before any of its bytes is taken. A partial one changes no asset.
         let turn = match upload.kind {
-            Kind::Whole => Some(self.inner.catalogue.turn(&AssetKey::parse(&upload.key)?)),
+            Kind::Whole => Some(self.inner.catalogue.turn(&AssetKey::parse(&upload.key)?).await?),
             _ => None,
         };
         let at_end = upload.length == Some(piece.offset);
@@ -50,15 +53,22 @@ impl Uploads {
         if draft.length() != piece.offset {
             return Err(Error::Offset(draft.length()));
         }
+        let counted = upload.length.unwrap_or(upload.received);
+        let room = self.room(&upload.owner, counted).await?;
         match (upload.length, piece.length) {
             (None, Some(length)) if length >= piece.offset => {
-                self.check_room(&upload.owner, length).await?;
+                room.check(length)?;
                 upload.length = Some(length);
             }
             (known, said) if said.is_none() || known == said => {}
             _ => return Err(Error::Bad("Upload-Length is not what it was".to_owned())),
         }
-        let taken = self.take(&hold, &mut upload, &mut *draft, &piece, body).await;
+        let room = room.behind(piece.offset, upload.length);
+        let taken = self.take(&hold, &mut upload, &mut *draft, &piece, (body, room)).await;
+        if hold.is_lost() {
+            return Err(Error::Locked);
+        }
+        upload.received = draft.length();
         upload.expires = self.inner.clock.unix_millis().saturating_add(self.lifetime());
         self.inner.catalogue.put_upload(upload.clone()).await?;
         taken?;
@@ -78,22 +88,26 @@ impl Uploads {
         upload: &mut Upload,
         draft: &mut dyn Draft,
         piece: &Piece,
-        mut body: Body,
+        (mut body, room): (Body, Room),
     ) -> Result<(), Error> {
-        let most = upload.length.unwrap_or(self.inner.limits.size).saturating_sub(piece.offset);
         let mut sum: Option<Context> = piece.checksum.as_ref().map(Checksum::begin);
-        if sum.is_some() {
+        if sum.is_some() && !self.inner.blobs.is_shared() {
             upload.checked = Some(piece.offset);
             self.inner.catalogue.put_upload(upload.clone()).await?;
         }
+        let mut kept = piece.offset;
+        let keeping = piece.checksum.is_none().then_some(&mut kept);
         let received = tokio::select! {
-            received = self.receive(&mut body, draft, most, |bytes| {
+            received = self.receive(&mut body, draft, &room, keeping, |bytes| {
                 if let Some(sum) = &mut sum {
                     sum.update(bytes);
                 }
             }) => received.map(drop),
             () = hold.stop.cancelled() => Err(Error::Locked),
         };
+        if hold.is_lost() {
+            return Err(Error::Locked);
+        }
         let checked = match (&piece.checksum, sum) {
             (Some(checksum), Some(sum)) if received.is_ok() => match checksum.is_met(sum) {
                 true => Ok(()),
@@ -104,7 +118,7 @@ impl Uploads {
         let taken_back = match &checked {
             Ok(()) => false,
             // What a failing disk has of it nobody knows.
-            Err(Error::TooLarge(_) | Error::Store(_)) => true,
+            Err(Error::TooLarge(_) | Error::Quota(_) | Error::Store(_)) => true,
             Err(_) => piece.checksum.is_some(),
         };
         let synced = match taken_back {
@@ -113,8 +127,8 @@ impl Uploads {
         };
         if taken_back || synced.is_err() {
             // Should this fail too, it is done when the draft is opened again.
-            upload.checked = Some(piece.offset);
-            draft.truncate(piece.offset).await?;
+            upload.checked = Some(kept);
+            draft.truncate(kept).await?;
         }
         upload.checked = None;
         checked.and(synced.map_err(Error::from))

@@ -43,7 +43,7 @@ impl Program {
     }
 
     async fn metrics(&self) -> String {
-        client::open(self.admin, "GET", "/metrics", &[], b"").await.whole().await.text()
+        client::open(self.admin, "GET", "/metrics", &[("host", "localhost")], b"").await.whole().await.text()
     }
 
     /// What it has logged by the end of so many answers.

@@ -215,3 +215,34 @@ async fn a_body_without_its_length_is_coded_the_next_time() {
     }
     assert_eq!(origin.hits("/feed.json"), 1);
 }
+
+/// A write through us takes the object out, and all that was made of its old version.
+#[tokio::test]
+async fn an_old_version_is_not_served_in_its_coded_form() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let unnamed = |text: String| Answer::ok(text).content_type("text/javascript").cache_control("max-age=60");
+    let named = |text: String| unnamed(text.clone()).etag(&format!("\"{}\"", &text[..3]));
+    for (path, answer) in [("/named.js", &named as &dyn Fn(String) -> Answer), ("/unnamed.js", &unnamed)] {
+        origin.on(path, answer("one".repeat(2000)));
+        for cache in ["MISS", "HIT"] {
+            let reply = edge.ask("GET", path, BR).await;
+            assert_eq!(
+                (reply.cache(), coding(&reply), plain(&reply)),
+                (cache, "br", "one".repeat(2000)),
+                "{path}"
+            );
+        }
+        edge.advance(1);
+        assert_eq!(edge.ask("PUT", path, &[]).await.status, 200);
+        origin.on(path, answer("two".repeat(2000)));
+        for cache in ["MISS", "HIT"] {
+            let reply = edge.ask("GET", path, BR).await;
+            assert_eq!(
+                (reply.cache(), coding(&reply), plain(&reply)),
+                (cache, "br", "two".repeat(2000)),
+                "{path}"
+            );
+        }
+    }
+}

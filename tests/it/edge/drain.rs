@@ -49,7 +49,12 @@ impl Process {
     }
 
     async fn is_draining(&self) -> bool {
-        client::open(self.admin, "GET", "/health/ready", &[], b"").await.whole().await.status == 503
+        client::open(self.admin, "GET", "/health/ready", &[("host", "localhost")], b"")
+            .await
+            .whole()
+            .await
+            .status
+            == 503
     }
 
     fn complaints(&mut self) -> String {

@@ -32,7 +32,10 @@ fn on_small_filesystem(origin: &OriginDouble, dir: &Path) -> Option<Program> {
 }
 
 async fn state(program: &Program) -> String {
-    let reply = client::open(program.admin, "GET", "/api/v1/cache/stats", &[], b"").await.whole().await;
+    let reply = client::open(program.admin, "GET", "/api/v1/cache/stats", &[("host", "localhost")], b"")
+        .await
+        .whole()
+        .await;
     let stats: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
     stats["disk_state"].as_str().unwrap().to_owned()
 }
@@ -85,7 +88,8 @@ async fn a_full_disk_is_left_until_there_is_room_again() {
     eventually("a disk that is on again", async || state(&program).await == "on").await;
     get(&program, 0..200).await;
     assert_eq!(state(&program).await, "on");
-    let reply = client::open(program.admin, "GET", "/metrics", &[], b"").await.whole().await;
+    let reply =
+        client::open(program.admin, "GET", "/metrics", &[("host", "localhost")], b"").await.whole().await;
     let reads = "millrace_cache_tier_requests_total{result=\"hit\",tier=\"disk\"} ";
     assert!(reply.text().contains(reads));
 }

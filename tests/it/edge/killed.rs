@@ -15,7 +15,7 @@ pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 /// Killed when dropped.
 pub(super) struct Program {
     pub(super) child: Child,
-    data: SocketAddr,
+    pub(super) data: SocketAddr,
     pub(super) admin: SocketAddr,
 }
 
@@ -49,7 +49,10 @@ impl Program {
 
     /// Whether everything that has been stored is on the disk.
     async fn written(&self, entries: u64) -> bool {
-        let reply = client::open(self.admin, "GET", "/api/v1/cache/stats", &[], b"").await.whole().await;
+        let reply = client::open(self.admin, "GET", "/api/v1/cache/stats", &[("host", "localhost")], b"")
+            .await
+            .whole()
+            .await;
         let stats: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         stats["disk_written_bytes"].as_u64().unwrap() >= entries * 4096
     }

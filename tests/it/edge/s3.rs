@@ -64,11 +64,13 @@ async fn a_bucket_is_delivered_like_any_origin() {
     let segment = edge.get("/film.mp4/source/seg-1.m4s").await;
     assert_eq!((segment.status, segment.field("content-type")), (200, "video/mp4"));
     assert_eq!(edge.get("/film.mp4/poster.webp?t=1&w=64").await.status, 200);
+    // The playlist has looked for subtitles as well.
+    let missing = async || {
+        edge.metric("millrace_origin_requests_total", &["origin=\"bucket\"", "result=\"missing\""]).await
+    };
+    let before = missing().await;
     assert_eq!(edge.get("/none.mp4").await.status, 404);
-    assert_eq!(
-        edge.metric("millrace_origin_requests_total", &["origin=\"bucket\"", "result=\"missing\""]).await,
-        1
-    );
+    assert_eq!(missing().await, before + 1);
 }
 
 #[tokio::test]

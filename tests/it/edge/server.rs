@@ -35,6 +35,7 @@ pub(crate) struct Edge {
     dir: Arc<TempDir>,
     data: SocketAddr,
     admin: SocketAddr,
+    secure: Option<SocketAddr>,
     running: Option<Running>,
 }
 
@@ -88,6 +89,16 @@ impl Edge {
         Self::start_at(self.clock.clone(), |raw| raw.origins = vec![http_origin(&url)]).await
     }
 
+    /// A server with the same origins and the same clock, and a cache of its own.
+    pub(crate) async fn sibling(&self, settings: impl FnOnce(&mut Raw)) -> Self {
+        let origins = self.raw.origins.clone();
+        let with = |raw: &mut Raw| {
+            raw.origins = origins;
+            settings(raw);
+        };
+        Self::start_at(self.clock.clone(), with).await
+    }
+
     pub(crate) async fn start_with(settings: impl FnOnce(&mut Raw)) -> Self {
         // A whole second, as dates have no finer unit.
         let now = to_unix_millis(SystemTime::now()) / 1000 * 1000;
@@ -99,6 +110,8 @@ impl Edge {
         let mut raw = Raw::default();
         raw.server.listen = "127.0.0.1:0".to_owned();
         raw.server.admin = "127.0.0.1:0".to_owned();
+        // As the test client calls it.
+        raw.admin.hosts = vec!["edge.example".to_owned()];
         raw.server.workers = 1;
         raw.server.drain_timeout_secs = 10;
         raw.cache.memory = "64MiB".to_owned();
@@ -117,12 +130,12 @@ impl Edge {
     async fn run(clock: Clock, raw: Raw, dir: Arc<TempDir>) -> Result<Self, Error> {
         let settings = resolve(&raw).unwrap();
         let server = SERVERS.spawn(Server::start(settings, clock.clone())).await.unwrap()?;
-        let (data, admin) = (server.data_address(), server.admin_address());
+        let (data, admin, secure) = (server.data_address(), server.admin_address(), server.secure_address());
         let (stop, asked) = oneshot::channel::<()>();
         let stopped = SERVERS.spawn(server.run_until(async move {
             let _ = asked.await;
         }));
-        Ok(Self { clock, raw, dir, data, admin, running: Some(Running { stop, stopped }) })
+        Ok(Self { clock, raw, dir, data, admin, secure, running: Some(Running { stop, stopped }) })
     }
 
     /// Another server with the same settings, on the same directory.
@@ -148,6 +161,11 @@ impl Edge {
 
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Where TLS is spoken.
+    pub(crate) fn secure(&self) -> SocketAddr {
+        self.secure.unwrap()
     }
 
     pub(crate) fn advance(&self, seconds: u64) {
@@ -197,6 +215,10 @@ impl Edge {
 
     pub(crate) async fn admin_post(&self, target: &str, fields: &[(&str, &str)], body: &[u8]) -> Reply {
         client::open(self.admin, "POST", target, fields, body).await.whole().await
+    }
+
+    pub(crate) async fn admin_delete(&self, target: &str) -> Reply {
+        client::open(self.admin, "DELETE", target, &[], b"").await.whole().await
     }
 
     /// The receipt's sequence number.

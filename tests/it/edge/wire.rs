@@ -270,6 +270,49 @@ async fn pipelined_answers_keep_their_order_whatever_their_length() {
     assert_eq!((statuses(rest), found.closed), (vec![404], true));
 }
 
+/// actix keeps one flag for all requests that it has read ahead: whether the last was HEAD.
+#[tokio::test]
+async fn pipelined_requests_of_both_kinds_are_answered_each_as_it_asks() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let lengths = [("/short", 100), ("/long", 300_000), ("/cold", 200), ("/never", 50)];
+    for (path, length) in lengths {
+        let control = if path == "/never" { "no-store" } else { "max-age=60" };
+        origin.on(path, Answer::pattern(length, length).etag("\"1\"").cache_control(control));
+    }
+    edge.get("/short").await;
+    edge.get("/long").await;
+    for methods in ["GHG", "GGH", "HGG", "HHG", "GHHGGHG"] {
+        for (path, length) in lengths {
+            let mut sent = String::new();
+            for method in methods.chars() {
+                let method = if method == 'G' { "GET" } else { "HEAD" };
+                sent += &format!("{method} {path} HTTP/1.1\r\nHost: e\r\n\r\n");
+            }
+            let found = exchange(&edge, format!("{sent}{LAST}").as_bytes()).await;
+            let mut rest = &found.received[..];
+            for (number, method) in methods.chars().enumerate() {
+                let end = rest
+                    .windows(4)
+                    .position(|window| window == b"\r\n\r\n")
+                    .map_or(rest.len(), |end| end + 4);
+                let head = String::from_utf8_lossy(&rest[..end]).to_ascii_lowercase();
+                assert!(head.starts_with("http/1.1 200 "), "{methods} {path} {number}: {head}");
+                assert!(
+                    head.contains(&format!("content-length: {length}\r\n")),
+                    "{methods} {path} {number}: {head}"
+                );
+                rest = &rest[end..];
+                if method == 'G' {
+                    assert!(rest.starts_with(&pattern_bytes(length, 0..length)), "{methods} {path} {number}");
+                    rest = &rest[length as usize..];
+                }
+            }
+            assert_eq!((statuses(rest), found.closed), (vec![404], true), "{methods} {path}");
+        }
+    }
+}
+
 /// Row A16: the body of a GET that is answered from store is no request.
 #[tokio::test]
 async fn a_body_on_a_hit_is_no_second_request() {

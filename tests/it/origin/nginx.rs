@@ -26,6 +26,8 @@ pub(crate) struct Nginx {
     /// With a certificate that was good until 2020, and with one of nobody's.
     pub(crate) expired: SocketAddr,
     pub(crate) self_signed: SocketAddr,
+    /// HTTP/2 without TLS.
+    plain: SocketAddr,
 }
 
 impl Drop for Nginx {
@@ -78,8 +80,8 @@ impl Nginx {
         fs::create_dir(dir.path().join("files")).unwrap();
         fs::write(dir.path().join("files/large"), pattern_bytes(SEED, 0..LENGTH)).unwrap();
         // nginx takes no port 0.
-        let ports = [(); 3].map(|()| StdListener::bind("127.0.0.1:0").unwrap());
-        let [secure, expired, self_signed] = ports.map(|port| port.local_addr().unwrap());
+        let ports = [(); 4].map(|()| StdListener::bind("127.0.0.1:0").unwrap());
+        let [secure, expired, self_signed, plain] = ports.map(|port| port.local_addr().unwrap());
         let settings = format!(
             r#"daemon off; master_process off; pid nginx.pid; error_log stderr;
             events {{ worker_connections 128; }}
@@ -99,6 +101,10 @@ impl Nginx {
                     }}
                 }}
                 server {{
+                    listen {plain} http2; root files;
+                    location = /seen {{ add_header x-protocol $server_protocol; return 200 seen; }}
+                }}
+                server {{
                     listen {expired} ssl; ssl_certificate expired.pem; ssl_certificate_key expired.key; root files;
                 }}
                 server {{
@@ -116,7 +122,7 @@ impl Nginx {
             .stderr(fs::File::create(dir.path().join("log")).unwrap())
             .spawn()
             .expect("nginx is installed");
-        let mut nginx = Self { dir, process, secure, expired, self_signed };
+        let mut nginx = Self { dir, process, secure, expired, self_signed, plain };
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(nginx.secure).await.is_err() {
             let ended = nginx.process.try_wait().unwrap().is_some();
@@ -184,7 +190,14 @@ async fn names_certificates_and_protocols_are_as_configured() {
 #[tokio::test]
 async fn files_come_whole_and_in_parts_over_http_2() {
     let nginx = Nginx::start().await;
-    let origin = open(nginx.config());
+    let base = Url::parse(&format!("http://{}", nginx.plain)).unwrap();
+    let plain = http_origin::Config { h2c: true, ..http_origin::Config::new("plain", base) };
+    for config in [nginx.config(), plain] {
+        come_whole_and_in_parts(&open(config)).await;
+    }
+}
+
+async fn come_whole_and_in_parts(origin: &http_origin::Http) {
     let whole = join_all((0..8).map(|_| async {
         let answer = origin.fetch(get("/large", &[])).await.unwrap();
         assert_eq!(answer.content_length, Some(LENGTH));
@@ -196,6 +209,8 @@ async fn files_come_whole_and_in_parts_over_http_2() {
     assert_eq!((part.status.as_u16(), part.content_length), (206, Some(1000)));
     assert_eq!(collect(part.body).await.unwrap(), expected[1000..2000]);
     assert_eq!(origin.fetch(get("/missing", &[])).await.unwrap().status, 404);
+    let seen = origin.fetch(get("/seen", &[])).await.unwrap();
+    assert_eq!(field(&seen, "x-protocol"), "HTTP/2.0");
 }
 
 /// Over HTTP/2 bodies share a connection, and what it may carry at a time.

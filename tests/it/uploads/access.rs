@@ -71,6 +71,9 @@ async fn what_is_signed_is_for_that_alone() {
         (exact.clone(), 200),
         (variant.clone(), 200),
         (below.clone(), 200),
+        // However they are written, they are signatures.
+        (exact.replace("mr_signature", "mr%5Fsignature"), 200),
+        (below.replace("/_millrace/", "/%5Fmillrace/"), 200),
         ("/open".to_owned(), 200),
         (secret().sign_address("/open", END).unwrap(), 200),
         ("/films/a.jpg".to_owned(), 403),
@@ -130,6 +133,9 @@ async fn tokens_to_read_with_are_not_passed_on_and_share_one_copy() {
     ] {
         let reply = edge.send("GET", "/team/x", &[("authorization", &*token)]).await;
         assert_eq!((reply.status, reply.cache()), (status, cache), "{token}");
+        // No cache behind us is to give it to others.
+        let control = if status == 200 { "private, max-age=3600" } else { "no-store" };
+        assert_eq!(reply.field("cache-control"), control, "{token}");
     }
     let reader = token("read", None);
     assert_eq!(edge.send("GET", "/films/x", &[("authorization", &*reader)]).await.status, 200);

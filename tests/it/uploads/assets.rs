@@ -157,7 +157,7 @@ async fn bodies_that_are_not_as_said_leave_what_was_there() {
 #[tokio::test]
 async fn keys_are_names_that_mean_one_thing() {
     let edge = server(|_| {}).await;
-    let long = format!("/assets/{}", "x".repeat(300));
+    let (long, longer) = (format!("/assets/{}", "x".repeat(300)), format!("/assets/{}", "x/".repeat(1100)));
     for target in [
         "/assets/",
         "/assets//a",
@@ -177,6 +177,7 @@ async fn keys_are_names_that_mean_one_thing() {
         "/assets/%ff",
         "/assets/C%3A",
         &long,
+        &longer,
     ] {
         let reply = send(&edge, "PUT", target, &[], b"x").await;
         assert_eq!(reply.status, 400, "{target}");

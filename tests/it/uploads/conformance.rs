@@ -1,14 +1,24 @@
-//! What every store of blobs must do; and that the catalogue keeps what it is told.
+//! What every store of blobs must do.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::join_all;
-use millrace::store::{
-    AssetKey, BlobId, Blobs, Catalogue, Error,
-    blobs::{Directory, HEAD},
-    catalogue::{Condition, Kind, Listing, NewAsset, Refused, Replaced, Tags, Upload},
+use futures_util::TryStreamExt;
+use millrace::{
+    origin::s3::connect,
+    store::{
+        BlobId, Blobs, Content, Error,
+        blobs::{Bucket, BucketPlace, Directory, HEAD},
+    },
 };
+
+use crate::origin::s3_server::S3Server;
+
+async fn all_of(content: Arc<dyn Content>) -> Vec<u8> {
+    let length = content.length();
+    let pieces: Vec<Bytes> = content.stream(0..length).try_collect().await.unwrap();
+    pieces.concat()
+}
 
 /// The behaviours, of an empty store.
 async fn conforms(blobs: &dyn Blobs) {
@@ -31,16 +41,19 @@ async fn conforms(blobs: &dyn Blobs) {
     assert_eq!(published.sha256, digest.as_ref());
     let content = blobs.open(&id).await.unwrap().unwrap();
     assert_eq!(content.length(), whole.len() as u64);
-    blobs.remove(&id).await.unwrap();
+    let middle = content.read(1_000_000..1_000_010).await.unwrap();
+    assert!(!middle.is_empty() && whole[1_000_000..1_000_010].starts_with(&middle));
+    let parts: Vec<Bytes> = content.clone().stream(7..2_000_000).try_collect().await.unwrap();
+    assert!(parts.concat() == whole[7..2_000_000]);
+    if blobs.is_shared() {
+        assert!(all_of(content).await == whole);
+        blobs.remove(&id).await.unwrap();
+    } else {
+        blobs.remove(&id).await.unwrap();
+        assert!(all_of(content).await == whole, "what is open stays readable");
+    }
     blobs.remove(&id).await.unwrap();
     assert!(blobs.open(&id).await.unwrap().is_none());
-    let mut read = Vec::new();
-    while read.len() < whole.len() {
-        let bytes = content.read(read.len() as u64..whole.len() as u64).await.unwrap();
-        assert!(!bytes.is_empty());
-        read.extend_from_slice(&bytes);
-    }
-    assert!(read == whole, "what is open stays readable");
 
     // A draft that is dropped is gone; one that lasts is gone on with, from what is durable.
     let (dropped, lasting) = (BlobId::random(), BlobId::random());
@@ -61,16 +74,71 @@ async fn conforms(blobs: &dyn Blobs) {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"abcxyz!");
     assert_eq!((published.length, &published.sha256[..]), (7, digest.as_ref()));
 
+    // Published, but no catalogue knew of it: it is a draft again, and can be published once more.
+    blobs.take_back(&lasting).await.unwrap();
+    let again = blobs.reopen(&lasting).await.unwrap().unwrap().publish().await.unwrap();
+    assert_eq!((again.length, &again.sha256[..]), (7, digest.as_ref()));
+    let content = blobs.open(&lasting).await.unwrap().unwrap();
+    assert_eq!(all_of(content).await, b"abcxyz!");
+    blobs.discard(&lasting).await.unwrap();
+    assert!(blobs.open(&lasting).await.unwrap().is_some(), "a draft that is discarded takes no blob with it");
+
+    // Gone on with again and again, each time from what is durable: the bytes and their digest are those of one writing.
+    let (id, mut at) = (BlobId::random(), 0_usize);
+    drop(blobs.draft(&id, true).await.unwrap());
+    let long: Vec<u8> = whole.iter().cycle().take(20_000_003).copied().collect();
+    for step in [5, 9_000_000, 1, 8_400_000, 0, usize::MAX] {
+        let mut draft = blobs.reopen(&id).await.unwrap().unwrap();
+        assert_eq!(draft.length(), at as u64);
+        let end = at.saturating_add(step).min(long.len());
+        for piece in long[at..end].chunks(100_000) {
+            draft.append(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        // What breaks off here is not durable.
+        draft.sync().await.unwrap();
+        draft.append(Bytes::from_static(b"lost")).await.unwrap();
+        draft.truncate(end as u64).await.unwrap();
+        at = end;
+    }
+    let mut draft = blobs.reopen(&id).await.unwrap().unwrap();
+    assert_eq!(
+        (draft.length(), draft.head().await.unwrap()),
+        (20_000_003, Bytes::copy_from_slice(&long[..HEAD]))
+    );
+    let read = draft.read(8_999_990..20_000_003).await.unwrap();
+    assert!(!read.is_empty() && long[8_999_990..].starts_with(&read));
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &long);
+    assert_eq!(draft.publish().await.unwrap().sha256, digest.as_ref());
+    assert!(all_of(blobs.open(&id).await.unwrap().unwrap()).await == long);
+    blobs.discard(&id).await.unwrap();
+    blobs.remove(&id).await.unwrap();
+
+    // Of a long one that is still coming, a crash costs a part of it only, where nothing is kept but what is synced.
+    let id = BlobId::random();
+    let mut draft = blobs.draft(&id, true).await.unwrap();
+    let mut kept = 0;
+    for _ in 0..4 {
+        draft.append(Bytes::from(vec![b'c'; 9_000_000])).await.unwrap();
+        kept = draft.checkpoint().await.unwrap().unwrap_or(kept);
+    }
+    drop(draft);
+    if blobs.is_shared() {
+        assert!(kept > 30_000_000);
+        assert_eq!(blobs.reopen(&id).await.unwrap().unwrap().length(), kept);
+    }
+    blobs.discard(&id).await.unwrap();
+
     // What nobody has touched is found.
     let left = BlobId::random();
     drop(blobs.draft(&left, true).await.unwrap());
-    let idle = blobs.idle(Duration::ZERO).await.unwrap();
-    assert_eq!((idle.drafts, idle.blobs), (vec![left.clone()], vec![lasting.clone()]));
-    assert_eq!(blobs.idle(Duration::from_secs(60)).await.unwrap(), Default::default());
+    let idle =
+        async |least| (blobs.idle_drafts(least).await.unwrap(), blobs.idle_blobs(least).await.unwrap());
+    assert_eq!(idle(Duration::ZERO).await, (vec![left.clone()], vec![lasting.clone()]));
+    assert_eq!(idle(Duration::from_secs(3600)).await, Default::default());
     blobs.discard(&left).await.unwrap();
     blobs.discard(&left).await.unwrap();
     blobs.remove(&lasting).await.unwrap();
-    assert_eq!(blobs.idle(Duration::ZERO).await.unwrap(), Default::default());
+    assert_eq!(idle(Duration::ZERO).await, Default::default());
 }
 
 #[tokio::test]
@@ -83,165 +151,45 @@ async fn a_directory_conforms_and_is_for_one_server() {
     Directory::open(dir.path()).unwrap();
 }
 
-fn new(key: &str, length: u64, tags: &[&str]) -> NewAsset {
-    NewAsset {
-        key: AssetKey::parse(key).unwrap(),
-        blob: BlobId::random(),
-        length,
-        sha256: [length as u8; 32],
-        media_type: "text/plain".to_owned(),
-        attachment: false,
-        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
-        owner: "me".to_owned(),
-        now: 1000 + length as i64,
-    }
+/// Of the parts of uploads that are neither completed nor given up, s3s-fs keeps a file each.
+fn parts_left(root: &Path) -> usize {
+    let names = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().contains(".part-")).count()
 }
 
-/// Of a request that has just come.
-async fn commit(
-    catalogue: &Catalogue,
-    new: NewAsset,
-    condition: Condition,
-    quota: Option<u64>,
-) -> Result<Result<Replaced, Refused>, Error> {
-    let turn = catalogue.turn(&new.key);
-    catalogue.commit(new, condition, quota, turn).await
-}
-
-#[tokio::test]
-async fn the_catalogue_keeps_what_it_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("catalogue.sqlite");
-    let open = || Arc::new(Catalogue::open(&path).unwrap());
-    let catalogue = open();
-    let none = Condition::default;
-    let absent = || Condition { if_none_match: Some(Tags::Any), ..none() };
-    let first = commit(&catalogue, new("a", 1, &["x", "y"]), absent(), None).await.unwrap().unwrap();
-    assert!((first.old.is_none(), first.asset.version) == (true, 1));
-    let again = commit(&catalogue, new("a", 2, &[]), absent(), None).await.unwrap();
-    assert_eq!(again.unwrap_err(), Refused::Condition);
-    let is = |etag: String| Condition { if_match: Some(Tags::Of(vec![etag])), ..none() };
-    let wrong = commit(&catalogue, new("a", 2, &[]), is("\"x\"".to_owned()), None).await.unwrap();
-    assert_eq!(wrong.unwrap_err(), Refused::Condition);
-    let second =
-        commit(&catalogue, new("a", 2, &["y"]), is(first.asset.etag()), None).await.unwrap().unwrap();
-    assert_eq!((second.old.as_ref(), second.asset.version), (Some(&first.asset), 2));
-    assert_eq!((second.asset.created, second.asset.modified), (1001, 1002));
-    // A quota is of what is stored then; the asset's own former self does not count.
-    let full = commit(&catalogue, new("b", 3, &[]), none(), Some(4)).await.unwrap();
-    assert_eq!(full.unwrap_err(), Refused::Quota);
-    commit(&catalogue, new("a", 4, &["y"]), none(), Some(4)).await.unwrap().unwrap();
-    assert!(!catalogue.has_blob(&second.asset.blob).await.unwrap());
-
-    for key in ["a/1", "a/2", "b/1", "ab"] {
-        commit(&catalogue, new(key, 1, &["z"]), none(), None).await.unwrap().unwrap();
-    }
-    drop(catalogue);
-    let catalogue = open();
-    let keys = async |prefix: &str, tag: Option<&str>, after: &str, limit| {
-        let listing = Listing {
-            prefix: prefix.to_owned(),
-            tag: tag.map(str::to_owned),
-            after: after.to_owned(),
-            limit,
-        };
-        let page = catalogue.list(listing).await.unwrap();
-        (page.assets.into_iter().map(|asset| asset.key.to_string()).collect::<Vec<_>>().join(" "), page.next)
-    };
-    let all = |keys: &str| (keys.to_owned(), None);
-    assert_eq!(keys("", None, "", 10).await, all("a a/1 a/2 ab b/1"));
-    assert_eq!(keys("a/", None, "", 10).await, all("a/1 a/2"));
-    assert_eq!(keys("", Some("y"), "", 10).await, all("a"));
-    assert_eq!(keys("", Some("x"), "", 10).await, all(""));
-    assert_eq!(keys("a", Some("z"), "a/1", 10).await, all("a/2 ab"));
-    assert_eq!(keys("", None, "", 2).await, ("a a/1".to_owned(), Some("a/1".to_owned())));
-    assert_eq!(keys("", None, "ab", 1).await, all("b/1"));
-
-    // Caches have to hear of changes until they have, but not of those since.
-    let a = AssetKey::parse("a").unwrap();
-    let removed = catalogue.remove(a.clone(), none(), catalogue.turn(&a)).await.unwrap().unwrap().unwrap();
-    assert_eq!(removed.version, 4);
-    assert!(catalogue.remove(a.clone(), none(), catalogue.turn(&a)).await.unwrap().unwrap().is_none());
-    assert_eq!(catalogue.changed().await.unwrap().len(), 5);
-    catalogue.forgotten(a.clone(), 3).await.unwrap();
-    assert_eq!(catalogue.changed().await.unwrap().len(), 5);
-    catalogue.forgotten(a.clone(), 4).await.unwrap();
-    assert_eq!(catalogue.changed().await.unwrap().len(), 4);
-    let reborn = commit(&catalogue, new("a", 9, &[]), none(), None).await.unwrap().unwrap();
-    assert_eq!(reborn.asset.version, 5, "versions never repeat");
-
-    let upload = Upload {
-        id: BlobId::random(),
-        key: "u".to_owned(),
-        length: Some(7),
-        metadata: "filename dQ==".to_owned(),
-        owner: "me".to_owned(),
-        kind: Kind::Final,
-        parts: vec![BlobId::random(), BlobId::random()],
-        checked: Some(3),
-        created: 1,
-        expires: 50,
-    };
-    catalogue.put_upload(upload.clone()).await.unwrap();
-    assert_eq!(catalogue.upload(&upload.id).await.unwrap().as_ref(), Some(&upload));
-    assert_eq!(catalogue.used_by("me").await.unwrap(), 9 + 4 + 7);
-    assert_eq!(catalogue.expired_uploads(49).await.unwrap(), []);
-    assert_eq!(catalogue.expired_uploads(50).await.unwrap(), std::slice::from_ref(&upload.id));
-    let turn = catalogue.turn(&AssetKey::parse("u").unwrap());
-    catalogue.finish(upload.id.clone(), new("u", 7, &[]), none(), None, turn).await.unwrap().unwrap();
-    let done = catalogue.upload(&upload.id).await.unwrap().unwrap();
-    assert_eq!((done.kind, done.length), (Kind::Done, Some(7)));
-    assert_eq!(catalogue.used_by("me").await.unwrap(), 9 + 4 + 7, "it counts once");
-    catalogue.end_upload(&upload.id).await.unwrap();
-    assert_eq!(catalogue.upload(&upload.id).await.unwrap(), None);
-
-    // One that is complete is for the next start, unless its key has changed since.
-    let whole = Upload { kind: Kind::Whole, parts: Vec::new(), checked: None, ..upload };
-    catalogue.put_upload(whole.clone()).await.unwrap();
-    assert_eq!(catalogue.unfinished_uploads("").await.unwrap(), [whole]);
-    commit(&catalogue, new("u", 8, &[]), none(), None).await.unwrap().unwrap();
-    assert_eq!(catalogue.unfinished_uploads("").await.unwrap(), []);
-}
-
-/// Many at once, each alone as one of them would be.
 #[tokio::test(flavor = "multi_thread")]
-async fn commits_of_one_key_are_one_after_the_other() {
-    let dir = tempfile::tempdir().unwrap();
-    let catalogue = Catalogue::open(&dir.path().join("c")).unwrap();
-    let commits =
-        (0..200).map(|length| commit(&catalogue, new("k", length, &[]), Condition::default(), None));
-    let mut versions = Vec::new();
-    for commit in join_all(commits).await {
-        match commit.unwrap() {
-            Ok(replaced) => {
-                assert_eq!(replaced.old.map_or(0, |old| old.version) + 1, replaced.asset.version);
-                versions.push(replaced.asset.version);
-            }
-            Err(refused) => assert_eq!(refused, Refused::Overtaken),
+async fn a_bucket_conforms_and_is_for_one_catalogue() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("media")).unwrap();
+    let server = S3Server::start(root.path()).await;
+    let client = connect(&server.bucket("media")).await;
+    let place = |prefix: &str| BucketPlace {
+        bucket: "media".to_owned(),
+        prefix: prefix.to_owned(),
+        longest: 1 << 30,
+    };
+    let open = |prefix, catalogue| Bucket::open(&client, place(prefix), catalogue);
+    let blobs = open("store/", "mine").await.unwrap();
+    conforms(&blobs).await;
+    // Another server with the same catalogue may use it too.
+    open("store/", "mine").await.unwrap();
+    assert!(matches!(open("store/", "another").await, Err(Error::InUse(_))));
+    open("elsewhere/", "another").await.unwrap();
+
+    // A draft of several parts that is dropped leaves none, nor does one that is given up.
+    let piece = Bytes::from(vec![7; 9 << 20]);
+    let (dropped, lasting) = (BlobId::random(), BlobId::random());
+    for (id, lasts) in [(&dropped, false), (&lasting, true)] {
+        let mut draft = blobs.draft(id, lasts).await.unwrap();
+        draft.append(piece.clone()).await.unwrap();
+        draft.append(piece.clone()).await.unwrap();
+        if lasts {
+            draft.sync().await.unwrap();
         }
     }
-    versions.sort_unstable();
-    assert!(!versions.is_empty());
-    assert_eq!(versions, (1..=versions.len() as u64).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn who_came_first_does_not_undo_what_came_later() {
-    let dir = tempfile::tempdir().unwrap();
-    let catalogue = Catalogue::open(&dir.path().join("c")).unwrap();
-    let (key, any) = (AssetKey::parse("k").unwrap(), Condition::default);
-    let turns = [(); 4].map(|()| catalogue.turn(&key));
-    let [put, delete, finish, latest] = turns;
-    commit(&catalogue, new("k", 1, &[]), any(), None).await.unwrap().unwrap();
-    assert_eq!(catalogue.remove(key.clone(), any(), delete).await.unwrap(), Err(Refused::Overtaken));
-    let late = catalogue.commit(new("k", 2, &[]), any(), None, put).await.unwrap();
-    assert_eq!(late.unwrap_err(), Refused::Overtaken);
-    assert_eq!(catalogue.find(&key).await.unwrap().unwrap().length, 1);
-    // Nor what was removed.
-    catalogue.remove(key.clone(), any(), catalogue.turn(&key)).await.unwrap().unwrap();
-    let late = catalogue.finish(BlobId::random(), new("k", 3, &[]), any(), None, finish).await.unwrap();
-    assert_eq!(late.unwrap_err(), Refused::Overtaken);
-    assert_eq!(catalogue.find(&key).await.unwrap(), None);
-    drop(latest);
-    commit(&catalogue, new("k", 4, &[]), any(), None).await.unwrap().unwrap();
+    blobs.discard(&lasting).await.unwrap();
+    crate::edge::eventually("no parts left", async || {
+        parts_left(root.path()) == 0 && blobs.idle_drafts(Duration::ZERO).await.unwrap().is_empty()
+    })
+    .await;
 }

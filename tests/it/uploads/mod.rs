@@ -2,7 +2,12 @@
 
 mod access;
 mod assets;
+mod catalogues;
 mod conformance;
+mod contents;
+mod database;
+mod fleet;
+mod forms;
 mod tus;
 
 use millrace::admission::{Claims, Secret};

@@ -8,22 +8,28 @@ use crate::edge::{Edge, client::Reply, eventually};
 const VERSION: (&str, &str) = ("tus-resumable", "1.0.0");
 const PIECE: (&str, &str) = ("content-type", "application/offset+octet-stream");
 
-async fn tus(edge: &Edge, method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) -> Reply {
+pub(super) async fn tus(
+    edge: &Edge,
+    method: &str,
+    target: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
     let mut all = vec![VERSION];
     all.extend_from_slice(fields);
     send(edge, method, target, &all, body).await
 }
 
-async fn patch(edge: &Edge, target: &str, offset: &str, body: &[u8]) -> Reply {
+pub(super) async fn patch(edge: &Edge, target: &str, offset: &str, body: &[u8]) -> Reply {
     tus(edge, "PATCH", target, &[PIECE, ("upload-offset", offset)], body).await
 }
 
-fn metadata(key: &str) -> String {
+pub(super) fn metadata(key: &str) -> String {
     format!("key {}", STANDARD.encode(key))
 }
 
 /// Begins an upload; its path.
-async fn begin(edge: &Edge, key: &str, length: &str) -> String {
+pub(super) async fn begin(edge: &Edge, key: &str, length: &str) -> String {
     let reply =
         tus(edge, "POST", "/files/", &[("upload-length", length), ("upload-metadata", &metadata(key))], b"")
             .await;

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 
 use super::{Error, SourceConfig};
@@ -30,6 +31,17 @@ pub struct Finder {
     dns: Option<Arc<dns::Dns>>,
     docker: Option<Arc<docker::Docker>>,
     kubernetes: Option<Arc<kubernetes::Kubernetes>>,
+    named: Named,
+}
+
+/// Targets that another part of this program knows of.
+#[derive(Debug, Clone, Default)]
+pub struct Named(Arc<RwLock<Vec<Labels>>>);
+
+impl Named {
+    pub fn set(&self, targets: Vec<Labels>) {
+        *self.0.write() = targets;
+    }
 }
 
 impl Finder {
@@ -46,7 +58,18 @@ impl Finder {
             true => None,
             false => Some(Arc::new(kubernetes::Kubernetes::new(&config.kubernetes)?)),
         };
-        Ok(Self { config: Arc::new(config.clone()), http: client(builder())?, dns, docker, kubernetes })
+        Ok(Self {
+            config: Arc::new(config.clone()),
+            http: client(builder())?,
+            dns,
+            docker,
+            kubernetes,
+            named: Named::default(),
+        })
+    }
+
+    pub(super) fn with(self, named: Named) -> Self {
+        Self { named, ..self }
     }
 
     /// What the source names now, or why that cannot be said: then the targets of before stay.
@@ -75,6 +98,7 @@ impl Finder {
         if let Some(kubernetes) = &self.kubernetes {
             found.extend(kubernetes.endpoints().await.map_err(|error| format!("Kubernetes: {error}"))?);
         }
+        found.extend(self.named.0.read().iter().cloned());
         match found.len() > MAX_TARGETS {
             true => Err(format!("names more than {MAX_TARGETS} targets")),
             false => Ok(found),

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Timeout,
     Unavailable,
     Forbidden,
+    NotFound,
+    Internal,
 }
 
 impl Kind {
@@ -32,6 +34,8 @@ impl Kind {
             Self::Timeout => "timeout",
             Self::Unavailable => "unavailable",
             Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Internal => "internal",
         }
     }
 }
@@ -62,6 +66,8 @@ impl ResponseError for Error {
             Kind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::Timeout | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

@@ -2,12 +2,15 @@
 
 use actix_web::web;
 
+mod alerts;
 mod answer;
 mod describe;
+mod events;
 mod labels;
 mod params;
 mod query;
 mod rules;
+mod scaling;
 mod silences;
 mod status;
 mod targets;
@@ -17,6 +20,8 @@ use params::Params;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     silences::routes(config);
+    scaling::routes(config);
+    alerts::routes(config);
     // Long queries come as forms.
     for method in [web::get, web::post] {
         config
@@ -32,6 +37,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/api/v1/metadata", web::get().to(describe::metadata))
         .route("/api/v1/rules", web::get().to(rules::rules))
         .route("/api/v1/alerts", web::get().to(rules::alerts))
+        .route("/api/v1/events", web::get().to(events::events))
         .route("/api/v1/targets", web::get().to(targets::targets))
         .route("/api/v1/targets/metadata", web::get().to(describe::of_targets))
         .route("/api/v1/scrape_pools", web::get().to(targets::pools));

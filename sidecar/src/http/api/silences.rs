@@ -97,6 +97,6 @@ fn failed(error: &SilenceError) -> HttpResponse {
 }
 
 /// Alertmanager's errors are JSON strings.
-fn refused(status: StatusCode, message: &str) -> HttpResponse {
+pub(super) fn refused(status: StatusCode, message: &str) -> HttpResponse {
     HttpResponse::build(status).json(message)
 }

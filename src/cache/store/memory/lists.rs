@@ -11,8 +11,10 @@ pub enum Place {
     Probation,
     /// What has been asked for since.
     Protected,
-    /// Blocks of running fills: their readers are about to come.
+    /// Blocks of fills that ended lately, or were not promised a place: their readers are about to come.
     Passing,
+    /// What belongs to a running fill that was promised a place.
+    Held,
 }
 
 /// No node.
@@ -55,6 +57,13 @@ impl From<EntryKey> for Packed {
     }
 }
 
+impl From<Packed> for EntryKey {
+    fn from(Packed(words): Packed) -> Self {
+        let id = words.iter().take(4).rev().fold(0, |id, word| id << 32 | u128::from(*word));
+        Self { id, part: words[4] }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct List {
     newest: u32,
@@ -66,12 +75,12 @@ pub struct Lists<V> {
     nodes: Vec<Node<V>>,
     /// Free nodes, linked by `older`.
     free: u32,
-    lists: [List; 4],
+    lists: [List; 5],
 }
 
 impl<V> Default for Lists<V> {
     fn default() -> Self {
-        let lists = [List { newest: NONE, oldest: NONE, weight: 0 }; 4];
+        let lists = [List { newest: NONE, oldest: NONE, weight: 0 }; 5];
         Self { nodes: Vec::new(), free: NONE, lists }
     }
 }
@@ -83,6 +92,11 @@ impl<V> Lists<V> {
 
     pub fn node_mut(&mut self, at: u32) -> &mut Node<V> {
         &mut self.nodes[at as usize]
+    }
+
+    /// Nodes, free ones among them.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     pub fn weight(&self, place: Place) -> usize {

@@ -3,20 +3,26 @@
 //! Entries are spread over shards by their keys, the blocks of an object evenly. A shard is locked for the time of a lookup,
 //! which touches a few cache lines; what goes is dropped after that. Whoever holds an entry keeps it alive.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use millrace_kit::metrics::IntCounter;
 use parking_lot::Mutex;
 
-use crate::cache::entry::{Entry, EntryKey};
+use crate::cache::{
+    Incarnation,
+    entry::{Entry, EntryKey},
+};
 
 mod climb;
+mod holds;
 mod lists;
 mod shard;
 mod sketch;
 #[cfg(test)]
 mod tests;
 
+pub use holds::Hold;
+use holds::Holds;
 use shard::{Arrival, Gone, Shard};
 
 /// Bytes of a shard, about: enough to hold many of the largest entries.
@@ -27,6 +33,7 @@ pub struct Memory {
     /// A power of two of them.
     shards: Box<[Mutex<Shard<Entry>>]>,
     capacity: usize,
+    holds: Holds,
     evictions: IntCounter,
     began: Instant,
 }
@@ -35,7 +42,7 @@ impl Memory {
     pub fn new(capacity: usize, evictions: IntCounter) -> Self {
         let shards = (capacity / SHARD).next_power_of_two().clamp(1, MOST_SHARDS);
         let shards = (0..shards).map(|_| Shard::new(capacity / shards).into()).collect();
-        Self { shards, capacity, evictions, began: Instant::now() }
+        Self { shards, capacity, holds: Holds::new(capacity), evictions, began: Instant::now() }
     }
 
     fn shard(&self, key: &EntryKey) -> &Mutex<Shard<Entry>> {
@@ -62,10 +69,34 @@ impl Memory {
         self.put(key, entry, Arrival::Wanted);
     }
 
-    /// As part of a running fill: it stays until its readers had time to come, if they are not too many.
-    pub fn pass(&self, key: EntryKey, entry: Entry) {
-        let now = self.began.elapsed().as_secs();
-        self.put(key, entry, Arrival::Passing(u32::try_from(now).unwrap_or(u32::MAX)));
+    /// As part of the fill of this object: it stays while that runs, if it was promised a place, and until its readers had time to
+    /// come, if they are not too many.
+    pub fn pass(&self, key: EntryKey, entry: Entry, of: Incarnation) {
+        match self.holds.has(of) {
+            true => self.put(key, entry, Arrival::Held),
+            false => self.put(key, entry, Arrival::Passing(self.seconds())),
+        }
+    }
+
+    /// Promises a place to what a fill brings, until that ends. None: others have been promised too much.
+    pub fn hold(self: &Arc<Self>, of: Incarnation, bytes: u64) -> Option<Hold> {
+        self.holds.enter(of, bytes).then(|| Hold::new(self.clone(), of))
+    }
+
+    fn let_go(&self, of: Incarnation) {
+        if !self.holds.leave(of) {
+            return;
+        }
+        let now = self.seconds();
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            let held = |key: &EntryKey, entry: &Entry| key.id == of.0 || entry.incarnation() == Some(of);
+            shard.let_go(held, now);
+        }
+    }
+
+    fn seconds(&self) -> u32 {
+        u32::try_from(self.began.elapsed().as_secs()).unwrap_or(u32::MAX)
     }
 
     fn put(&self, key: EntryKey, entry: Entry, arrival: Arrival) {
@@ -73,6 +104,24 @@ impl Memory {
         let weight = entry.weight();
         self.shard(&key).lock().insert(key.into(), entry, weight, arrival, &mut gone);
         self.evictions.inc_by(gone.evicted.len() as u64);
+    }
+
+    /// It was asked for so often elsewhere.
+    pub fn credit(&self, key: &EntryKey, hits: u8) {
+        self.shard(key).lock().credit((*key).into(), hits);
+    }
+
+    /// Looks at each entry and at how often it was asked for lately. Lookups come in between, so what changes meanwhile may be
+    /// missed or seen twice.
+    pub fn survey(&self, mut see: impl FnMut(EntryKey, &Entry, u8)) {
+        /// As many as a lookup can wait for.
+        const STEP: usize = 1024;
+        for shard in &self.shards {
+            let mut at = 0;
+            while let Some(next) = shard.lock().survey(at, STEP, &mut see) {
+                at = next;
+            }
+        }
     }
 
     pub fn remove(&self, key: &EntryKey) {

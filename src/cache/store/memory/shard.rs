@@ -12,6 +12,7 @@ use super::{
     lists::{Lists, Packed, Place},
     sketch::{MOST, Sketch},
 };
+use crate::cache::entry::EntryKey;
 
 /// Blocks of running fills: this share of the capacity, and so many seconds, then they compete like others.
 const PASSING_SHARE: usize = 3;
@@ -64,8 +65,8 @@ struct Victim {
 /// objects would never come in, which is best for the share of requests that hit; judged by the mean, small ones would
 /// go for them, which is best for the share of bytes. This stands between, at the sum by the number to the power of 3/4.
 fn is_worth(wanted: u8, others: u64, number: usize) -> bool {
-    // At most 15^4 * 128^3, and (15 * 128)^4.
-    u64::from(wanted).pow(4) * (number as u64).pow(3) > others.pow(4)
+    // A shard has at most 2^32 entries: at most 15^4 * 2^96; the sum is cut off where it is too much in any case.
+    u128::from(wanted).pow(4) * (number as u128).pow(3) > u128::from(others.min(u64::from(u32::MAX))).pow(4)
 }
 
 /// How an entry comes.
@@ -75,6 +76,8 @@ pub enum Arrival {
     Wanted,
     /// Part of a running fill; the time in seconds.
     Passing(u32),
+    /// The same, of one that was promised a place. It does not compete until it is let go.
+    Held,
 }
 
 impl<V: Clone> Shard<V> {
@@ -119,7 +122,7 @@ impl<V: Clone> Shard<V> {
                 self.lists.renew(at, Place::Protected);
                 self.limit_protected();
             }
-            Place::Passing => {}
+            Place::Passing | Place::Held => {}
         }
         self.lists.node(at).value.clone()
     }
@@ -139,10 +142,52 @@ impl<V: Clone> Shard<V> {
                 gone.replaced = node.value.replace(value);
                 self.weight = self.weight - node.weight as usize + weight as usize;
                 self.lists.set_weight(at, weight);
+                self.replaced(at, arrival);
             }
             None => self.take_in(key, value, weight, arrival),
         }
         self.fit(arrival, &mut gone.evicted);
+    }
+
+    /// What is held of these from now on only passes.
+    pub fn let_go(&mut self, is_one: impl Fn(&EntryKey, &V) -> bool, now: u32) {
+        let mut next = self.lists.oldest(Place::Held);
+        while let Some(at) = next {
+            next = self.lists.newer(at);
+            let node = self.lists.node(at);
+            if node.value.as_ref().is_some_and(|value| is_one(&node.key.into(), value)) {
+                self.lists.renew(at, Place::Passing);
+                self.lists.node_mut(at).since = now;
+            }
+        }
+    }
+
+    /// It counts as asked for at least so often.
+    pub fn credit(&mut self, key: Packed, hits: u8) {
+        if let Some(at) = self.find(key) {
+            let known = self.count(at, 0);
+            self.count(at, hits.min(MOST).saturating_sub(known));
+        }
+    }
+
+    /// Shows the entries of so many nodes from `first` on. Where to go on, until there are no more.
+    pub fn survey(
+        &mut self,
+        first: usize,
+        most: usize,
+        see: &mut impl FnMut(EntryKey, &V, u8),
+    ) -> Option<usize> {
+        let end = self.lists.len().min(first.saturating_add(most));
+        for at in first..end {
+            // Nodes are numbered in 32 bits.
+            let at = at as u32;
+            let count = self.count(at, 0);
+            let node = self.lists.node(at);
+            if let Some(value) = &node.value {
+                see(node.key.into(), value, count);
+            }
+        }
+        (end < self.lists.len()).then_some(end)
     }
 
     pub fn remove(&mut self, key: Packed) -> Option<V> {
@@ -155,7 +200,11 @@ impl<V: Clone> Shard<V> {
     }
 
     fn take_in(&mut self, key: Packed, value: V, weight: u32, arrival: Arrival) {
-        let place = if arrival == Arrival::Wanted { Place::Window } else { Place::Passing };
+        let place = match arrival {
+            Arrival::Wanted => Place::Window,
+            Arrival::Passing(_) => Place::Passing,
+            Arrival::Held => Place::Held,
+        };
         let Some(at) = self.lists.insert(key, value, weight, place) else { return };
         let hash = key.hash();
         let (known, epoch) = (self.sketch.count(hash), self.epoch);
@@ -170,6 +219,18 @@ impl<V: Clone> Shard<V> {
         self.sketch.fit(self.index.len());
         self.count(at, 1);
         self.asked(false);
+    }
+
+    /// What was held may be of another fill now, or of none.
+    fn replaced(&mut self, at: u32, arrival: Arrival) {
+        match (self.lists.node(at).place, arrival) {
+            (Place::Held, Arrival::Wanted) => self.lists.renew(at, Place::Window),
+            (Place::Held, Arrival::Passing(now)) => {
+                self.lists.renew(at, Place::Passing);
+                self.lists.node_mut(at).since = now;
+            }
+            _ => {}
+        }
     }
 
     fn take_out(&mut self, at: u32) -> Option<V> {
@@ -205,7 +266,8 @@ impl<V: Clone> Shard<V> {
 
     fn limit_protected(&mut self) {
         let others = self.climber.window(self.capacity).max(self.lists.weight(Place::Window))
-            + self.lists.weight(Place::Passing);
+            + self.lists.weight(Place::Passing)
+            + self.lists.weight(Place::Held);
         let most = self.capacity.saturating_sub(others) / 10 * PROTECTED;
         while self.lists.weight(Place::Protected) > most
             && let Some(oldest) = self.lists.oldest(Place::Protected)
@@ -223,7 +285,7 @@ impl<V: Clone> Shard<V> {
         }
         while let Some(oldest) = self.lists.oldest(Place::Passing) {
             let late = match arrival {
-                Arrival::Wanted => false,
+                Arrival::Wanted | Arrival::Held => false,
                 Arrival::Passing(now) => now.saturating_sub(self.lists.node(oldest).since) > PASSING_SECS,
             };
             if !late && self.lists.weight(Place::Passing) <= self.capacity / PASSING_SHARE {
@@ -234,7 +296,8 @@ impl<V: Clone> Shard<V> {
         while self.weight > self.capacity
             && let Some(victim) = self.victim().or_else(|| {
                 let window = self.lists.oldest(Place::Window);
-                window.or_else(|| self.lists.oldest(Place::Passing))
+                let passing = window.or_else(|| self.lists.oldest(Place::Passing));
+                passing.or_else(|| self.lists.oldest(Place::Held))
             })
         {
             self.evict(victim, gone);
@@ -249,7 +312,10 @@ impl<V: Clone> Shard<V> {
     /// Bytes that have to go for this one to be let in. The window has its room also when it does not fill it.
     fn lacks(&self, candidate: u32) -> usize {
         let place = |place| self.lists.weight(place);
-        let held = place(Place::Probation) + place(Place::Protected) + place(Place::Passing);
+        let held = [Place::Probation, Place::Protected, Place::Passing, Place::Held]
+            .map(place)
+            .iter()
+            .sum::<usize>();
         let node = self.lists.node(candidate);
         let own = if node.place == Place::Window { node.weight as usize } else { 0 };
         (held + own + self.climber.window(self.capacity)).saturating_sub(self.capacity)
@@ -262,7 +328,7 @@ impl<V: Clone> Shard<V> {
         let looked_at = if room > 0 && wanted > 0 { self.oldest(room, &mut victims) } else { 0 };
         let victims = &mut victims[..looked_at];
         victims.sort_unstable();
-        let (mut freed, mut others, mut number) = (0, 0, 0);
+        let (mut freed, mut others, mut number) = (0_usize, 0, 0);
         for victim in victims.iter().take_while(|_| room > 0) {
             if freed >= room {
                 break;
@@ -271,11 +337,30 @@ impl<V: Clone> Shard<V> {
             others += u64::from(victim.count);
             number += 1;
         }
-        if room > 0 && (freed < room || !is_worth(wanted, others, number)) {
+        if freed < room && looked_at < MOST_VICTIMS {
+            // That were all.
+            return self.evict(candidate, gone);
+        }
+        // Of many small ones only some are looked at; they stand for the rest.
+        let more = |sum: u64| match freed {
+            ..=0 => sum,
+            freed => (u128::from(sum) * room.max(freed) as u128 / freed as u128) as u64,
+        };
+        if room > 0 && !is_worth(wanted, more(others), more(number as u64) as usize) {
             return self.evict(candidate, gone);
         }
         for victim in victims.iter().take(number) {
             self.evict(victim.at, gone);
+        }
+        if freed < room {
+            // Where it is the last to go.
+            self.lists.renew(candidate, Place::Protected);
+        }
+        while freed < room
+            && let Some(next) = self.victim().filter(|next| *next != candidate)
+        {
+            freed += self.lists.node(next).weight as usize;
+            self.evict(next, gone);
         }
         self.lists.renew(candidate, Place::Probation);
     }

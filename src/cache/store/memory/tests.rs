@@ -34,6 +34,8 @@ enum Step {
     Get(u64),
     Insert(u64, usize),
     Pass(u64, usize, u32),
+    Hold(u64, usize),
+    LetGo(u64, u32),
     Remove(u64),
 }
 
@@ -43,6 +45,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => key.clone().prop_map(Step::Get),
         4 => (key.clone(), 0..600_usize).prop_map(|(key, weight)| Step::Insert(key, weight)),
         1 => (key.clone(), 0..1500_usize, 0..30_u32).prop_map(|(key, weight, now)| Step::Pass(key, weight, now)),
+        1 => (key.clone(), 0..600_usize).prop_map(|(key, weight)| Step::Hold(key, weight)),
+        1 => (key.clone(), 0..30_u32).prop_map(|(key, now)| Step::LetGo(key, now)),
         1 => key.prop_map(Step::Remove),
     ]
 }
@@ -63,6 +67,11 @@ proptest! {
                     prop_assert_eq!(shard.remove(key(n)), model.remove(&n).map(|_| n));
                     continue;
                 }
+                Step::LetGo(n, now) => {
+                    shard.let_go(|_, value| *value == n, now);
+                    continue;
+                }
+                Step::Hold(n, weight) => (n, weight, Arrival::Held),
                 Step::Insert(n, weight) => (n, weight, Arrival::Wanted),
                 Step::Pass(n, weight, now) => (n, weight, Arrival::Passing(now)),
             };
@@ -120,6 +129,43 @@ fn blocks_of_a_fill_stay_for_their_readers_and_no_longer() {
     }
     let left = (1000..1030).filter(|n| shard.contains(key(*n))).count();
     assert!(left < 5, "{left} are left after a minute");
+}
+
+/// Else what is put in the place of a held entry would stay for ever.
+#[test]
+fn what_takes_the_place_of_what_was_held_is_not() {
+    for arrival in [Arrival::Wanted, Arrival::Passing(0)] {
+        let mut shard = Shard::new(100_000);
+        insert(&mut shard, 1, 1000, Arrival::Held);
+        insert(&mut shard, 1, 1000, arrival);
+        for _ in 0..5 {
+            (1000..1120).for_each(|n| _ = ask(&mut shard, n, 1000));
+            insert(&mut shard, 2, 1000, Arrival::Passing(60));
+        }
+        assert!(!shard.contains(key(1)), "{arrival:?}");
+    }
+}
+
+/// Hundreds of small ones have to go for it.
+#[test]
+fn what_is_large_and_wanted_gets_room_among_small_ones() {
+    let small_ones = || {
+        let mut shard = Shard::new(2_000_000);
+        (0..1900).for_each(|n| _ = ask(&mut shard, n, 1000));
+        shard
+    };
+    for (asked, comes_in) in [(1, false), (12, true)] {
+        let mut shard = small_ones();
+        (0..asked).for_each(|_| _ = ask(&mut shard, 5000, 1_000_000));
+        // The window moves on.
+        (6000..6100).for_each(|n| _ = ask(&mut shard, n, 1000));
+        assert_eq!(shard.contains(key(5000)), comes_in, "asked for {asked} times");
+        assert!(shard.weight() <= 2_000_000);
+        if comes_in {
+            let left = (0..1900).filter(|n| shard.contains(key(*n))).count();
+            assert!(left > 700, "{left} of 1900: no more than needed go for it");
+        }
+    }
 }
 
 #[test]

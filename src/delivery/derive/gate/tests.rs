@@ -22,6 +22,7 @@ fn media(queue: usize) -> Media {
         segment_target: Duration::from_secs(6),
         ffmpeg: Ffmpeg::new("ffmpeg", Duration::from_secs(20)),
         ladder: Ladder::default(),
+        subtitles: Arc::default(),
         encoder: None,
         encodes: encodes::Config { running: 1, queue: 0 },
         ahead: 0,

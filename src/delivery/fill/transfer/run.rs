@@ -15,7 +15,7 @@ use super::{
     resume::Resuming,
 };
 use crate::{
-    cache::Store,
+    cache::{Kept, Store},
     delivery::range::Spec,
     origin::{self, Resume},
 };
@@ -37,16 +37,23 @@ const COSTLY_BYTES: u64 = 16 << 20;
 const LOOK_BLOCKS: u64 = 256;
 
 impl Transfer {
+    /// Has the tiers keep what will come. None: they cannot.
+    pub fn keep(&self, store: &Store) -> Option<Kept> {
+        let length = self.subject.length.or(self.subject.costly.then_some(COSTLY_BYTES));
+        store.keep(self.subject.incarnation, length, self.is_repeatable())
+    }
+
     /// Receives until the end of the stretch, an error, or until nobody wants more. When the object has changed,
     /// `forget` comes before readers are told, so that they do not find the old version again.
     pub async fn run(
         &self,
         context: &Context,
         first: Option<Opened>,
+        kept: bool,
         forget: impl Future<Output = ()>,
     ) -> Result<(), Error> {
         let _ending = Ending(self);
-        let result = self.receive(context, first).await;
+        let result = self.receive(context, first, !kept).await;
         if matches!(result, Err(Error::Changed)) {
             forget.await;
         }
@@ -62,15 +69,18 @@ impl Transfer {
         let _ = self.progress.send(());
     }
 
-    async fn receive(&self, context: &Context, first: Option<Opened>) -> Result<(), Error> {
+    async fn receive(
+        &self,
+        context: &Context,
+        first: Option<Opened>,
+        bytes_get_lost: bool,
+    ) -> Result<(), Error> {
         let block_size = u64::from(self.subject.block_size);
         let mut opened = first;
         let mut resuming = Resuming::default();
         if let Some(source) = &opened {
             resuming.begin(&source.origin, self.start);
         }
-        let length = self.subject.length.or(self.subject.costly.then_some(COSTLY_BYTES));
-        let bytes_get_lost = !context.store.keeps(length);
         let mut lead = match (self.pace, bytes_get_lost) {
             (_, true) => Some(LEAD.max(2 * block_size)),
             (Pace::Demand, false) => Some(context.limits.read_ahead.max(1)),
@@ -404,7 +414,7 @@ mod tests {
         };
         let transfer = Transfer::new(subject, 0, Some(1 << 20), Pace::Whole);
         let _reader = transfer.attach();
-        assert!(transfer.run(&context, None, async {}).now_or_never().is_none());
+        assert!(transfer.run(&context, None, true, async {}).now_or_never().is_none());
         assert!(matches!(transfer.take(0), Taken::Failed(Error::Stopped)));
     }
 }

@@ -23,8 +23,18 @@ pub(super) struct Job {
     pub(super) times: (i64, i64),
     /// The first picture alone.
     pub(super) one: bool,
+    pub(super) effort: Effort,
     /// The program is from before `-fps_mode`.
     pub(super) old: bool,
+}
+
+/// How long may be thought about each picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Somebody waits.
+    Quick,
+    /// Nobody waits. Described like what is made quickly, so that players can change from one to the other.
+    Thorough,
 }
 
 /// A fragment is sent on as soon as it is made.
@@ -73,6 +83,7 @@ pub(super) fn trial(encoder: Encoder) -> Vec<OsString> {
         timescale: 12_800,
         times: (0, 0),
         one: false,
+        effort: Effort::Quick,
         old: false,
     };
     let mut args = Arguments(Vec::with_capacity(48));
@@ -110,9 +121,14 @@ fn codec(args: &mut Arguments, encoder: Encoder, job: &Job) {
     match encoder {
         Encoder::X264 => {
             // More threads would make the bytes depend on their timing.
-            args.all(&["-preset", "superfast", "-threads", "1", "-sc_threshold", "0", "-profile:v", "high"]);
+            let (preset, same) = match job.effort {
+                Effort::Quick => ("superfast", ""),
+                // More references, or a finer search with its own offset of colour, would need other parameter sets.
+                Effort::Thorough => ("medium", ":ref=1:weightp=1:subme=5:trellis=1"),
+            };
+            args.all(&["-preset", preset, "-threads", "1", "-sc_threshold", "0", "-profile:v", "high"]);
             args.pair("-level:v", level);
-            args.pair("-x264-params", format!("fps={}/1000", job.rate_milli));
+            args.pair("-x264-params", format!("fps={}/1000{same}", job.rate_milli));
         }
         Encoder::Nvenc => {
             args.all(&["-preset", "p2", "-rc", "vbr", "-forced-idr", "1", "-no-scenecut", "1"]);
@@ -160,6 +176,7 @@ mod tests {
         timescale: 30_000,
         times: (480_000, 637_157),
         one: false,
+        effort: Effort::Quick,
         old: false,
     };
 
@@ -215,6 +232,10 @@ mod tests {
             );
             assert_eq!(line(arguments(encoder, &JOB)), expected);
         }
+        let thorough = line(arguments(Encoder::X264, &Job { effort: Effort::Thorough, ..JOB }));
+        let wanted = " -preset medium -threads 1 -sc_threshold 0 -profile:v high -level:v 3.1 \
+                      -x264-params fps=29970/1000:ref=1:weightp=1:subme=5:trellis=1 ";
+        assert!(thorough.contains(wanted), "{thorough}");
         let one = line(arguments(Encoder::X264, &Job { one: true, old: true, ..JOB }));
         assert!(one.contains(" -vsync passthrough -enc_time_base 1/30000 -frames:v 1 -c:v "), "{one}");
     }

@@ -27,7 +27,7 @@ mod cut;
 mod encoder;
 mod fragments;
 
-use arguments::Job;
+use arguments::{Effort, Job};
 use chunk::Chunks;
 use cut::Cut;
 use fragments::{Fragments, Part};
@@ -41,6 +41,9 @@ pub enum TranscodeError {
     Video(#[from] Error),
     #[error(transparent)]
     Ffmpeg(#[from] ffmpeg::Error),
+    /// More effort has made something that players would have to be told of.
+    #[error("the encoder describes a segment otherwise than the one before")]
+    Otherwise,
     /// The source's pictures cannot be decoded.
     #[error("no picture could be decoded")]
     NoPictures,
@@ -52,6 +55,9 @@ const MAX_TIMESCALE: u32 = 100_000_000;
 const LEAST_TIME: Duration = Duration::from_secs(60);
 const TIMES_DURATION: u32 = 8;
 const MOST_TIME: Duration = Duration::from_secs(900);
+/// More effort, behind everybody else.
+const TIMES_THOROUGH: u32 = 4;
+const NICENESS: i32 = 19;
 
 /// ffmpeg as it is on this machine, with the encoder that has been found to work.
 #[derive(Debug)]
@@ -89,7 +95,7 @@ impl Transcoder {
         let (track, rung) = package.rung(rung)?;
         let (_, segments) = package.pick(Rendition::Source)?;
         let cut = Cut::beginning(track, segments)?;
-        let mut made = self.run(self.encoder(), track, rung, &cut, true, source)?;
+        let mut made = self.run(self.encoder(), track, rung, &cut, (true, Effort::Quick), source)?;
         let mut fragments = Fragments::default();
         while let Some(bytes) = made.next().await {
             fragments.push(&bytes?);
@@ -118,8 +124,8 @@ impl Transcoder {
     ) -> BoxStream<'static, Result<Bytes, TranscodeError>> {
         driven(move |output| async move {
             let encoder = self.encoder();
-            let making =
-                Making { transcoder: &self, source: &*source, package: &package, rung, number, entry };
+            let (source, package, effort) = (&*source, &*package, Effort::Quick);
+            let making = Making { transcoder: &self, source, package, rung, number, entry, effort };
             let mut sent = false;
             match making.run(encoder, &output, &mut sent).await {
                 Err(TranscodeError::Ffmpeg(error)) if encoder != Encoder::X264 && !sent => {
@@ -132,13 +138,29 @@ impl Transcoder {
         })
     }
 
+    /// The same segment with more effort: other pictures at the same times, for the same description. In software alone.
+    pub fn better(
+        self: Arc<Self>,
+        source: Arc<dyn Source>,
+        package: Arc<Package>,
+        rung: u16,
+        number: u32,
+        entry: Bytes,
+    ) -> BoxStream<'static, Result<Bytes, TranscodeError>> {
+        driven(move |output| async move {
+            let (source, package, effort) = (&*source, &*package, Effort::Thorough);
+            let making = Making { transcoder: &self, source, package, rung, number, entry, effort };
+            making.run(Encoder::X264, &output, &mut false).await
+        })
+    }
+
     fn run<'a>(
         &self,
         encoder: Encoder,
         track: &Track,
         rung: &Rung,
         cut: &Cut,
-        one: bool,
+        (one, effort): (bool, Effort),
         source: &'a dyn Source,
     ) -> Result<BoxStream<'a, Result<Bytes, ffmpeg::Error>>, Error> {
         if track.timescale > MAX_TIMESCALE {
@@ -154,6 +176,7 @@ impl Transcoder {
             timescale: track.timescale,
             times: cut.wanted(),
             one,
+            effort,
             old: self.old,
         };
         let arguments: Vec<OsString> = arguments::arguments(encoder, &job);
@@ -163,7 +186,11 @@ impl Transcoder {
         // Twice what the rate allows, and as much as a first picture may take.
         let output = rung.most_bits() / 4 * (duration.as_secs() + 2) + (4 << 20);
         let output_bytes = usize::try_from(output).unwrap_or(usize::MAX);
-        let limits = Limits { output_bytes, ..encoder.limits(time) };
+        let limits = match effort {
+            Effort::Quick => encoder.limits(time),
+            Effort::Thorough => Limits { niceness: NICENESS, ..encoder.limits(time * TIMES_THOROUGH) },
+        };
+        let limits = Limits { output_bytes, ..limits };
         Ok(self.ffmpeg.with(limits).stream(arguments, cut.excerpt.read(source)))
     }
 }
@@ -176,6 +203,7 @@ struct Making<'a> {
     rung: u16,
     number: u32,
     entry: Bytes,
+    effort: Effort,
 }
 
 impl Making<'_> {
@@ -189,7 +217,7 @@ impl Making<'_> {
         let (_, segments) = self.package.pick(Rendition::Source)?;
         let index = (self.number as usize).checked_sub(1).ok_or(Error::NotFound)?;
         let cut = Cut::of(track, segments, index)?;
-        let mut made = self.transcoder.run(encoder, track, rung, &cut, false, self.source)?;
+        let mut made = self.transcoder.run(encoder, track, rung, &cut, (false, self.effort), self.source)?;
         let mut fragments = Fragments::default();
         let mut chunks = Chunks::new(self.number, cut.first);
         let mut shift = None;
@@ -198,6 +226,9 @@ impl Making<'_> {
             fragments.push(&bytes?);
             while let Some(part) = fragments.next()? {
                 match part {
+                    Part::Entry(entry) if entry != self.entry && self.effort == Effort::Thorough => {
+                        return Err(TranscodeError::Otherwise);
+                    }
                     Part::Entry(entry) if entry != self.entry => {
                         tracing::warn!("the encoder describes a segment otherwise than the first one");
                         repeated = fragments::parameter_sets(&entry);

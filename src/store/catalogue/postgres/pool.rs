@@ -1,0 +1,133 @@
+//! Connections, as many as are wanted at a time and no more than are allowed.
+
+use std::{ops::Deref, ops::DerefMut, path::Path, sync::Arc, time::Instant};
+
+use deadpool_postgres::{Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime, Timeouts};
+use millrace_kit::metrics::{self, Histogram, IntGauge, Registry, catalogue};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use tokio::time::Duration;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{
+    super::super::{Error, catalogue::Result},
+    Config,
+};
+
+/// Whoever waits longer for a connection is told that there is none.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) struct Pool {
+    pool: deadpool_postgres::Pool,
+    used: IntGauge,
+    idle: IntGauge,
+    wait: Histogram,
+}
+
+/// Goes back to the pool when it is dropped.
+pub(super) struct Connection<'a> {
+    client: Option<deadpool_postgres::Client>,
+    pool: &'a Pool,
+}
+
+impl Pool {
+    /// Opens no connection.
+    pub fn new(
+        config: &Config,
+        tls: MakeRustlsConnect,
+        registry: &Registry,
+    ) -> std::result::Result<Self, metrics::Error> {
+        let mut server = config.server.clone();
+        // What the network swallows must not be waited for as long as the system would.
+        server.connect_timeout(Duration::from_secs(5)).keepalives_idle(Duration::from_secs(30));
+        server.tcp_user_timeout(Duration::from_secs(20));
+        if server.get_application_name().is_none() {
+            server.application_name("millrace");
+        }
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(server, tls, recycling);
+        let timeouts =
+            Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(Duration::from_secs(5)) };
+        let pool = deadpool_postgres::Pool::builder(manager)
+            .max_size(config.connections)
+            .runtime(Runtime::Tokio1)
+            .timeouts(timeouts)
+            .build();
+        let connections = registry.gauge(&catalogue::DB_POOL_CONNECTIONS)?;
+        let pool =
+            pool.map_err(|error| metrics::Error { name: "millrace_db_pool", reason: error.to_string() })?;
+        Ok(Self {
+            pool,
+            used: connections.with_label_values(&["used"]),
+            idle: connections.with_label_values(&["idle"]),
+            wait: registry.histogram(&catalogue::DB_POOL_WAIT)?.with_label_values(&[] as &[&str]),
+        })
+    }
+
+    pub async fn get(&self) -> Result<Connection<'_>> {
+        let started = Instant::now();
+        let client = self.pool.get().await;
+        self.wait.observe(started.elapsed().as_secs_f64());
+        let connection = Connection {
+            client: Some(client.map_err(|error| match error {
+                PoolError::Backend(error) => Error::from(error),
+                other => Error::Unavailable(other.to_string()),
+            })?),
+            pool: self,
+        };
+        self.tell();
+        Ok(connection)
+    }
+
+    fn tell(&self) {
+        let status = self.pool.status();
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.idle.set(gauge(status.available));
+        self.used.set(gauge(status.size.saturating_sub(status.available)));
+    }
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.client = None;
+        self.pool.tell();
+    }
+}
+
+impl Deref for Connection<'_> {
+    type Target = deadpool_postgres::Client;
+
+    #[expect(clippy::expect_used, reason = "it is taken out when this is dropped")]
+    fn deref(&self) -> &Self::Target {
+        self.client.as_ref().expect("a connection")
+    }
+}
+
+impl DerefMut for Connection<'_> {
+    #[expect(clippy::expect_used, reason = "it is taken out when this is dropped")]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.client.as_mut().expect("a connection")
+    }
+}
+
+/// Used where the address's `sslmode` wants it.
+pub(super) fn tls(ca_file: Option<&Path>) -> Result<MakeRustlsConnect> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = ca_file {
+        let wrong = |detail: String| Error::Io { what: "reading the catalogue's ca_file", detail };
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+            roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        }
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Catalogue(error.to_string()))?;
+    Ok(MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
