@@ -19,10 +19,17 @@ pub fn refusal(denied: Denied) -> Box<Response> {
     })
 }
 
-/// On the admin port, which asks for a token only where others can reach it.
+/// On the admin port, which asks for a token only where others can reach it. What is for [`Scope::Admin`] is not below any path:
+/// a token that holds only below one does not do for it.
 pub fn admit(admin: &Admin, headers: &HeaderMap, scope: Scope) -> Result<Option<Grant>, Box<HttpResponse>> {
     let Some(admission) = &admin.admission else { return Ok(None) };
-    let admitted = admission.identify(headers).and_then(|grant| grant.check_scope(scope).map(|()| grant));
+    let admitted = admission.identify(headers).and_then(|grant| {
+        grant.check_scope(scope)?;
+        match scope == Scope::Admin && !grant.is_admin() {
+            true => Err(Denied::Path(scope)),
+            false => Ok(grant),
+        }
+    });
     admitted.map(Some).map_err(|denied| Box::new(refusal_on_admin(denied)))
 }
 

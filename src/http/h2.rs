@@ -43,11 +43,12 @@ const MAX_FIELDS: u32 = 64 << 10;
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of one answer that wait to be written.
-const SEND_BUFFER: usize = 256 << 10;
+const SEND_BUFFER: usize = 64 << 10;
 /// Streams that were given up before they were looked at, and those that broke the protocol.
 const MAX_RESET: usize = 32;
-/// A connection has given up so many requests, and most of all it made: it is after something else.
+/// A connection has given up so many requests at once, or for long more than those at each look: it is after something else.
 const MAX_LEFT: u64 = 256;
+const LEFT_PER_LOOK: u64 = 64;
 /// How often a connection is looked after.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -113,11 +114,15 @@ pub async fn serve(
             }
             _ = looks.tick() => {
                 let idle = watch.idle();
-                if watch.is_flood() || watch.is_stuck(times.least) {
+                let dead = watch.dead();
+                if watch.is_flood() || watch.is_stuck(times.least) || dead > times.least.window * 3 {
                     return;
                 }
+                // Nobody is sent away before the first request.
+                let sent_away = data.lifecycle.sends_away() && watch.asked.get();
                 match ending {
-                    None if idle >= times.keep_alive => {
+                    // Else there would be ever more bodies that nobody takes, beside one that moves.
+                    None if idle >= times.keep_alive || sent_away || dead > times.least.window * 2 => {
                         ending = Some(Instant::now());
                         serving.as_mut().graceful_shutdown();
                     }
@@ -164,7 +169,9 @@ fn upload(incoming: Incoming, least: Least) -> RequestBody {
 struct Watch {
     bodies: RefCell<Vec<Weak<Answer>>>,
     active: Cell<usize>,
-    done: Cell<u64>,
+    /// There has been a request.
+    asked: Cell<bool>,
+    /// Requests that were given up, less those that are forgiven at each look.
     left: Cell<u64>,
     /// Since when there is nothing to do.
     idle: Cell<Instant>,
@@ -197,7 +204,7 @@ impl Watch {
         Self {
             bodies: RefCell::default(),
             active: Cell::new(0),
-            done: Cell::new(0),
+            asked: Cell::new(false),
             left: Cell::new(0),
             idle: Cell::new(now),
             moved: Cell::new(now),
@@ -206,6 +213,7 @@ impl Watch {
 
     fn begin(self: &Rc<Self>) -> Asked {
         self.active.set(self.active.get() + 1);
+        self.asked.set(true);
         Asked { watch: self.clone(), done: Cell::new(false) }
     }
 
@@ -223,8 +231,18 @@ impl Watch {
         if self.active.get() > 0 { Duration::ZERO } else { self.idle.get().elapsed() }
     }
 
+    /// At each look: what is answered beside is no excuse.
     fn is_flood(&self) -> bool {
-        self.left.get() > MAX_LEFT && self.left.get() > self.done.get()
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(LEFT_PER_LOOK));
+        left > MAX_LEFT
+    }
+
+    /// How long a body that was let go of has waited, hyper still holding what it had of it.
+    fn dead(&self) -> Duration {
+        let bodies = self.bodies.borrow();
+        let dead = bodies.iter().filter_map(Weak::upgrade).filter(|body| body.sending.borrow().is_none());
+        dead.filter_map(|body| body.handed.get()).map(|since| since.elapsed()).max().unwrap_or_default()
     }
 
     /// Lets go of what has waited for its reader for too long. True: so has everything.
@@ -248,8 +266,9 @@ impl Drop for Asked {
         let watch = &self.watch;
         watch.active.set(watch.active.get().saturating_sub(1));
         watch.idle.set(Instant::now());
-        let count = if self.done.get() { &watch.done } else { &watch.left };
-        count.set(count.get() + 1);
+        if !self.done.get() {
+            watch.left.set(watch.left.get() + 1);
+        }
     }
 }
 

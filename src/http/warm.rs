@@ -120,17 +120,16 @@ fn blocks(query: &str) -> Option<std::ops::RangeInclusive<u32>> {
 
 async fn report(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
     match admit(&request, &admin) {
-        Ok(_) => HttpResponse::Ok().json(admin.delivery().warmer().report()),
+        Ok(()) => HttpResponse::Ok().json(admin.delivery().warmer().report()),
         Err(refusal) => *refusal,
     }
 }
 
 /// `POST /api/v1/cache/warm`: begins a run. What the order does not say, the settings do.
 async fn begin(request: HttpRequest, payload: web::Payload, admin: web::Data<Admin>) -> HttpResponse {
-    let trusted = match admit_change(&request, &admin) {
-        Ok(trusted) => trusted,
-        Err(refusal) => return *refusal,
-    };
+    if let Err(refusal) = admit_change(&request, &admin) {
+        return *refusal;
+    }
     let Ok(Ok(body)) = payload.to_bytes_limited(MAX_BODY).await else {
         let detail = format!("an order has at most {MAX_BODY} bytes, and all of them come");
         return problem(StatusCode::PAYLOAD_TOO_LARGE, &detail);
@@ -149,7 +148,7 @@ async fn begin(request: HttpRequest, payload: web::Payload, admin: web::Data<Adm
             return problem(StatusCode::BAD_REQUEST, &detail);
         }
     };
-    match admin.delivery().warmer().begin(order, trusted) {
+    match admin.delivery().warmer().begin(order, bearer(&request)) {
         Ok(report) => HttpResponse::Accepted().json(report),
         Err(refusal @ Refusal::Running) => problem(StatusCode::CONFLICT, &refusal.to_string()),
         Err(refusal) => problem(StatusCode::BAD_REQUEST, &refusal.to_string()),
@@ -166,7 +165,7 @@ async fn break_off(request: HttpRequest, admin: web::Data<Admin>) -> HttpRespons
 
 async fn drained(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
     match admit(&request, &admin) {
-        Ok(_) => draining(&admin),
+        Ok(()) => draining(&admin),
         Err(refusal) => *refusal,
     }
 }
@@ -198,18 +197,27 @@ fn draining(admin: &Admin) -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "draining": draining, "active_requests": active }))
 }
 
-/// Whether a token was shown.
-fn admit(request: &HttpRequest, admin: &Admin) -> Result<bool, Box<HttpResponse>> {
+/// Only who may do everything, everywhere.
+fn admit(request: &HttpRequest, admin: &Admin) -> Result<(), Box<HttpResponse>> {
     let headers = translate::request_headers(request.headers());
-    gate::admit(admin, &headers, Scope::Admin).map(|grant| grant.is_some())
+    gate::admit(admin, &headers, Scope::Admin).map(drop)
 }
 
 /// The same, and no page of another site has sent it.
-fn admit_change(request: &HttpRequest, admin: &Admin) -> Result<bool, Box<HttpResponse>> {
+fn admit_change(request: &HttpRequest, admin: &Admin) -> Result<(), Box<HttpResponse>> {
     if gate::is_foreign(&translate::request_headers(request.headers())) {
         return Err(Box::new(problem(StatusCode::FORBIDDEN, "pages from elsewhere may not do that")));
     }
     admit(request, admin)
+}
+
+/// The token that came with it; empty: none.
+fn bearer(request: &HttpRequest) -> &str {
+    let line = request.headers().get(header::AUTHORIZATION).and_then(|line| line.to_str().ok());
+    match line.and_then(|line| line.split_at_checked("bearer ".len())) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer ") => token.trim(),
+        _ => "",
+    }
 }
 
 #[cfg(test)]

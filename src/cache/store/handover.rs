@@ -32,7 +32,12 @@ pub struct Adoption {
     /// What its head weighs on disk, if it goes there.
     write: Option<usize>,
     blocks: u64,
+    /// The least block that may come next.
+    next: u64,
 }
+
+/// Bytes of a peer's blocks, which can be set otherwise than ours.
+const BLOCK_SIZES: std::ops::RangeInclusive<u32> = 64 << 10..=16 << 20;
 
 /// How far clocks may be apart, and what is lost where ages are told in seconds.
 const MARGIN: UnixMillis = 2000;
@@ -79,10 +84,14 @@ impl Store {
     }
 
     /// A place for a peer's object, whose times are by our clock. `born`: the latest purge from before the peer was asked.
-    /// None: something is stored there, or was taken out; or a purge that we know of concerns it.
+    /// None: something is stored there, or was taken out; or a purge that we know of concerns it; or it makes no sense.
     pub async fn adopt(&self, head: &Head, variants: Option<&Variants>, born: u64) -> Option<Adoption> {
+        if !makes_sense(head) {
+            return None;
+        }
         let key = self.own_key(head, variants).await?;
-        let from_origin = head.request_time.min(head.freshness.response_time - head.freshness.initial_age);
+        let from_origin = head.freshness.response_time.saturating_sub(head.freshness.initial_age);
+        let from_origin = from_origin.min(head.request_time);
         let born = born.min(self.purges.latest_by(from_origin.saturating_sub(MARGIN)));
         let content = match head.content.clone() {
             Content::Blocks { block_size, .. } => {
@@ -100,18 +109,19 @@ impl Store {
         if let (None, Content::Blocks { incarnation, .. }) = (write, &head.content) {
             self.admission.refuse_blocks(*incarnation);
         }
-        Some(Adoption { key, head, write, blocks: 0 })
+        Some(Adoption { key, head, write, blocks: 0, next: 0 })
     }
 
-    /// A block of it. What does not fit the object is refused.
+    /// A block of it, which come in ascending order. What does not fit the object is refused.
     pub async fn adopt_block(&self, adoption: &mut Adoption, index: u32, bytes: Bytes, hits: u8) -> bool {
         let Content::Blocks { incarnation, block_size } = adoption.head.content else { return false };
         let block_size = u64::from(block_size);
         let start = u64::from(index) * block_size;
         let expected = adoption.head.length.saturating_sub(start).min(block_size);
-        if bytes.is_empty() || bytes.len() as u64 != expected {
+        if u64::from(index) < adoption.next || bytes.is_empty() || bytes.len() as u64 != expected {
             return false;
         }
+        adoption.next = u64::from(index) + 1;
         let key = EntryKey { id: incarnation.0, part: index };
         let entry = Entry::Block(bytes.into());
         self.memory.insert(key, entry.clone());
@@ -123,7 +133,7 @@ impl Store {
 
     /// The object is found from now on. False when there is something else by now, or when it is of no use.
     pub async fn settle(&self, adoption: Adoption, hits: u8) -> bool {
-        let Adoption { key, head, write, blocks } = adoption;
+        let Adoption { key, head, write, blocks, .. } = adoption;
         let complete = match head.content {
             Content::Inline(_) => true,
             Content::Blocks { block_size, .. } => blocks == head.length.div_ceil(u64::from(block_size)),
@@ -180,6 +190,18 @@ impl Store {
             Some(_) => false,
         }
     }
+}
+
+/// Whether such a head can be a server's that keeps to the same bounds.
+fn makes_sense(head: &Head) -> bool {
+    head.freshness.initial_age >= 0
+        && match &head.content {
+            Content::Inline(bytes) => bytes.len() as u64 == head.length,
+            Content::Blocks { block_size, .. } => {
+                BLOCK_SIZES.contains(block_size)
+                    && head.length.div_ceil(u64::from(*block_size)) <= u64::from(u32::MAX)
+            }
+        }
 }
 
 /// Whether what follows a stamp is a selection, and what is made of that at most once: there are no further stamps in it.

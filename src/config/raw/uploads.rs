@@ -32,10 +32,10 @@ pub struct Uploads {
     pub max_size: String,
     /// Uploads whose bytes are being received at a time; more are answered 503.
     pub max_concurrent: u32,
-    /// An upload of which nothing more comes for so long is broken off.
+    /// An upload of which nothing more comes for so long is broken off. `[limits]` hold as well (`min_progress` in `slow_secs`).
     pub idle_timeout_secs: u32,
     /// An upload that comes with fewer bytes per second than this, over ten seconds of waiting for it, is broken off; `0`: no
-    /// bound.
+    /// such bound. `[limits]` hold as well (`min_progress` in `slow_secs`): of the two, the stricter one counts.
     pub least_rate: String,
     /// Resumable uploads that are begun and not finished, of all owners together; more are refused.
     pub max_unfinished: u32,

@@ -165,15 +165,15 @@ impl Warmer {
             return;
         }
         self.current.lock().starting = true;
-        if let Err(refusal) = self.begin(Order::default(), true) {
+        if let Err(refusal) = self.begin(Order::default(), "") {
             tracing::warn!("not warmed: {refusal}");
             self.current.lock().starting = false;
         }
     }
 
-    /// `trusted`: whoever ordered it has shown a token, so that ours may be shown to peers that are not in the settings.
-    pub fn begin(self: &Arc<Self>, order: Order, trusted: bool) -> Result<Report, Refusal> {
-        let bounds = self.bounds(order, trusted)?;
+    /// `shown`: the token that came with the order, for peers that are not in the settings; ours is for those that are.
+    pub fn begin(self: &Arc<Self>, order: Order, shown: &str) -> Result<Report, Refusal> {
+        let bounds = self.bounds(order, shown)?;
         let (broken_off, listening) = oneshot::channel();
         let report = {
             let mut current = self.current.lock();
@@ -200,7 +200,7 @@ impl Warmer {
         self.current.lock().running.take().is_some()
     }
 
-    fn bounds(&self, order: Order, trusted: bool) -> Result<Bounds, Refusal> {
+    fn bounds(&self, order: Order, shown: &str) -> Result<Bounds, Refusal> {
         let config = &self.config;
         let parse = |text: String| address(&text).ok_or(Refusal::NoAddress(text));
         let peers = match order.peers {
@@ -213,7 +213,7 @@ impl Warmer {
             _ => return Err(Refusal::TooManyPeers),
         }
         let peer = |url: &Url| {
-            let token = if trusted || config.peers.contains(url) { &config.token.0 } else { "" };
+            let token = if config.peers.contains(url) { config.token.0.as_str() } else { shown };
             Peer::new(url, token).map(Arc::new).map_err(Refusal::Peer)
         };
         let deadline =

@@ -62,8 +62,16 @@ impl Warmer {
             },
             _ = broken_off => Err("broken off".to_owned()),
         };
-        self.catch_up(bounds, &before).await;
-        result
+        let known = self.catch_up(bounds, &before).await;
+        // Of nothing there is nothing to forget.
+        if known || self.report().objects == 0 {
+            return result;
+        }
+        match result {
+            Ok(None) => Ok(Some("what a peer was told to forget is not known")),
+            Ok(Some(_)) => Ok(Some("its time was up, and what a peer was told to forget is not known")),
+            Err(error) => Err(format!("{error}, and what a peer was told to forget is not known")),
+        }
     }
 
     async fn take_all(&self, bounds: &Bounds) -> Result<(), String> {
@@ -201,13 +209,14 @@ impl Warmer {
         senseless("an object broke off")
     }
 
-    /// What the peers were told to forget since the run began.
-    async fn catch_up(&self, bounds: &Bounds, before: &[Result<Since, String>]) {
-        let after = bounds.peers.iter().zip(before).filter_map(|(peer, before)| {
-            let latest = before.as_ref().ok()?.latest;
-            Some(peer.purges(PurgesOf::After(latest)))
+    /// What the peers were told to forget since the run began; of those that did not say then, lately. False: some do not say.
+    async fn catch_up(&self, bounds: &Bounds, before: &[Result<Since, String>]) -> bool {
+        let after = bounds.peers.iter().zip(before).map(|(peer, before)| {
+            peer.purges(before.as_ref().map_or(PurgesOf::Lately, |since| PurgesOf::After(since.latest)))
         });
-        self.forget(&join_all(after).await).await;
+        let after = join_all(after).await;
+        self.forget(&after).await;
+        after.iter().all(Result::is_ok)
     }
 
     /// Purges of peers hold here too, for what came from its origin before them.

@@ -3,6 +3,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -23,6 +27,9 @@ use crate::{
 const MAX_FIELDS: usize = 100;
 /// Bytes of a field that is no file.
 const MAX_TEXT: usize = 4096;
+/// Bytes in which the parser, which keeps and searches them all, finds nothing: of what stands before a part, and of its head.
+const MAX_HEAD: usize = 16 << 10;
+const TOO_LONG: &str = "the head of a part, or what stands before it, is too long";
 
 /// What the fields before a file say of it.
 #[derive(Default)]
@@ -41,7 +48,7 @@ pub async fn post(data: &Data, uploads: &Uploads, ask: Ask) -> Result<Response, 
         Ok(grant)
     });
     let grant = grant.map_err(gate::refusal)?;
-    let mut form = open(&ask.headers, ask.body).map_err(refused)?;
+    let (mut form, vain) = open(&ask.headers, ask.body).map_err(refused)?;
     let mut said = Said::default();
     let mut stored: Vec<Asset> = Vec::new();
     let mut created = false;
@@ -58,11 +65,12 @@ pub async fn post(data: &Data, uploads: &Uploads, ask: Ask) -> Result<Response, 
                 _ => response,
             });
         };
+        vain.reset();
         let Some(name) = field.file_name().map(str::to_owned) else {
-            note(&mut said, field).await.map_err(refused)?;
+            note(&mut said, field, &vain).await.map_err(refused)?;
             continue;
         };
-        match store(uploads, &grant, &ask.headers, &mut said, (name, field)).await {
+        match store(uploads, &grant, &ask.headers, &mut said, (name, field), &vain).await {
             Ok(None) => {}
             Ok(Some((asset, new))) => {
                 stored.push(asset);
@@ -86,7 +94,7 @@ impl From<Error> for Denied {
     }
 }
 
-fn open(headers: &HeaderMap, body: Body) -> Result<Multipart<'static>, Error> {
+fn open(headers: &HeaderMap, body: Body) -> Result<(Multipart<'static>, Vain), Error> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let wrong = || Error::Type("a form comes as multipart/form-data with a boundary".to_owned());
     let boundary = multer::parse_boundary(kind).map_err(|_| wrong())?;
@@ -97,14 +105,17 @@ fn open(headers: &HeaderMap, body: Body) -> Result<Multipart<'static>, Error> {
     if Digests::of(headers)? != Digests::default() {
         return Err(Error::Bad("a digest of a whole form says nothing of the files in it".to_owned()));
     }
-    Ok(Multipart::new(OneByOne { body, rest: false }, boundary))
+    let vain = Vain::default();
+    let stream = OneByOne { body, rest: false, vain: vain.clone() };
+    Ok((Multipart::new(stream, boundary), vain))
 }
 
 /// A field that is no file.
-async fn note(said: &mut Said, mut field: Field<'static>) -> Result<(), Error> {
+async fn note(said: &mut Said, mut field: Field<'static>, vain: &Vain) -> Result<(), Error> {
     let name = field.name().unwrap_or_default().to_owned();
     let mut text = Vec::new();
     while let Some(bytes) = field.chunk().await.map_err(|error| broken(&error))? {
+        vain.reset();
         text.extend_from_slice(&bytes);
         if text.len() > MAX_TEXT {
             return Err(Error::Bad(format!("the field {name:?} has more than {MAX_TEXT} bytes")));
@@ -133,8 +144,10 @@ async fn store(
     headers: &HeaderMap,
     said: &mut Said,
     (name, mut field): (String, Field<'static>),
+    vain: &Vain,
 ) -> Result<Option<(Asset, bool)>, Denied> {
     let first = field.chunk().await.map_err(|error| broken(&error))?.filter(|bytes| !bytes.is_empty());
+    vain.reset();
     if name.is_empty() && first.is_none() {
         return Ok(None);
     }
@@ -161,7 +174,11 @@ async fn store(
         owner: grant.owner.clone(),
     };
     let first = futures_util::stream::iter(first.map(Ok));
-    let rest = field.map(|read| read.map_err(io::Error::other));
+    let vain = vain.clone();
+    let rest = field.map(move |read| {
+        vain.reset();
+        read.map_err(io::Error::other)
+    });
     let stored = uploads.put(put, first.chain(rest).boxed()).await?;
     Ok(Some((stored.asset, stored.created)))
 }
@@ -195,6 +212,9 @@ fn behind(error: &Error, stored: &[Asset]) -> Box<Response> {
 
 fn broken(error: &multer::Error) -> Error {
     match error {
+        multer::Error::StreamReadFailed(cause) if cause.to_string() == TOO_LONG => {
+            Error::Bad(TOO_LONG.to_owned())
+        }
         multer::Error::StreamReadFailed(_)
         | multer::Error::IncompleteStream
         | multer::Error::IncompleteFieldData { .. }
@@ -203,10 +223,21 @@ fn broken(error: &multer::Error) -> Error {
     }
 }
 
+/// Bytes since the parser found something.
+#[derive(Clone, Default)]
+struct Vain(Arc<AtomicUsize>);
+
+impl Vain {
+    fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// The parser takes all that is there at once; so there is never more than one piece.
 struct OneByOne {
     body: Body,
     rest: bool,
+    vain: Vain,
 }
 
 impl Stream for OneByOne {
@@ -217,8 +248,14 @@ impl Stream for OneByOne {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if self.vain.0.load(Ordering::Relaxed) > MAX_HEAD {
+            return Poll::Ready(Some(Err(io::Error::other(TOO_LONG))));
+        }
         let polled = self.body.poll_next_unpin(context);
-        self.rest = matches!(polled, Poll::Ready(Some(Ok(_))));
+        if let Poll::Ready(Some(Ok(bytes))) = &polled {
+            self.vain.0.fetch_add(bytes.len(), Ordering::Relaxed);
+            self.rest = true;
+        }
         polled
     }
 }
