@@ -85,6 +85,14 @@ impl Grant {
         self.scopes.contains(&Scope::Admin) && self.prefix.is_none()
     }
 
+    /// Whose jobs are its own: of tokens for nobody in particular those of its prefix.
+    pub fn account(&self) -> String {
+        match &self.prefix {
+            Some(prefix) if self.owner.is_empty() => format!("prefix:{prefix}"),
+            _ => self.owner.clone(),
+        }
+    }
+
     pub fn is_limited(&self) -> bool {
         self.prefix.is_some()
     }
@@ -115,6 +123,16 @@ mod tests {
         ] {
             assert_eq!(is_below(path, prefix), below, "{path} below {prefix}");
         }
+    }
+
+    #[test]
+    fn jobs_of_nobody_in_particular_are_their_prefixs() {
+        let account = |owner: &str, prefix: Option<&str>| {
+            Grant::new(owner.to_owned(), vec![Scope::Upload], prefix.map(str::to_owned)).account()
+        };
+        assert_eq!(account("", Some("/assets/a")), "prefix:/assets/a");
+        assert_eq!(account("me", Some("/assets/a")), "me");
+        assert_eq!(account("", None), "");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Assets {
         Arc::new(Shelved::new(UPLOADS, BELOW, settings.cache_control.clone(), Arc::new(self.clone())))
     }
 
-    /// In order when this resolves, and kept so.
+    /// In order when this resolves; kept so from [`Uploads::keep_in_order`] on.
     pub async fn uploads(
         self,
         settings: UploadSettings,
@@ -82,8 +82,8 @@ impl Assets {
         let told = (Arc::new(PurgedCaches(delivery)) as _, Arc::new(Look) as _);
         let uploads =
             Uploads::new((self.blobs, self.catalogue), told, settings.limits, clock, tasks, registry)?;
+        uploads.hear_elsewhere();
         uploads.recover().await?;
-        uploads.keep_in_order();
         Ok(uploads)
     }
 }

@@ -137,6 +137,10 @@ impl Server {
             }
             None => None,
         };
+        // When those who are told of what is found are known.
+        if let Some(uploads) = &uploads {
+            uploads.keep_in_order();
+        }
         let gate = Gate {
             proxies: settings.door.proxies.clone(),
             connections: Connections::new(settings.door.max_connections_per_client),

@@ -7,17 +7,20 @@ use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, StatusCode};
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::{
     admin::{Admin, problem},
     gate, translate,
+    uploads::encoded,
 };
 use crate::{
     admission::{Denied, Grant, Scope},
     delivery::{Access, Target, split_url},
     jobs::{Error, Follower, Jobs, Listing, MAX_WORK, Order, Priority, State, Told, Work},
+    upload::AssetKey,
 };
 
 /// Below which assets are.
@@ -47,6 +50,8 @@ struct Asking<'a> {
     headers: HeaderMap,
     /// None: everybody who gets here may do everything.
     grant: Option<Grant>,
+    /// Whose jobs this one sends.
+    account: String,
 }
 
 type Refused = Box<HttpResponse>;
@@ -61,12 +66,45 @@ impl<'a> Asking<'a> {
         let detail = "there are no jobs here, see [jobs] in the settings";
         let jobs = admin.jobs.as_ref();
         let jobs = jobs.ok_or_else(|| Box::new(problem(StatusCode::NOT_FOUND, detail)))?;
-        Ok(Self { jobs, admin, headers, grant })
+        let account = grant.as_ref().map_or_else(|| "operator".to_owned(), Grant::account);
+        Ok(Self { jobs, admin, headers, grant, account })
     }
 
     /// Whose jobs this one sees; None: all.
     fn owner(&self) -> Option<&str> {
-        self.grant.as_ref().filter(|grant| !grant.is_admin()).map(|grant| &*grant.owner)
+        self.grant.as_ref().filter(|grant| !grant.is_admin()).map(|_| &*self.account)
+    }
+
+    /// Whether this one sees a job of its owner's: only what its token might have sent.
+    fn sees(&self, told: &Told) -> bool {
+        self.owner().is_none()
+            || Work::deserialize(&told.work).is_ok_and(|work| self.check(&work, told.priority).is_ok())
+    }
+
+    /// An error unless this one sees that job.
+    async fn seen(&self, id: &str) -> Result<(), Error> {
+        let told = self.jobs.get(id, self.owner()).await?;
+        if self.sees(&told) { Ok(()) } else { Err(Error::NoJob) }
+    }
+
+    async fn get(&self, id: &str) -> Result<Told, Error> {
+        self.seen(id).await?;
+        self.jobs.get(id, self.owner()).await
+    }
+
+    async fn cancel(&self, id: &str) -> Result<Told, Error> {
+        self.seen(id).await?;
+        self.jobs.cancel(id, self.owner()).await
+    }
+
+    async fn retry(&self, id: &str) -> Result<Told, Error> {
+        self.seen(id).await?;
+        self.jobs.retry(id, self.owner()).await
+    }
+
+    async fn follow(&self, id: &str) -> Result<Follower, Error> {
+        self.seen(id).await?;
+        self.jobs.follow(id, self.owner()).await
     }
 
     /// Whether this one may have such work done.
@@ -88,7 +126,12 @@ impl<'a> Asking<'a> {
                 grant.check(Scope::Read, target.path())?;
             }
         }
-        work.output().map_or(Ok(()), |output| grant.check_path(Scope::Upload, &format!("{ASSETS}{output}")))
+        // What is no key is one of the faults that follow.
+        let Some(Ok(key)) = work.output().map(AssetKey::parse) else { return Ok(()) };
+        // In normal form, as prefixes are.
+        let path = format!("{ASSETS}{}", encoded(key.as_str()));
+        let target = Target::parse(&path).map_err(|_| Denied::Path(Scope::Upload))?;
+        grant.check_path(Scope::Upload, target.path())
     }
 
     fn order(&self, priority: Priority) -> Result<Order, Refused> {
@@ -105,8 +148,7 @@ impl<'a> Asking<'a> {
                 return Err(Box::new(problem(StatusCode::BAD_REQUEST, "there are several Idempotency-Keys")));
             }
         };
-        let owner = self.grant.as_ref().map_or("operator", |grant| &grant.owner).to_owned();
-        Ok(Order { owner, priority, idempotency })
+        Ok(Order { owner: self.account.clone(), priority, idempotency })
     }
 }
 
@@ -188,26 +230,27 @@ async fn list_now(request: &HttpRequest, admin: &Admin) -> Result<HttpResponse, 
     let more = jobs.len() > limit;
     jobs.truncate(limit);
     let next = jobs.last().filter(|_| more).map(|job| job.id.clone());
+    jobs.retain(|job| asking.sees(job));
     Ok(HttpResponse::Ok().json(serde_json::json!({ "jobs": jobs, "next": next })))
 }
 
 async fn get(request: HttpRequest, id: web::Path<String>, admin: web::Data<Admin>) -> HttpResponse {
     match Asking::of(&request, &admin) {
-        Ok(asking) => told(asking.jobs.get(&id, asking.owner()).await),
+        Ok(asking) => told(asking.get(&id).await),
         Err(refused) => *refused,
     }
 }
 
 async fn cancel(request: HttpRequest, id: web::Path<String>, admin: web::Data<Admin>) -> HttpResponse {
     match Asking::of(&request, &admin) {
-        Ok(asking) => told(asking.jobs.cancel(&id, asking.owner()).await),
+        Ok(asking) => told(asking.cancel(&id).await),
         Err(refused) => *refused,
     }
 }
 
 async fn retry(request: HttpRequest, id: web::Path<String>, admin: web::Data<Admin>) -> HttpResponse {
     match Asking::of(&request, &admin) {
-        Ok(asking) => told(asking.jobs.retry(&id, asking.owner()).await),
+        Ok(asking) => told(asking.retry(&id).await),
         Err(refused) => *refused,
     }
 }
@@ -222,7 +265,7 @@ fn told(result: Result<Told, Error>) -> HttpResponse {
 /// Server-sent events: `job` with what `GET` of the job would say, each time that changes, until it is over.
 async fn events(request: HttpRequest, id: web::Path<String>, admin: web::Data<Admin>) -> HttpResponse {
     let follower = match Asking::of(&request, &admin) {
-        Ok(asking) => asking.jobs.follow(&id, asking.owner()).await,
+        Ok(asking) => asking.follow(&id).await,
         Err(refused) => return *refused,
     };
     match follower {

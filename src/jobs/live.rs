@@ -1,6 +1,12 @@
 //! What is going on at this moment, and who is to hear of it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -11,11 +17,14 @@ use super::run::Watcher;
 /// Attempts of this server.
 pub struct Live {
     running: Mutex<HashMap<String, Attempt>>,
+    next: AtomicU64,
     /// Counts up with each change of any job.
     changes: watch::Sender<u64>,
 }
 
 struct Attempt {
+    /// Whose entry it is: a job that is tried again may still have one from before.
+    serial: u64,
     progress: f64,
     cancel: CancellationToken,
     storing: bool,
@@ -25,6 +34,7 @@ struct Attempt {
 pub struct Entry {
     live: Arc<Live>,
     id: String,
+    serial: u64,
     pub cancelled: CancellationToken,
 }
 
@@ -33,14 +43,15 @@ const STEP: f64 = 0.005;
 
 impl Live {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { running: Mutex::default(), changes: watch::Sender::new(0) })
+        Arc::new(Self { running: Mutex::default(), next: AtomicU64::new(0), changes: watch::Sender::new(0) })
     }
 
     pub fn enter(self: &Arc<Self>, id: &str) -> Entry {
         let cancelled = CancellationToken::new();
-        let attempt = Attempt { progress: 0.0, cancel: cancelled.clone(), storing: false };
+        let serial = self.next.fetch_add(1, Ordering::Relaxed);
+        let attempt = Attempt { serial, progress: 0.0, cancel: cancelled.clone(), storing: false };
         self.running.lock().insert(id.to_owned(), attempt);
-        Entry { live: self.clone(), id: id.to_owned(), cancelled }
+        Entry { live: self.clone(), id: id.to_owned(), serial, cancelled }
     }
 
     pub fn progress(&self, id: &str) -> Option<f64> {
@@ -67,12 +78,19 @@ impl Live {
     }
 }
 
+impl Entry {
+    /// None: another attempt has taken its place.
+    fn own<'a>(&self, running: &'a mut HashMap<String, Attempt>) -> Option<&'a mut Attempt> {
+        running.get_mut(&self.id).filter(|attempt| attempt.serial == self.serial)
+    }
+}
+
 impl Watcher for Entry {
     fn progress(&self, done: f64) {
         let done = done.clamp(0.0, 1.0);
         {
             let mut running = self.live.running.lock();
-            let Some(attempt) = running.get_mut(&self.id) else { return };
+            let Some(attempt) = self.own(&mut running) else { return };
             let further = done >= attempt.progress + STEP || done >= 1.0 && attempt.progress < 1.0;
             // Nor what is no number.
             if !further {
@@ -85,7 +103,7 @@ impl Watcher for Entry {
 
     fn storing(&self) -> bool {
         let mut running = self.live.running.lock();
-        let Some(attempt) = running.get_mut(&self.id) else { return false };
+        let Some(attempt) = self.own(&mut running) else { return false };
         attempt.storing = !attempt.cancel.is_cancelled();
         attempt.storing
     }
@@ -93,7 +111,10 @@ impl Watcher for Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.live.running.lock().remove(&self.id);
+        let mut running = self.live.running.lock();
+        if self.own(&mut running).is_some() {
+            running.remove(&self.id);
+        }
     }
 }
 
@@ -109,6 +130,17 @@ mod tests {
         assert!(other.storing() && !live.cancel("2") && !other.cancelled.is_cancelled());
         drop(other);
         assert!(live.cancel("2"), "it has ended");
+    }
+
+    #[test]
+    fn an_attempt_leaves_the_entry_of_the_next_one_alone() {
+        let live = Live::new();
+        let (old, new) = (live.enter("1"), live.enter("1"));
+        old.progress(0.5);
+        assert!(!old.storing());
+        drop(old);
+        assert_eq!(live.progress("1"), Some(0.0));
+        assert!(live.cancel("1") && new.cancelled.is_cancelled());
     }
 
     #[test]

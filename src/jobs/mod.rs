@@ -178,8 +178,7 @@ impl Jobs {
             idempotency: order.idempotency,
             now: self.now(),
         };
-        let room = Room { all: inner.config.queue, owner: inner.config.per_owner };
-        match inner.queue.add(new, room).await? {
+        match inner.queue.add(new, self.room()).await? {
             Added::New(job) => {
                 inner.added.notify_one();
                 self.count_waiting().await;
@@ -227,10 +226,16 @@ impl Jobs {
     /// Once more, after it has failed, died or been cancelled.
     pub async fn retry(&self, id: &str, owner: Option<&str>) -> Result<Told, Error> {
         let job = self.find(id, owner).await?;
-        if !job.state.is_over() || job.state == State::Succeeded {
-            return Err(Error::State("only what has failed, died or been cancelled can be tried again"));
+        match self.inner.queue.revive(&job.id, self.now(), self.room()).await? {
+            Some(Added::New(_)) => {}
+            Some(Added::OwnerFull) => return Err(Error::OwnerFull),
+            Some(Added::Full) => return Err(Error::Full),
+            Some(Added::Same(_) | Added::Other) => {
+                let which = "only what has failed, died or been cancelled can be tried again";
+                return Err(Error::State(which));
+            }
+            None => return Err(Error::NoJob),
         }
-        self.inner.queue.revive(id, self.now()).await?;
         self.inner.added.notify_one();
         self.count_waiting().await;
         self.inner.live.changed();
@@ -247,6 +252,10 @@ impl Jobs {
     fn told(&self, job: Job) -> Told {
         let progress = self.inner.live.progress(&job.id);
         Told::of(job, progress, self.now())
+    }
+
+    fn room(&self) -> Room {
+        Room { all: self.inner.config.queue, owner: self.inner.config.per_owner }
     }
 
     fn now(&self) -> i64 {

@@ -56,9 +56,11 @@ impl Jobs {
         let stopping = self.inner.tasks.stopping();
         while !stopping.is_cancelled() {
             let now = self.now();
-            let claimed = self.inner.queue.claim(&self.inner.worker, now, now + millis(LEASE)).await;
+            // Of this attempt alone: one that came too late must not be taken for the next.
+            let lease = format!("{} {}", self.inner.worker, super::random());
+            let claimed = self.inner.queue.claim(&lease, now, now + millis(LEASE)).await;
             match claimed {
-                Ok(Some(job)) => self.attempt(workshop, job).await,
+                Ok(Some(job)) => self.attempt(workshop, job, &lease).await,
                 Ok(None) => {
                     tokio::select! {
                         () = stopping.cancelled() => {}
@@ -77,7 +79,7 @@ impl Jobs {
         }
     }
 
-    async fn attempt(&self, workshop: &Workshop, job: Job) {
+    async fn attempt(&self, workshop: &Workshop, job: Job, lease: &str) {
         let inner = &self.inner;
         let begun = self.now();
         let waited = (begun - job.due.max(job.created)).max(0) as f64 / 1000.0;
@@ -101,11 +103,11 @@ impl Jobs {
                     Err(_) => Ended::Failed(Failure::Passing("it went wrong in an unforeseen way".to_owned())),
                 },
                 () = entry.cancelled.cancelled() => Ended::Cancelled,
-                () = self.hold(&job.id) => Ended::Cancelled,
+                () = self.hold(&job.id, lease) => Ended::Cancelled,
                 () = stopping.cancelled() => Ended::Stopping,
             }
         };
-        self.end(&job, ended, begun).await;
+        self.end(&job, lease, ended, begun).await;
         drop(entry);
         inner.instruments.running.dec();
         self.count_waiting().await;
@@ -113,13 +115,13 @@ impl Jobs {
     }
 
     /// Until the lease is lost.
-    async fn hold(&self, id: &str) {
+    async fn hold(&self, id: &str, lease: &str) {
         let mut beats = interval(HEARTBEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             beats.tick().await;
             let until = self.now() + millis(LEASE);
-            match self.inner.queue.renew(id, &self.inner.worker, until).await {
+            match self.inner.queue.renew(id, lease, until).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => tracing::warn!("a job's lease could not be renewed: {error}"),
@@ -127,7 +129,7 @@ impl Jobs {
         }
     }
 
-    async fn end(&self, job: &Job, ended: Ended, begun: i64) {
+    async fn end(&self, job: &Job, lease: &str, ended: Ended, begun: i64) {
         let (inner, now) = (&self.inner, self.now());
         let (word, ending) = match ended {
             // Its row says so already.
@@ -164,7 +166,7 @@ impl Jobs {
             _ => tracing::info!(id = job.id, preset = job.preset, word, "a job has ended"),
         }
         if let Some(ending) = ending {
-            match inner.queue.end(&job.id, &inner.worker, ending, now).await {
+            match inner.queue.end(&job.id, lease, ending, now).await {
                 Ok(true) => {}
                 Ok(false) => tracing::warn!(id = job.id, "a job ended that was somebody else's by then"),
                 // It is tried again when its lease is over.

@@ -51,11 +51,12 @@ impl Uploads {
         let inner = &self.inner;
         let Some(content) = inner.blobs.open(&asset.blob).await? else { return Ok(false) };
         let Some(found) = inner.aftercare.look(&asset, content).await else { return Ok(false) };
-        inner.catalogue.note_probed(asset.key.clone(), asset.version, found.clone()).await?;
-        asset.probed = Some(found);
+        asset.probed = Some(found.clone());
+        // Before it is noted, which is the end of it: twice does no harm, never would.
         if let Some(told) = inner.committed.get() {
             told(&asset);
         }
+        inner.catalogue.note_probed(asset.key.clone(), asset.version, found).await?;
         Ok(true)
     }
 }

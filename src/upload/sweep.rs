@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Error, Uploads, resumable::Noted};
+use super::{Error, Uploads, aftercare::AT_A_TIME, resumable::Noted};
 use crate::store::catalogue::Kind;
 
 /// Between sweeps; the expiry, if that is shorter.
@@ -45,8 +45,9 @@ impl Uploads {
         }
     }
 
-    /// Sweeps again and again.
+    /// Lets aftercare begin, and sweeps again and again. Once, after [`Self::after_commit`].
     pub fn keep_in_order(&self) {
+        self.inner.looks.add_permits(AT_A_TIME);
         let uploads = self.clone();
         let expiry = self.inner.limits.expiry;
         self.inner.tasks.spawn_until_stop("sweep", async move {
@@ -67,6 +68,10 @@ impl Uploads {
                 }
             }
         });
+    }
+
+    /// Tells the caches of what other servers change, from before [`Self::recover`] on.
+    pub fn hear_elsewhere(&self) {
         let Some(mut elsewhere) = self.inner.catalogue.elsewhere() else { return };
         let caches = self.inner.caches.clone();
         self.inner.tasks.spawn_until_stop("changes elsewhere", async move {

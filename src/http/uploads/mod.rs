@@ -118,7 +118,7 @@ fn json(status: StatusCode, value: &serde_json::Value) -> Response {
 }
 
 /// As a path has it.
-fn encoded(key: &str) -> String {
+pub(super) fn encoded(key: &str) -> String {
     const ESCAPED: &percent_encoding::AsciiSet =
         &percent_encoding::CONTROLS.add(b' ').add(b'#').add(b'%').add(b'?').add(b'\\');
     percent_encoding::utf8_percent_encode(key, ESCAPED).to_string()

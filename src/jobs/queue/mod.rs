@@ -157,8 +157,9 @@ pub trait Queue: Send + Sync {
     /// What waits or runs is cancelled. The job as it was before; None: there is none.
     fn cancel<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<Option<Job>>>;
 
-    /// What failed, died or was cancelled waits again, with all its attempts. The job as it was before.
-    fn revive<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<Option<Job>>>;
+    /// What failed, died or was cancelled waits again, with all its attempts, if there is room as for a new one. The job as it was
+    /// before: `New`, or `Same` if it was none of these. None: there is none.
+    fn revive<'a>(&'a self, id: &'a str, now: i64, room: Room) -> BoxFuture<'a, Result<Option<Added>>>;
 
     fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Job>>>;
 

@@ -143,11 +143,8 @@ fn add(connection: &Connection, new: &NewJob, room: Room) -> rusqlite::Result<Ad
             return Ok(if same { Added::Same(known) } else { Added::Other });
         }
     }
-    if count(connection, "state = 'queued'", [])? >= room.all {
-        return Ok(Added::Full);
-    }
-    if count(connection, "owner = ?1 AND state IN ('queued', 'running')", [&new.owner])? >= room.owner {
-        return Ok(Added::OwnerFull);
+    if let Some(refused) = bounded(connection, &new.owner, room)? {
+        return Ok(refused);
     }
     let insert =
         "INSERT INTO jobs (id, owner, preset, work, priority, state, attempts, created, due, idempotency)
@@ -162,6 +159,28 @@ fn add(connection: &Connection, new: &NewJob, room: Room) -> rusqlite::Result<Ad
         new.idempotency,
     ])?;
     find(connection, &new.id)?.map(Added::New).ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+/// Why there is no room for one more.
+fn bounded(connection: &Connection, owner: &str, room: Room) -> rusqlite::Result<Option<Added>> {
+    if count(connection, "state = 'queued'", [])? >= room.all {
+        return Ok(Some(Added::Full));
+    }
+    let own = count(connection, "owner = ?1 AND state IN ('queued', 'running')", [owner])?;
+    Ok((own >= room.owner).then_some(Added::OwnerFull))
+}
+
+fn revive(connection: &Connection, id: &str, now: i64, room: Room) -> rusqlite::Result<Option<Added>> {
+    let Some(before) = find(connection, id)? else { return Ok(None) };
+    if !before.state.is_over() || before.state == State::Succeeded {
+        return Ok(Some(Added::Same(before)));
+    }
+    if let Some(refused) = bounded(connection, &before.owner, room)? {
+        return Ok(Some(refused));
+    }
+    let revive = "UPDATE jobs SET state = 'queued', attempts = 0, due = ?2, finished = NULL WHERE id = ?1";
+    connection.execute(revive, params![id, now])?;
+    Ok(Some(Added::New(before)))
 }
 
 fn claim(connection: &Connection, worker: &str, now: i64, until: i64) -> rusqlite::Result<Option<Job>> {
@@ -276,15 +295,9 @@ impl Queue for Sqlite {
         })
     }
 
-    fn revive<'a>(&'a self, id: &'a str, now: i64) -> BoxFuture<'a, Result<Option<Job>>> {
+    fn revive<'a>(&'a self, id: &'a str, now: i64, room: Room) -> BoxFuture<'a, Result<Option<Added>>> {
         let id = id.to_owned();
-        self.run(move |connection| {
-            let before = find(connection, &id)?;
-            let revive = "UPDATE jobs SET state = 'queued', attempts = 0, due = ?2, finished = NULL
-                          WHERE id = ?1 AND state IN ('failed', 'dead', 'cancelled')";
-            connection.execute(revive, params![id, now])?;
-            Ok(before)
-        })
+        self.run(move |connection| revive(connection, &id, now, room))
     }
 
     fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Job>>> {

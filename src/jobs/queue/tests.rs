@@ -109,7 +109,9 @@ async fn leases_end_and_the_last_attempt_is_the_end() {
     assert_eq!(queue.reclaim(5000, 2).await.unwrap(), 1);
     let job = queue.get("1").await.unwrap().unwrap();
     assert_eq!((job.state, job.attempts), (State::Dead, 2));
-    queue.revive("1", 6000).await.unwrap();
+    let full = queue.revive("1", 6000, Room { all: 0, owner: 50 }).await.unwrap();
+    assert_eq!(full, Some(Added::Full));
+    queue.revive("1", 6000, ROOM).await.unwrap();
     assert_eq!(queue.claim("w", 6000, 7000).await.unwrap().unwrap().attempts, 1);
 }
 

@@ -89,14 +89,17 @@ impl Workshop {
             facts.push(probe::source(&self.ffmpeg, folder.path(), &format!("in-{index}")).await?);
         }
         let steps = work::plan(work, &facts, self.setup).map_err(Failure::Lasting)?;
-        let room = self.bytes.saturating_sub(bytes);
+        let mut room = self.bytes.saturating_sub(bytes);
         for (index, step) in steps.iter().enumerate() {
             let tell = |done: f64| {
                 let done = (index as f64 + done) / steps.len() as f64;
                 watcher.progress(STAGING + (1.0 - STAGING) * done);
             };
+            if room == 0 {
+                return Err(Failure::Lasting("there is no room left for what it makes".to_owned()));
+            }
             self.step(step, folder.path(), room, left(), &tell).await?;
-            check(&self.ffmpeg, step, folder.path()).await?;
+            room = room.saturating_sub(check(&self.ffmpeg, step, folder.path()).await?);
         }
         if !watcher.storing() {
             return Err(Failure::Lasting("it was cancelled".to_owned()));
@@ -165,7 +168,7 @@ impl Workshop {
         let limits = Limits {
             processor: time.saturating_mul(threads),
             output_bytes: MAX_SAID,
-            file_bytes: if step.still { MAX_STILL } else { room },
+            file_bytes: if step.still { MAX_STILL.min(room) } else { room },
             niceness: NICENESS,
             ..Limits::within(time)
         };
@@ -197,14 +200,14 @@ fn name(output: &AssetKey, step: &Step, work: &Work) -> Result<(AssetKey, &'stat
     Ok((key.map_err(|wrong| Failure::Lasting(format!("output: {wrong}")))?, media_type))
 }
 
-/// Whether an output is what was wanted, before anybody gets it.
-async fn check(ffmpeg: &Ffmpeg, step: &Step, folder: &Path) -> Result<(), Failure> {
+/// Whether an output is what was wanted, before anybody gets it. How long it is.
+async fn check(ffmpeg: &Ffmpeg, step: &Step, folder: &Path) -> Result<u64, Failure> {
     let length = tokio::fs::metadata(folder.join(&step.file)).await.map_or(0, |file| file.len());
     if length == 0 {
         return Err(Failure::Lasting("nothing came out of it".to_owned()));
     }
     if step.still {
-        return Ok(());
+        return Ok(length);
     }
     let facts: Facts = probe::output(ffmpeg, folder, &step.file).await?;
     let most = (step.seconds * TOLERANCE).max(TOLERANCE_SECONDS);
@@ -212,7 +215,7 @@ async fn check(ffmpeg: &Ffmpeg, step: &Step, folder: &Path) -> Result<(), Failur
         let (is, wanted) = (facts.seconds, step.seconds);
         return Err(Failure::Lasting(format!("it came out {is:.3} seconds long instead of {wanted:.3}")));
     }
-    Ok(())
+    Ok(length)
 }
 
 fn failed(doing: &str, error: &io::Error) -> Failure {

@@ -125,6 +125,11 @@ impl Uploads {
 
     /// Gives it up, with all its bytes.
     pub async fn give_up(&self, id: &BlobId, owner: Option<&str>) -> Result<(), Error> {
+        let (uploads, id, owner) = (self.clone(), id.clone(), owner.map(str::to_owned));
+        self.detached(async move { uploads.give_up_now(&id, owner.as_deref()).await }).await
+    }
+
+    async fn give_up_now(&self, id: &BlobId, owner: Option<&str>) -> Result<(), Error> {
         let _hold = self.hold(id).await?;
         self.upload(id, owner).await?;
         self.inner.catalogue.end_upload(id).await?;

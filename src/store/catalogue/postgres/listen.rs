@@ -45,6 +45,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PULSE: Duration = Duration::from_secs(10);
 /// A transaction may become visible so much later than it noted its time.
 const SLACK: Duration = Duration::from_secs(60);
+/// Keys that changed while nobody listened, in order: those from a time on, of that time only those behind a key.
+const MISSED: &str = "SELECT changed, key FROM millrace_versions
+    WHERE changed >= $1 AND (changed > $1 OR key > $2) ORDER BY changed, key LIMIT 10000";
 
 pub(super) struct Listener {
     name: BlobId,
@@ -83,10 +86,11 @@ pub struct Lease {
 }
 
 impl Listener {
+    /// `since`: when what is cached began to be of this catalogue, by the clock of the database.
     pub(super) fn start(
         config: Config,
         tls: MakeRustlsConnect,
-        told: mpsc::Sender<AssetKey>,
+        (told, mut since): (mpsc::Sender<AssetKey>, SystemTime),
         tasks: &Tasks,
     ) -> (Arc<Self>, [AbortOnDrop; 2]) {
         let (connected, line) = watch::channel(None);
@@ -97,7 +101,6 @@ impl Listener {
         let hearing = listener.clone();
         // What is finished during a drain needs its leases, so these end with the catalogue.
         let hear = tasks.runtime().spawn(async move {
-            let mut since = None;
             loop {
                 if let Err(error) = hearing.hear(&config, &tls, &told, &connected, &mut since).await {
                     tracing::warn!("what other servers change is not heard of at the moment: {error}");
@@ -128,7 +131,7 @@ impl Listener {
         tls: &MakeRustlsConnect,
         told: &mpsc::Sender<AssetKey>,
         connected: &watch::Sender<Option<Arc<Line>>>,
-        since: &mut Option<SystemTime>,
+        since: &mut SystemTime,
     ) -> Result<()> {
         let mut config = config.clone();
         config.connect_timeout(Duration::from_secs(5)).tcp_user_timeout(Duration::from_secs(20));
@@ -140,16 +143,14 @@ impl Listener {
         let begin = async {
             let batch = format!("LISTEN {CHANGED}; LISTEN {WANTED}; SET lock_timeout = '5s'");
             line.client.batch_execute(&batch).await?;
-            let missed = self.missed(&line, since).await?;
             connected.send_replace(Some(line.clone()));
-            for key in missed {
-                let _ = told.send(key).await;
-            }
+            // Only when all of it has been told; else it is told again over the next connection.
+            *since = missed(&line, *since, told).await?;
             loop {
                 sleep(PULSE).await;
                 let now = timeout(PULSE, line.client.query_one("SELECT clock_timestamp()", &[])).await;
                 let now = now.map_err(|_| Error::Unavailable("no answer".to_owned()))??;
-                *since = Some(now.try_get(0)?);
+                *since = now.try_get(0)?;
             }
         };
         let hear = async {
@@ -166,16 +167,6 @@ impl Listener {
         };
         drop(ended);
         end
-    }
-
-    /// Keys that changed while nobody listened.
-    async fn missed(&self, line: &Line, since: &mut Option<SystemTime>) -> Result<Vec<AssetKey>> {
-        let now = line.client.query_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
-        let Some(before) = since.replace(now) else { return Ok(Vec::new()) };
-        let query = "SELECT key FROM millrace_versions WHERE changed >= $1 ORDER BY changed LIMIT 100000";
-        let rows = line.client.query(query, &[&(before - SLACK)]).await?;
-        let keys = rows.iter().map(|row| Ok(AssetKey::parse(row.try_get(0)?).ok()));
-        Ok(keys.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     async fn heard(&self, said: &Notification, told: &mpsc::Sender<AssetKey>) {
@@ -237,6 +228,22 @@ impl Listener {
             tokio::time::timeout_at(deadline.max(Instant::now() + PAUSE), line.wait_for(Option::is_some));
         let there = there.await.ok().and_then(|there| there.ok()).and_then(|there| there.clone());
         there.ok_or_else(|| Error::Unavailable("there is no connection".to_owned()))
+    }
+}
+
+/// Tells of what changed while nobody listened, and until when that is.
+async fn missed(line: &Line, since: SystemTime, told: &mpsc::Sender<AssetKey>) -> Result<SystemTime> {
+    let until = line.client.query_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
+    let (mut from, mut after) = (since - SLACK, String::new());
+    loop {
+        let rows = line.client.query(MISSED, &[&from, &after]).await?;
+        let Some(last) = rows.last() else { return Ok(until) };
+        (from, after) = (last.try_get(0)?, last.try_get(1)?);
+        for row in &rows {
+            if let Ok(key) = AssetKey::parse(row.try_get(1)?) {
+                let _ = told.send(key).await;
+            }
+        }
     }
 }
 

@@ -57,9 +57,10 @@ impl Postgres {
         let pool = Pool::new(&config, tls.clone(), registry).map_err(|error| failed_metrics(&error))?;
         let mut client = pool.get().await?;
         schema::bring_up(&mut client).await?;
+        let since = client.query_one("SELECT clock_timestamp()", &[]).await?.try_get(0)?;
         drop(client);
         let (told, elsewhere) = mpsc::channel(listen::WAITING);
-        let (listener, listening) = Listener::start(config.server, tls, told, tasks);
+        let (listener, listening) = Listener::start(config.server, tls, (told, since), tasks);
         Ok(Self { pool, listener, elsewhere: Mutex::new(Some(elsewhere)), _listening: listening })
     }
 
