@@ -100,7 +100,7 @@ export async function startScalingDouble(sidecar, instances, options = {}) {
     if (state.down) return outgoing.destroy();
     const url = new URL(incoming.url, sidecar);
     if (options.policy !== false && url.pathname.startsWith('/api/v1/scaling')) return scaling(incoming, outgoing, url);
-    const passed = request(url, { method: incoming.method, headers: { ...incoming.headers, host: url.host } }, (answer) => {
+    const passed = request(url, { method: incoming.method, headers: incoming.headers }, (answer) => {
       outgoing.writeHead(answer.statusCode, answer.headers);
       answer.pipe(outgoing);
       if (url.pathname !== '/api/v1/events') return;

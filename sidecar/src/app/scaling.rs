@@ -52,10 +52,12 @@ impl Scaling {
     pub(super) fn spawn(&self, tasks: &Tasks) {
         for group in self.controller.groups() {
             let (stepped, clock) = (group.clone(), self.clock.clone());
-            tasks.spawn_until_stop("fleet", async move {
-                loop {
+            let stopping = tasks.stopping();
+            // What a round has written down is done before the sidecar ends.
+            tasks.spawn("fleet", async move {
+                while !stopping.is_cancelled() {
                     stepped.step(clock.unix_millis()).await;
-                    tokio::time::sleep(STEP_EVERY).await;
+                    stopping.run_until_cancelled(tokio::time::sleep(STEP_EVERY)).await;
                 }
             });
             let (decided, clock) = (group.clone(), self.clock.clone());

@@ -1,21 +1,83 @@
-//! Who may change something: this machine, and who knows the token. No page of another site, whatever browser it runs in.
+//! Who may change something: this machine, and who knows the token. No page of another site, whatever browser it runs in,
+//! and whatever name leads it here.
+
+use std::net::IpAddr;
 
 use actix_web::{HttpRequest, http::header};
 
 use super::State;
 
 pub(super) fn may_change(state: &State, request: &HttpRequest) -> Result<(), &'static str> {
-    let field = |name: &str| request.headers().get(name).map(|value| value.as_bytes().to_vec());
+    let field = |name: &str| request.headers().get(name).map(|value| value.as_bytes());
     // Browsers send it with every request; others need not be kept out.
-    if matches!(field("sec-fetch-site").as_deref(), Some(b"cross-site" | b"same-site")) {
+    if matches!(field("sec-fetch-site"), Some(b"cross-site" | b"same-site")) {
         return Err("pages of other sites change nothing here");
     }
-    let here = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let given = field(header::AUTHORIZATION.as_str());
-    if here || given.is_some_and(|given| state.token.admits(&given)) {
+    if field(header::AUTHORIZATION.as_str()).is_some_and(|given| state.token.admits(given)) {
         return Ok(());
     }
-    Err(
-        "changes come from this machine, or with `Authorization: Bearer` and the `http.token` of the sidecar's settings",
-    )
+    if !is_local(request) {
+        return Err(
+            "changes come from this machine, or with `Authorization: Bearer` and the `http.token` of the sidecar's settings",
+        );
+    }
+    let host = field(header::HOST.as_str()).map_or(Ok("localhost"), std::str::from_utf8).unwrap_or_default();
+    if !is_here(host) {
+        return Err("changes without the token are for an address or localhost, not for other names");
+    }
+    if field(header::ORIGIN.as_str()).is_some_and(|origin| !is_of(origin, host)) {
+        return Err("pages of other sites change nothing here");
+    }
+    Ok(())
+}
+
+/// From this machine, and for nobody else.
+pub(super) fn is_local(request: &HttpRequest) -> bool {
+    let passed_on = ["forwarded", "x-forwarded-for"].iter().any(|name| request.headers().contains_key(*name));
+    !passed_on && request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+/// No name leads to an address that is written as one, and `localhost` leads to this machine.
+fn is_here(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
+    bare.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+}
+
+fn is_of(origin: &[u8], host: &str) -> bool {
+    let origin = std::str::from_utf8(origin).ok();
+    let authority = origin.and_then(|origin| origin.split_once("://"));
+    authority.is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_lead_anywhere_are_not_here() {
+        for (host, here) in [
+            ("localhost:8090", true),
+            ("LOCALHOST.", true),
+            ("a.localhost:1", true),
+            ("127.0.0.1:8090", true),
+            ("[::1]:8090", true),
+            ("evil.example:8090", false),
+            ("127.0.0.1.evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(is_here(host), here, "{host}");
+        }
+    }
+
+    #[test]
+    fn pages_are_of_where_they_came_from() {
+        assert!(is_of(b"http://localhost:8090", "localhost:8090"));
+        assert!(!is_of(b"http://localhost:9000", "localhost:8090"));
+        assert!(!is_of(b"null", "localhost:8090"));
+    }
 }

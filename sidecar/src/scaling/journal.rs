@@ -83,6 +83,17 @@ struct Open {
     bytes: u64,
 }
 
+impl Open {
+    fn write(&mut self, line: &[u8], reach: Reach) -> io::Result<()> {
+        self.file.write_all(line)?;
+        self.bytes += line.len() as u64;
+        match reach {
+            Reach::Kernel => Ok(()),
+            Reach::Disk => self.file.sync_data(),
+        }
+    }
+}
+
 /// What a journal remembers.
 #[derive(Debug, Default)]
 pub struct Remembered {
@@ -149,8 +160,8 @@ impl Journal {
         self.append(&entry, Reach::Disk)
     }
 
-    /// A new file begins with a start, so that it can be understood alone: `policy` and `state` are those that `decision`
-    /// was made with.
+    /// A new file begins with a start, so that it can be understood alone, and so does what follows a failure: `policy` and
+    /// `state` are those that `decision` was made with.
     pub fn tick(
         &self,
         inputs: &Inputs,
@@ -158,8 +169,13 @@ impl Journal {
         policy: &Policy,
         state: &State,
     ) -> io::Result<()> {
-        if self.is_full()? {
+        // Closed: something could not be written, and may be missing.
+        let closed = self.open.lock().is_none();
+        let bytes = self.bytes()?;
+        if bytes >= self.file_bytes {
             self.rotate()?;
+        }
+        if closed || bytes == 0 || bytes >= self.file_bytes {
             self.start(decision.at, policy, state)?;
         }
         let entry = Entry::Tick { inputs: Box::new(inputs.clone()), decision: Box::new(decision.clone()) };
@@ -175,13 +191,12 @@ impl Journal {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let mut open = self.open.lock();
-        let open = self.opened(&mut open)?;
-        open.file.write_all(&line)?;
-        open.bytes += line.len() as u64;
-        match reach {
-            Reach::Kernel => Ok(()),
-            Reach::Disk => open.file.sync_data(),
+        let written = self.opened(&mut open)?.write(&line, reach);
+        if written.is_err() {
+            // Half a line may stand there: opening anew ends it.
+            *open = None;
         }
+        written
     }
 
     fn opened<'a>(&self, open: &'a mut Option<Open>) -> io::Result<&'a mut Open> {
@@ -200,9 +215,10 @@ impl Journal {
         open.as_mut().ok_or_else(|| io::Error::other("the journal is closed"))
     }
 
-    fn is_full(&self) -> io::Result<bool> {
+    /// Of the file that is written.
+    fn bytes(&self) -> io::Result<u64> {
         let mut open = self.open.lock();
-        Ok(self.opened(&mut open)?.bytes >= self.file_bytes)
+        Ok(self.opened(&mut open)?.bytes)
     }
 
     fn rotate(&self) -> io::Result<()> {

@@ -220,7 +220,7 @@ fn who(state: &State, request: &HttpRequest) -> Result<String, Error> {
         .map_err(|refusal| Error { kind: Kind::Forbidden, message: refusal.to_owned() })?;
     let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
     Ok(match peer {
-        Some(ip) if ip.is_loopback() => "this machine".to_owned(),
+        Some(_) if authority::is_local(request) => "this machine".to_owned(),
         Some(ip) => format!("token from {ip}"),
         None => "unknown".to_owned(),
     })

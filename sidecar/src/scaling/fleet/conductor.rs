@@ -165,6 +165,8 @@ impl Conductor {
     /// False when whoever runs the instances does not answer: then nothing is done.
     async fn round(&self, now: UnixMillis, troubles: &mut Troubles) -> bool {
         let Some(listing) = troubles.note(self.actuator.list().await) else { return false };
+        let (listing, odd) = listing.checked();
+        troubles.0.extend(odd);
         let seats = match &self.balancer {
             Some(balancer) => Some(troubles.note(balancer.seats().await)),
             None => None,
@@ -269,27 +271,35 @@ impl Conductor {
                 book.instances.iter().map(|entry| (entry.name.clone(), entry.admin_url.clone())).collect();
             (total(book, listing.desired, book.aim_or_staying()), peers, urls)
         };
-        let (actuator, peers, admin_urls) = (&self.actuator, &peers, &admin_urls);
-        let work = orders.into_iter().map(|order| async move {
-            let done = match &order {
-                Order::Start(name) => actuator.start(name, total).await,
-                Order::Count(total) => actuator.start("", *total).await,
-                Order::Ask(name) => actuator.stop(name, Stop::Ask, total).await,
-                Order::Kill(name) => actuator.stop(name, Stop::Kill, total).await,
-                Order::Clear(name) => actuator.clear(name).await,
-                Order::Warm(name) => {
-                    let admin = admin_urls.get(name).map(String::as_str).unwrap_or_default();
-                    let peers: Vec<_> = peers.iter().filter(|peer| *peer != admin).cloned().collect();
-                    match self.edges.warm(admin, &peers, &self.settings).await {
-                        Err(Some(reason)) => Err(actuator::Error(reason)),
-                        // Asked again in the next round.
-                        Ok(()) | Err(None) => Ok(()),
-                    }
-                }
-            };
+        let (peers, admin_urls) = (&peers, &admin_urls);
+        let counts = |order: &Order| matches!(order, Order::Count(_) | Order::Ask(_) | Order::Kill(_));
+        let (in_turn, at_once): (Vec<_>, Vec<_>) =
+            orders.into_iter().partition(|order| listing.desired.is_some() && counts(order));
+        let work = at_once.into_iter().map(|order| async move {
+            let done = self.carry(&order, total, peers, admin_urls).await;
             (order, done)
         });
-        let done: Vec<_> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
+        let work = stream::iter(work).buffer_unordered(AT_ONCE).collect::<Vec<_>>();
+        // Who chooses itself which one ends may be told of one at a time only, or it would choose one that serves.
+        let turns = async {
+            let is_ask = |order: &Order| matches!(order, Order::Ask(_));
+            let mut left = u32::try_from(in_turn.iter().filter(|order| is_ask(order)).count()).unwrap_or(0);
+            let most = listing.desired.unwrap_or(0).max(total);
+            let mut done = Vec::new();
+            for order in in_turn {
+                let asks = u32::from(is_ask(&order));
+                let total = total.saturating_add(left - asks).min(most);
+                let answer = self.carry(&order, total, peers, admin_urls).await;
+                if answer.is_ok() {
+                    // Who could not be told stays, and is counted with those that follow.
+                    left -= asks;
+                }
+                done.push((order, answer));
+            }
+            done
+        };
+        let (mut done, told) = futures_util::future::join(work, turns).await;
+        done.extend(told);
         let mut ledger = self.ledger.lock();
         for (order, answer) in done {
             let Err(error) = answer else { continue };
@@ -301,6 +311,32 @@ impl Conductor {
             }
             ledger.book.failed(&order, &error.0, self.settings.crash_limit, now);
             troubles.0.push(error.0);
+        }
+    }
+
+    /// `total`: for those that are told how many there shall be.
+    async fn carry(
+        &self,
+        order: &Order,
+        total: u32,
+        peers: &[String],
+        admin_urls: &BTreeMap<String, String>,
+    ) -> Result<(), actuator::Error> {
+        match order {
+            Order::Start(name) => self.actuator.start(name, total).await,
+            Order::Count(total) => self.actuator.start("", *total).await,
+            Order::Ask(name) => self.actuator.stop(name, Stop::Ask, total).await,
+            Order::Kill(name) => self.actuator.stop(name, Stop::Kill, total).await,
+            Order::Clear(name) => self.actuator.clear(name).await,
+            Order::Warm(name) => {
+                let admin = admin_urls.get(name).map(String::as_str).unwrap_or_default();
+                let peers: Vec<_> = peers.iter().filter(|peer| *peer != admin).cloned().collect();
+                match self.edges.warm(admin, &peers, &self.settings).await {
+                    Err(Some(reason)) => Err(actuator::Error(reason)),
+                    // Asked again in the next round.
+                    Ok(()) | Err(None) => Ok(()),
+                }
+            }
         }
     }
 

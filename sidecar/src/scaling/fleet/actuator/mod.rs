@@ -52,6 +52,60 @@ pub struct Running {
     pub words: String,
 }
 
+/// Longest name of an instance.
+const MAX_NAME: usize = 63;
+
+impl Listing {
+    /// Without those that could not become part of a balancer's configuration; and what is wrong with them.
+    pub(super) fn checked(self) -> (Self, Vec<String>) {
+        let mut odd = Vec::new();
+        let mut instances = BTreeMap::new();
+        for (name, mut running) in self.instances {
+            let data_url = base(&running.data_url);
+            let admin_url = base(&running.admin_url);
+            match (is_plain(&name, MAX_NAME), data_url, admin_url) {
+                (true, Some(data_url), Some(admin_url)) => {
+                    (running.data_url, running.admin_url) = (data_url, admin_url);
+                    instances.insert(name, running);
+                }
+                (plain, ..) => {
+                    let name: String = name.chars().take(MAX_NAME).collect();
+                    let what = if plain { "a URL that is not http://host:port" } else { "an odd name" };
+                    odd.push(format!("instance {name:?} is left out: it has {what}"));
+                }
+            }
+        }
+        (Self { instances, desired: self.desired }, odd)
+    }
+}
+
+fn is_plain(name: &str, longest: usize) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=longest).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// Scheme, host and port, and nothing else; an empty one stays empty.
+fn base(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some(String::new());
+    }
+    let url = url::Url::parse(text).ok()?;
+    let bare = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.path() == "/";
+    if !bare || !matches!(url.scheme(), "http" | "https") {
+        return None;
+    }
+    let host = match url.host()? {
+        url::Host::Domain(name) => is_plain(name, 253).then(|| name.to_owned())?,
+        url::Host::Ipv4(address) => address.to_string(),
+        url::Host::Ipv6(address) => format!("[{address}]"),
+    };
+    Some(format!("{}://{host}:{}", url.scheme(), url.port_or_known_default()?))
+}
+
 /// How an instance ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -134,6 +188,32 @@ mod tests {
         ] {
             assert_eq!(number_of("edge", name), number, "{name}");
         }
+    }
+
+    #[test]
+    fn urls_are_host_and_port() {
+        for (text, known) in [
+            ("", Some("")),
+            ("http://10.0.0.1:81/", Some("http://10.0.0.1:81")),
+            ("http://[fd00::1]:81", Some("http://[fd00::1]:81")),
+            ("https://edge", Some("https://edge:443")),
+            ("http://edge;x:81", None),
+            ("http://edge:81/x", None),
+            ("http://edge:81/?x", None),
+            ("http://me@edge:81", None),
+            ("ftp://edge:81", None),
+            ("edge:81", None),
+        ] {
+            assert_eq!(base(text).as_deref(), known, "{text}");
+        }
+    }
+
+    #[test]
+    fn odd_instances_are_left_out() {
+        let names = ["edge-1", "edge 2", "edge;3", ""].map(|name| (name.to_owned(), Running::default()));
+        let listing = Listing { instances: names.into(), desired: Some(4) };
+        let (listing, odd) = listing.checked();
+        assert_eq!((listing.instances.len(), odd.len(), listing.desired), (1, 3, Some(4)));
     }
 
     #[test]
