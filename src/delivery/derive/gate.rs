@@ -10,7 +10,12 @@ use millrace_kit::metrics::{self, Registry, catalogue};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{
-    Refusal, improve::Improvements, progressive::Arrangements, rung::Rungs, slots::Slots, stills::PEAKS_BYTES,
+    Refusal,
+    improve::Improvements,
+    progressive::{Arrangements, Clips},
+    rung::Rungs,
+    slots::Slots,
+    stills::PEAKS_BYTES,
 };
 use crate::media::{
     checkpoint::{Stop, Token},
@@ -22,7 +27,7 @@ use crate::media::{
     waveform::Peaks,
 };
 
-/// Memory for the sample indexes of videos, and as much for what stands in front of rearranged ones. An hour of video takes
+/// Memory for the sample indexes of videos, and as much each for what stands in front of rearranged ones and of clips. An hour of video takes
 /// one or two MiB.
 const INDEX_BYTES: usize = 16 << 20;
 
@@ -65,6 +70,7 @@ pub struct Media {
     memory: Semaphore,
     pub(super) packages: Slots<Package>,
     pub(super) arrangements: Arrangements,
+    pub(super) clips: Clips,
     pub(super) peaks: Slots<Peaks>,
     pub(super) rungs: Rungs,
     improvements: Improvements,
@@ -156,6 +162,7 @@ impl Media {
             pool,
             packages: Slots::new(INDEX_BYTES),
             arrangements: Slots::new(INDEX_BYTES),
+            clips: Clips::new(INDEX_BYTES),
             peaks: Slots::new(PEAKS_BYTES),
             rungs: Rungs::new(config.encodes),
             improvements: Improvements::new(config.improve_after),

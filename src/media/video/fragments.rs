@@ -161,14 +161,19 @@ impl Fragments {
         for child in children(traf) {
             let child = child?;
             if child.kind == *b"trun" {
-                let run = Run::parse(child.body)?;
+                let mut run = Run::parse(child.body)?;
                 if let Some(offset) = run.data_offset {
                     let start = base.checked_add_signed(offset.into());
                     position = start.ok_or_else(|| Error::malformed("a fragment before the file"))?;
                 }
+                run.bound(defaults.size, source_len.saturating_sub(position))?;
                 self.samples = self.samples.saturating_add(run.count);
                 if self.samples > MAX_SAMPLES {
                     return Err(Error::unsupported(format!("more than {MAX_SAMPLES} samples")));
+                }
+                // Each takes a byte of media, or some of the index.
+                if u64::from(self.samples) > source_len {
+                    return Err(Error::malformed("more samples than bytes"));
                 }
                 position =
                     gathered.add(&run, (defaults.duration, defaults.size, defaults.flags), position)?;

@@ -11,7 +11,7 @@ use super::track::Track;
 mod part;
 mod write;
 
-use part::Part;
+use part::{Choice, Part};
 
 /// Samples of all tracks of one clip: their index is held in memory.
 const MAX_SAMPLES: usize = 1 << 21;
@@ -32,23 +32,25 @@ pub fn clip(movie: &Movie, span: Span) -> Result<Splice, Error> {
         return Err(Error::unsupported("a clip that ends before it starts"));
     }
     let (start, end) = (clamped(start_micros), end_micros.map_or(i64::MAX, clamped));
-    let mut parts: Vec<Part<'_>> = Vec::with_capacity(1 + movie.audio.len());
+    let mut choices: Vec<Choice<'_>> = Vec::with_capacity(1 + movie.audio.len());
     // Sound follows the pictures: to their keyframe.
     let mut origin = start;
     if let Some(video) = &movie.video {
-        let part = Part::of_video(video, start, end).ok_or_else(nothing)?;
-        origin = part.origin_micros;
-        parts.push(part);
+        let choice = Choice::of_video(video, start, end).ok_or_else(nothing)?;
+        origin = choice.origin_micros();
+        choices.push(choice);
     }
     for track in &movie.audio {
-        parts.extend(Part::of_audio(track, origin, end));
+        choices.extend(Choice::of_audio(track, origin, end));
     }
-    if parts.iter().map(|part| part.sizes.len()).sum::<usize>() > MAX_SAMPLES {
+    // Before anything is put down of them.
+    if choices.iter().map(Choice::count).sum::<usize>() > MAX_SAMPLES {
         return Err(Error::unsupported("a clip that long"));
     }
-    if parts.is_empty() {
+    if choices.is_empty() {
         return Err(nothing());
     }
+    let parts: Vec<Part<'_>> = choices.iter().map(Choice::part).collect();
     let (header, ranges) = write::file(&parts);
     Ok(Splice::new(Bytes::from(header), ranges))
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::playlist::micros;
 use super::super::samples::Sample;
-use super::super::track::Track;
+use super::super::track::{Format, Track};
 use super::ticks;
 
 /// Sound before the first packet that is heard: overlapping transforms need it.
@@ -12,12 +12,19 @@ const AUDIO_PREROLL: u32 = 1;
 /// Tracks alternate this often.
 const CHUNK_MICROS: i64 = 1_000_000;
 
+/// Which samples of a track a clip has; nothing is put down of them yet.
+#[derive(Debug)]
+pub(super) struct Choice<'a> {
+    track: &'a Track,
+    samples: Range<u32>,
+    /// In ticks: when the first picture is shown in the source; of sound, when it is to be heard, by its decode time.
+    origin: i64,
+}
+
 /// The samples of one track, as boxes describe them.
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub(super) track: &'a Track,
-    /// When the first picture is shown in the source.
-    pub(super) origin_micros: i64,
     pub(super) sizes: Vec<u32>,
     /// (samples, ticks each)
     pub(super) times: Vec<(u32, u32)>,
@@ -43,7 +50,7 @@ pub(super) struct Chunk {
     pub(super) ranges: Vec<Range<u64>>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> Choice<'a> {
     /// None when no picture is shown in that time.
     pub(super) fn of_video(track: &'a Track, start_micros: i64, end_micros: i64) -> Option<Self> {
         let (start, end) = (ticks(track, start_micros), ticks(track, end_micros));
@@ -63,18 +70,7 @@ impl<'a> Part<'a> {
         }
         let (first, origin) = key.filter(|_| reaches)?;
         let last = last.filter(|last| *last >= first)?;
-        // Pictures that are shown before the keyframe refer to what is not there.
-        let kept = |sample: &Sample| track.presentation_time(sample) >= origin;
-        let samples = || track.samples.iter(first..last + 1).filter(kept);
-        let begun = track.samples.decode_time(first) as i64;
-        let offset =
-            |sample: &Sample| track.presentation_time(sample) - origin - (sample.decode_time as i64 - begun);
-        let least = samples().map(|sample| offset(&sample)).min()?;
-        let mut part = Self::empty(track, micros(origin, track.timescale));
-        part.media_time = -least;
-        let end_time = track.samples.decode_time(last + 1);
-        part.fill(samples(), end_time, |sample| offset(sample) - least);
-        Some(part)
+        Some(Self { track, samples: first..last + 1, origin })
     }
 
     /// None when there is no sound in that time.
@@ -93,18 +89,59 @@ impl<'a> Part<'a> {
         if first >= end || begins >= track.samples.decode_time(track.end) as i64 {
             return None;
         }
-        let mut part = Self::empty(track, start_micros);
-        let first_time = track.samples.decode_time(first) as i64;
-        part.media_time = (begins - first_time).max(0);
-        part.wait_micros = micros((first_time - begins).max(0), track.timescale);
-        part.fill(track.samples.iter(first..end), track.samples.decode_time(end), |_| 0);
-        Some(part)
+        Some(Self { track, samples: first..end, origin: begins })
     }
 
-    fn empty(track: &'a Track, origin_micros: i64) -> Self {
+    /// When the first picture is shown in the source.
+    pub(super) fn origin_micros(&self) -> i64 {
+        micros(self.origin, self.track.timescale)
+    }
+
+    /// Samples, at most.
+    pub(super) fn count(&self) -> usize {
+        self.samples.len()
+    }
+
+    pub(super) fn part(&self) -> Part<'a> {
+        match self.track.format {
+            Format::Video(_) => self.pictures(),
+            Format::Audio(_) => self.sound(),
+        }
+    }
+
+    fn pictures(&self) -> Part<'a> {
+        let (track, origin) = (self.track, self.origin);
+        // Pictures that are shown before the keyframe refer to what is not there.
+        let kept = |sample: &Sample| track.presentation_time(sample) >= origin;
+        let samples = || track.samples.iter(self.samples.clone()).filter(kept);
+        let begun = track.samples.decode_time(self.samples.start) as i64;
+        let offset =
+            |sample: &Sample| track.presentation_time(sample) - origin - (sample.decode_time as i64 - begun);
+        // The keyframe is always among them.
+        let least = samples().map(|sample| offset(&sample)).min().unwrap_or(0);
+        let mut part = Part::empty(track);
+        part.media_time = -least;
+        let end_time = track.samples.decode_time(self.samples.end);
+        part.fill(samples(), end_time, |sample| offset(sample) - least);
+        part
+    }
+
+    fn sound(&self) -> Part<'a> {
+        let (track, begins) = (self.track, self.origin);
+        let mut part = Part::empty(track);
+        let first_time = track.samples.decode_time(self.samples.start) as i64;
+        part.media_time = (begins - first_time).max(0);
+        part.wait_micros = micros((first_time - begins).max(0), track.timescale);
+        let end_time = track.samples.decode_time(self.samples.end);
+        part.fill(track.samples.iter(self.samples.clone()), end_time, |_| 0);
+        part
+    }
+}
+
+impl<'a> Part<'a> {
+    fn empty(track: &'a Track) -> Self {
         Self {
             track,
-            origin_micros,
             sizes: Vec::new(),
             times: Vec::new(),
             compositions: Vec::new(),

@@ -8,6 +8,8 @@ use super::Whole;
 
 /// Decode times beyond this are nonsense; below it, sums cannot overflow.
 const MAX_TIME: u64 = 1 << 53;
+/// Samples without any bytes that a run may claim without a word about each.
+const MAX_EMPTY: u32 = 16;
 /// `sample_is_non_sync_sample`
 const NON_SYNC: u32 = 0x1_0000;
 
@@ -39,6 +41,22 @@ impl<'a> Run<'a> {
         let len = (count as usize).checked_mul(each).ok_or_else(cut)?;
         let samples = trun.get(at..).and_then(|rest| rest.get(..len)).ok_or_else(cut)?;
         Ok(Self { flags, count, data_offset, first_flags, samples, each })
+    }
+
+    /// A run that says nothing about its samples can claim any number of them. Those of `size` bytes are bounded by the `left` bytes
+    /// of the source, and one more, which shows that it breaks off.
+    pub(super) fn bound(&mut self, size: u32, left: u64) -> Result<(), Error> {
+        if self.each > 0 {
+            return Ok(());
+        }
+        match left.checked_div(size.into()) {
+            Some(fit) => {
+                self.count = self.count.min(u32::try_from(fit).unwrap_or(u32::MAX).saturating_add(1));
+                Ok(())
+            }
+            None if self.count > MAX_EMPTY => Err(Error::malformed("a fragment of empty samples")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -250,4 +268,22 @@ fn time_at(times: &[TimeRun], sample: u32) -> u64 {
     let time =
         |run: &TimeRun| run.first_time + u64::from(run.duration) * u64::from(sample - run.first_sample);
     times.get(run).filter(|run| run.first_sample <= sample).map_or(0, time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_that_cost_nothing_are_bounded() {
+        // 2^21 samples, without fields.
+        let trun = [0, 0, 0, 0, 0, 0x20, 0, 0];
+        let mut run = Run::parse(&trun).unwrap();
+        assert!(run.bound(0, 1000).is_err());
+        run.bound(10, 1000).unwrap();
+        assert_eq!(run.count, 101);
+        run.bound(0, 0).unwrap_err();
+        run.count = 1;
+        run.bound(0, 0).unwrap();
+    }
 }
