@@ -8,7 +8,7 @@
 // - joins: what the origin bears while one more instance joins at steady load, warmed from its peers and cold;
 // - kill: an instance that is killed is replaced;
 // - sidecar: the sidecar is killed while instances join, started again, and none is started twice;
-// - blind: nothing is done while one or all instances cannot be scraped;
+// - blind: nothing is done while one or all instances say nothing;
 // - origin: a slow origin adds no instance, and raises an alert.
 //
 // Environment: MILLRACE, SIDECAR (the binaries), PLOTS (a directory for plots; none: not written), SECS (220, of the spike),
@@ -310,7 +310,7 @@ async function joins() {
     });
   }
   if (process.env.PLOTS) {
-    writeFileSync(join(process.env.PLOTS, 'joins.svg'), plotLines({ title: 'Requests per second at the origin while a fourth instance joins', axis: 'seconds since the start of the load; told to join at 50',
+    writeFileSync(join(process.env.PLOTS, 'scaling-joins.svg'), plotLines({ title: 'Requests per second at the origin while a fourth instance joins', axis: 'seconds since the start of the load; told to join at 50',
       series: [{ name: 'warmed from its peers', colour: '#1f77b4', values: plots.warmed }, { name: 'cold', colour: '#d62728', values: plots.cold }] }));
   }
 }
@@ -352,8 +352,7 @@ async function killedSidecar() {
 
 async function blind() {
   await withFleet('blind', {}, async (fleet) => {
-    // So many that neither more nor fewer instances are wanted.
-    const viewing = view(fleet, 70, users, join(scratch, 'blind.html'));
+    // Without load: the one that is left would have to bear all of it, and more instances would be right.
     await pause(15_000);
     for (const many of [1, 2]) {
       // A stopped process answers nobody, and is not gone.
@@ -366,7 +365,6 @@ async function blind() {
       for (const pid of stopped) process.kill(pid, 'SIGCONT');
       await pause(5000);
     }
-    await viewing;
     const steps = (await fleet.decisions()).filter(({ action }) => action !== 'hold');
     expect('there were no steps', steps.every(({ to }) => to <= 2));
   });

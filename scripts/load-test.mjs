@@ -202,7 +202,7 @@ ${failures.size > 0 ? `<h2>Failures</h2>${table(['what', 'how often'], [...failu
 </html>
 `);
 if (process.env.PLOTS) {
-  for (const [at, name] of ['requests', 'latency', 'hits', 'instances'].entries()) if (plots[at]) writeFileSync(join(process.env.PLOTS, `load-${name}.svg`), plots[at]);
+  for (const [at, name] of ['requests', 'latency', 'hits', 'instances'].entries()) if (plots[at]) writeFileSync(join(process.env.PLOTS, `scaling-${name}.svg`), plots[at]);
 }
 console.log(JSON.stringify({ ...summary, failures: Object.fromEntries(failures), report }));
 process.exit(summary.failed > 0 ? 1 : 0);
