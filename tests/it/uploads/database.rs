@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
@@ -55,10 +56,11 @@ impl Database {
         }
     }
 
-    /// All at once, as a crash would.
+    /// All its processes at once and without tidying up, as a crash would; a server whose first process alone is killed cannot be
+    /// started again before the others have noticed.
     pub(super) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
+            let _ = kill_process(Pid::from_child(&process), Signal::QUIT);
             let _ = process.wait();
         }
     }
