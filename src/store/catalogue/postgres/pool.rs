@@ -27,11 +27,13 @@ pub(super) struct Pool {
     wait: Histogram,
 }
 
-/// Goes back to the pool when it is dropped.
+/// Goes back to the pool when it is dropped, and then is counted: in the order of the fields.
 pub(super) struct Connection<'a> {
-    client: Option<deadpool_postgres::Client>,
-    pool: &'a Pool,
+    client: deadpool_postgres::Client,
+    _counted: Counted<'a>,
 }
+
+struct Counted<'a>(&'a Pool);
 
 impl Pool {
     /// Opens no connection.
@@ -72,11 +74,11 @@ impl Pool {
         let client = self.pool.get().await;
         self.wait.observe(started.elapsed().as_secs_f64());
         let connection = Connection {
-            client: Some(client.map_err(|error| match error {
+            client: client.map_err(|error| match error {
                 PoolError::Backend(error) => Error::from(error),
                 other => Error::Unavailable(other.to_string()),
-            })?),
-            pool: self,
+            })?,
+            _counted: Counted(self),
         };
         self.tell();
         Ok(connection)
@@ -90,26 +92,23 @@ impl Pool {
     }
 }
 
-impl Drop for Connection<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.client = None;
-        self.pool.tell();
+        self.0.tell();
     }
 }
 
 impl Deref for Connection<'_> {
     type Target = deadpool_postgres::Client;
 
-    #[expect(clippy::expect_used, reason = "it is taken out when this is dropped")]
     fn deref(&self) -> &Self::Target {
-        self.client.as_ref().expect("a connection")
+        &self.client
     }
 }
 
 impl DerefMut for Connection<'_> {
-    #[expect(clippy::expect_used, reason = "it is taken out when this is dropped")]
     fn deref_mut(&mut self) -> &mut Self::Target {
-        self.client.as_mut().expect("a connection")
+        &mut self.client
     }
 }
 
