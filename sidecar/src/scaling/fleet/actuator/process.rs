@@ -29,7 +29,7 @@ use crate::scaling::fleet::MAX_INSTANCES;
 
 mod lock;
 
-use lock::{holder, is_held, lock_file};
+use lock::{awaited_holder, is_held, lock_file};
 
 /// Of what an instance prints; as much again is kept of what came before.
 const MAX_LOG_BYTES: u64 = 16 << 20;
@@ -278,13 +278,7 @@ impl Inner {
 
     fn stop(&self, name: &str, how: Stop) -> io::Result<()> {
         self.ours(name)?;
-        let folder = self.folder(name);
-        if !is_held(&folder)? {
-            return Ok(());
-        }
-        let Some(holder) = holder(&folder)? else {
-            return Err(io::Error::other(format!("who runs as {name} cannot be seen in /proc")));
-        };
+        let Some(holder) = awaited_holder(&self.folder(name))? else { return Ok(()) };
         // A pid may be given to another once its process has ended: what is opened here stays the same process.
         let process = pidfd_open(holder.pid, PidfdFlags::empty())?;
         if !holder.holds() {

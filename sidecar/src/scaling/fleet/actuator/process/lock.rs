@@ -5,12 +5,17 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
     fs::{FlockOperation, flock},
     process::Pid,
 };
+
+/// A process that ends leaves `/proc` a moment before the kernel gives back its lock.
+const UNSEEN: Duration = Duration::from_secs(2);
 
 /// Who holds a lock.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +41,26 @@ pub(super) fn is_held(folder: &Path) -> io::Result<bool> {
     }
 }
 
+/// Who holds the lock; none: nobody does any more.
+pub(super) fn awaited_holder(folder: &Path) -> io::Result<Option<Holder>> {
+    let deadline = Instant::now() + UNSEEN;
+    while is_held(folder)? {
+        if let Some(holder) = holder(folder)? {
+            return Ok(Some(holder));
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!(
+                "who runs in {} cannot be seen in /proc",
+                folder.display()
+            )));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(None)
+}
+
 /// The leader of the instance's group, not what it may have started with the same standard input.
-pub(super) fn holder(folder: &Path) -> io::Result<Option<Holder>> {
+fn holder(folder: &Path) -> io::Result<Option<Holder>> {
     let lock = identity(&folder.join("lock"))?;
     let mut found: Option<Holder> = None;
     for entry in fs::read_dir("/proc")? {
