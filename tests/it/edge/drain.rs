@@ -85,7 +85,7 @@ async fn a_second_signal_ends_the_drain_at_once() {
         assert_eq!(process.child.try_wait().unwrap(), None, "it waits for its client");
         process.signal(second);
         let complaints = tokio::task::spawn_blocking(move || (process.complaints(), process.child.wait()));
-        let ended = tokio::time::timeout(Duration::from_secs(10), complaints).await;
+        let ended = tokio::time::timeout(Duration::from_secs(30), complaints).await;
         let (complaints, status) = ended.expect("the second signal was not heeded").unwrap();
         assert_eq!(status.unwrap().code(), Some(1), "{complaints}");
         assert!(complaints.contains("millrace: told to stop once more"), "{complaints}");

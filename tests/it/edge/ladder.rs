@@ -148,6 +148,8 @@ async fn nothing_is_made_for_nobody() {
     .await;
     assert_eq!(edge.get("/a.mp4/96p/init.mp4").await.status, 200);
     let running = ask_for(&edge, "/a.mp4/96p/seg-1.m4s").await;
+    // Its answer begins: it has the one place.
+    running.readable().await.unwrap();
     let waiting =
         [ask_for(&edge, "/a.mp4/96p/seg-2.m4s").await, ask_for(&edge, "/a.mp4/96p/seg-2.m4s").await];
     let depth = async || edge.metric("millrace_queue_depth", &["queue=\"encode\""]).await;

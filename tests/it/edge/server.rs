@@ -256,9 +256,9 @@ pub(crate) fn http_origin(url: &str) -> raw::Origin {
     raw::Origin { name: "main".to_owned(), url: url.to_owned(), ..Default::default() }
 }
 
-/// Asks again and again until it is so; panics after ten seconds.
+/// Asks again and again until it is so; panics after half a minute.
 pub(crate) async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so().await {
         assert!(Instant::now() < deadline, "never came to {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;

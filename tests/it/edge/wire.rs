@@ -377,5 +377,5 @@ async fn a_head_that_does_not_come_ends_at_its_time_out() {
         }
     };
     let both = async { tokio::join!(dripping, ended) };
-    assert!(timeout(Duration::from_secs(8), both).await.is_ok(), "still open after eight seconds");
+    assert!(timeout(Duration::from_secs(30), both).await.is_ok(), "still open after half a minute");
 }

@@ -123,7 +123,7 @@ impl Nginx {
             .spawn()
             .expect("nginx is installed");
         let mut nginx = Self { dir, process, secure, expired, self_signed, plain };
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(nginx.secure).await.is_err() {
             let ended = nginx.process.try_wait().unwrap().is_some();
             let late = std::time::Instant::now() > deadline;

@@ -30,12 +30,12 @@ impl Gate {
         self.permits.add_permits(1);
     }
 
-    /// Waits until `count` answers have arrived at the gate since it was made; panics after ten seconds.
+    /// Waits until `count` answers have arrived at the gate since it was made; panics after half a minute.
     pub(crate) async fn arrived(&self, count: usize) {
         let mut arrived = self.arrived.subscribe();
         let wait = arrived.wait_for(|now| *now >= count);
         assert!(
-            timeout(Duration::from_secs(10), wait).await.is_ok(),
+            timeout(Duration::from_secs(30), wait).await.is_ok(),
             "{count} answers never arrived at the gate"
         );
     }

@@ -97,7 +97,7 @@ impl Journal {
                 changed.changed().await.unwrap();
             }
         };
-        assert!(timeout(Duration::from_secs(10), wait).await.is_ok(), "never came to {what}");
+        assert!(timeout(Duration::from_secs(30), wait).await.is_ok(), "never came to {what}");
     }
 }
 

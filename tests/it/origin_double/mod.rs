@@ -119,17 +119,17 @@ impl OriginDouble {
         self.shared.journal.connections()
     }
 
-    /// Waits until `path` has been asked for `count` times; panics after ten seconds.
+    /// Waits until `path` has been asked for `count` times; panics after half a minute.
     pub(crate) async fn reach_hits(&self, path: &str, count: usize) {
         self.shared.journal.until(&format!("{count} hits on {path}"), |j| j.hits(path) >= count).await;
     }
 
-    /// Waits until `count` body bytes of `path` have been sent; panics after ten seconds.
+    /// Waits until `count` body bytes of `path` have been sent; panics after half a minute.
     pub(crate) async fn reach_bytes(&self, path: &str, count: u64) {
         self.shared.journal.until(&format!("{count} bytes of {path}"), |j| j.bytes_sent(path) >= count).await;
     }
 
-    /// Waits until `count` clients of `path` went away early; panics after ten seconds.
+    /// Waits until `count` clients of `path` went away early; panics after half a minute.
     pub(crate) async fn reach_aborted(&self, path: &str, count: usize) {
         self.shared.journal.until(&format!("{count} aborts on {path}"), |j| j.aborted(path) >= count).await;
     }
