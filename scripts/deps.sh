@@ -72,12 +72,16 @@ install_promtool() {
 # The lists of packages and all else are apart from the system's.
 install_prometheus() {
   [[ -x $tools/bin/prometheus && -x $tools/bin/prometheus-alertmanager ]] && return 0
-  local keyring=/usr/share/keyrings/debian-archive-keyring.gpg scratch name
+  local keyring=/usr/share/keyrings/debian-archive-keyring.gpg scratch name mirror
   [[ -e $keyring ]] || die "please put prometheus and prometheus-alertmanager into $tools/bin by hand (no keyring of Debian here)"
   printf 'deps: unpacking Prometheus and Alertmanager\n'
   scratch=$(mktemp -d)
   mkdir -p "$scratch"/state/lists/partial "$scratch"/cache/archives/partial "$tools/bin"
-  printf 'deb [signed-by=%s] http://deb.debian.org/debian sid main\n' "$keyring" >"$scratch/sources.list"
+  # The mirror that this machine takes Debian from.
+  mirror=$(sed -nE 's#^(deb .*|URIs:.*) ?(https?://[^ ]+/debian)/?( .*)?$#\2#p' \
+    /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1) || true
+  [[ -n $mirror ]] || die "no mirror of Debian in /etc/apt"
+  printf 'deb [signed-by=%s] %s sid main\n' "$keyring" "$mirror" >"$scratch/sources.list"
   cat >"$scratch/apt.conf" <<CONF
 Dir::Etc::SourceList "$scratch/sources.list";
 Dir::Etc::SourceParts "-";
