@@ -1,6 +1,9 @@
 //! Who may do what: tokens of operators and services, checked against keys that the settings pin to one algorithm each. And
 //! how much and how fast: [`rate`], [`load`], of the [`client`] that it is. Knows neither HTTP connections nor what is protected.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, header};
 use millrace_kit::clock::Clock;
 
@@ -50,18 +53,23 @@ pub enum Denied {
 
 /// The doorkeeper.
 pub struct Admission {
-    config: Config,
+    config: ArcSwap<Config>,
     clock: Clock,
 }
 
 impl Admission {
     pub fn new(config: Config, clock: Clock) -> Self {
-        Self { config, clock }
+        Self { config: ArcSwap::from_pointee(config), clock }
+    }
+
+    /// Whom to let in from now on.
+    pub fn change(&self, config: Config) {
+        self.config.store(Arc::new(config));
     }
 
     /// Whether tokens can be made at all for this server.
     pub fn has_keys(&self) -> bool {
-        !self.config.keys.is_empty()
+        !self.config.load().keys.is_empty()
     }
 
     /// Lets in who carries a token that has the scope, for this path in normal form.
@@ -73,7 +81,8 @@ impl Admission {
 
     /// Who carries which token, whatever it is good for. It counts only as the one `Authorization` field.
     pub fn identify(&self, headers: &HeaderMap) -> Result<Grant, Denied> {
-        if !self.config.operator.is_set() && !self.has_keys() {
+        let config = self.config.load();
+        if !config.operator.is_set() && config.keys.is_empty() {
             return Err(Denied::Closed);
         }
         let mut lines = headers.get_all(header::AUTHORIZATION).iter();
@@ -86,12 +95,12 @@ impl Admission {
         if token.len() > MAX_TOKEN {
             return Err(Denied::Invalid);
         }
-        if self.config.operator.is(token) {
+        if config.operator.is(token) {
             return Ok(Grant::operator());
         }
-        let claims = self.config.keys.verify(token).ok_or(Denied::Invalid)?;
+        let claims = config.keys.verify(token).ok_or(Denied::Invalid)?;
         let now = self.clock.unix_millis().div_euclid(1000);
-        claims.grant(&self.config.wanted, now).ok_or(Denied::Invalid)
+        claims.grant(&config.wanted, now).ok_or(Denied::Invalid)
     }
 }
 

@@ -123,7 +123,7 @@ impl Admission {
             return Err(Denied::Signature);
         };
         let message = signature.message(target).ok_or(Denied::Signature)?;
-        let signed = self.config.keys.secrets().iter().any(|secret| {
+        let signed = self.config.load().keys.secrets().iter().any(|secret| {
             hmac::verify(&hmac::Key::new(HMAC_SHA256, secret.bytes()), message.as_bytes(), tag).is_ok()
         });
         match signed && self.clock.unix_millis().div_euclid(1000) < *expires {

@@ -17,7 +17,7 @@ use millrace_kit::{
 };
 
 use super::{Server, explain, purge, remote, sign, token};
-use crate::config::{Raw, Settings, raw, resolve};
+use crate::config::{Raw, raw, resolve};
 
 /// Exit status for a bad configuration (`EX_USAGE`).
 const BAD_CONFIG: u8 = 64;
@@ -117,7 +117,7 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(serve: &Serve) -> ExitCode {
-    let settings = match load(serve) {
+    let settings = match load(serve).and_then(|raw| resolve(&raw)) {
         Ok(settings) => settings,
         Err(faults) => return complain(&faults),
     };
@@ -132,7 +132,7 @@ fn serve(serve: &Serve) -> ExitCode {
         if let Some(address) = server.secure_address() {
             say(&format!("listening on https://{address}\n"));
         }
-        server.run(signals).await.map_err(anyhow::Error::from)
+        server.run(signals, || load(serve)).await.map_err(anyhow::Error::from)
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -154,7 +154,7 @@ fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     result
 }
 
-fn load(serve: &Serve) -> Result<Settings, Faults> {
+fn load(serve: &Serve) -> Result<Raw, Faults> {
     let mut layers = Vec::new();
     if let Some(file) = &serve.config {
         layers.push(read(file)?);
@@ -170,7 +170,7 @@ fn load(serve: &Serve) -> Result<Settings, Faults> {
         raw.warm.peers.clone_from(&serve.warm_from);
         raw.warm.at_start = true;
     }
-    resolve(&raw)
+    Ok(raw)
 }
 
 fn flags(serve: &Serve) -> Result<Vec<(String, String, String)>, Faults> {

@@ -2,14 +2,17 @@
 
 use std::{io, net::TcpListener, pin::pin, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use futures_util::future::maybe_done;
 use millrace_kit::{
     clock::Clock,
+    config::Faults,
     metrics::{self, Registry, catalogue},
     service,
     signals::{Signal, Signals},
     tasks::Tasks,
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout},
@@ -21,6 +24,7 @@ pub mod cli;
 mod explain;
 mod jobs;
 mod purge;
+mod reload;
 mod remote;
 mod sign;
 mod token;
@@ -28,7 +32,7 @@ mod token;
 use crate::{
     admission::{Admission, load::Connections},
     cache::{self, Store},
-    config::{OriginSettings, Settings},
+    config::{OriginSettings, Raw, Settings, shown},
     delivery::{self, Delivery},
     http::{self, Admin, AdminHosts, Data, Door, Gate, Listening, Phase, tls},
     jobs::Jobs,
@@ -65,6 +69,7 @@ pub enum Error {
 }
 
 use assets::Assets;
+use reload::{Parts, Reload};
 
 /// A server that listens.
 pub struct Server {
@@ -72,6 +77,7 @@ pub struct Server {
     admin: Listening,
     secure_address: Option<std::net::SocketAddr>,
     certificates: Option<Arc<tls::Certificates>>,
+    reload: Arc<Mutex<Reload>>,
     state: Arc<Admin>,
     delivery: Arc<Delivery>,
     store: Arc<Store>,
@@ -86,7 +92,7 @@ impl Server {
     pub async fn start(settings: Settings, clock: Clock) -> Result<Self, Error> {
         let registry = Registry::new();
         let tasks = Tasks::new();
-        let cdn_loop = settings.cdn_loop;
+        let (cdn_loop, written) = (settings.cdn_loop.clone(), reload::named(&settings));
         let certificates = match &settings.tls {
             Some((_, tls)) => Some(tls::Certificates::open(tls.pairs.clone(), &registry)?),
             None => None,
@@ -148,7 +154,7 @@ impl Server {
             least: settings.door.least,
             refused: registry.counter(&catalogue::CONNECTIONS_REFUSED)?,
         };
-        let door = Door::new(settings.door, &clock, &registry)?;
+        let door = Arc::new(Door::new(settings.door, &clock, &registry)?);
         let admin_hosts = AdminHosts {
             names: settings.admin.ip().is_loopback().then_some(settings.admin_hosts),
             failures: door.failures(),
@@ -160,7 +166,17 @@ impl Server {
             tasks.spawn_until_stop("watch certificates", certificates.clone().watch(config.watch));
         }
         let for_others = (!settings.admin.ip().is_loopback()).then(|| admission.clone());
-        let state = Admin::new(registry, delivery.clone(), for_others, uploads.clone(), jobs.clone())?;
+        let told = Arc::new(ArcSwap::from_pointee(shown(&settings.raw)));
+        let parts = Parts {
+            delivery: delivery.clone(),
+            admission: admission.clone(),
+            door: door.clone(),
+            cdn_loop: cdn_loop.clone(),
+            clock: clock.clone(),
+            told: told.clone(),
+        };
+        let reload = Arc::new(Mutex::new(Reload::new(settings.raw, written, parts, &registry)?));
+        let state = Admin::new(registry, told, delivery.clone(), for_others, uploads.clone(), jobs.clone())?;
         let state = Arc::new(state);
         let data = Arc::new(Data {
             delivery: delivery.clone(),
@@ -181,6 +197,7 @@ impl Server {
             admin,
             secure_address,
             certificates,
+            reload,
             state,
             delivery,
             store,
@@ -204,19 +221,32 @@ impl Server {
         self.admin.address
     }
 
-    /// Serves until a signal says stop, then drains. Another such signal ends the drain at once.
-    pub async fn run(self, mut signals: Signals) -> Result<(), Error> {
+    /// Serves until a signal says stop, then drains. Another such signal ends the drain at once. When told to reload, it takes over
+    /// what `read` reads.
+    pub async fn run(
+        self,
+        mut signals: Signals,
+        read: impl Fn() -> Result<Raw, Faults>,
+    ) -> Result<(), Error> {
         let delivery = self.delivery.clone();
         self.tasks.spawn_until_stop("warm-up", async move { delivery.warm_up().await });
-        let certificates = self.certificates.clone();
+        let (certificates, reload) = (self.certificates.clone(), self.reload.clone());
+        let mut stop = async || {
+            while signals.next().await == Signal::Reload {
+                if let Some(Err(error)) = certificates.as_deref().map(tls::Certificates::reload) {
+                    tracing::error!("new certificates cannot be used, the old ones stay: {error}");
+                }
+                reload.lock().take_over(read());
+            }
+        };
         let (begin, begun) = oneshot::channel::<()>();
         let running = self.run_until(async {
             let _ = begun.await;
         });
         let told_twice = async {
-            next_stop(&mut signals, certificates.as_deref()).await;
+            stop().await;
             drop(begin);
-            next_stop(&mut signals, certificates.as_deref()).await;
+            stop().await;
         };
         tokio::select! {
             ended = running => ended,
@@ -300,15 +330,6 @@ async fn serve(
     Ok(())
 }
 
-async fn next_stop(signals: &mut Signals, certificates: Option<&tls::Certificates>) {
-    while signals.next().await == Signal::Reload {
-        if let Some(Err(error)) = certificates.map(tls::Certificates::reload) {
-            tracing::error!("new certificates cannot be used, the old ones stay: {error}");
-        }
-        tracing::warn!("reloading the configuration is not available in this version; restart to apply it");
-    }
-}
-
 fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Error> {
     let listen = || {
         let listener = TcpListener::bind(address)?;
@@ -319,7 +340,7 @@ fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Error> {
     listen().map_err(|source| Error::Listen { address, source })
 }
 
-fn open_origin(settings: OriginSettings) -> Result<Arc<dyn Origin>, Error> {
+fn open_origin(settings: OriginSettings) -> Result<Arc<dyn Origin>, origin::SetupError> {
     Ok(match settings {
         OriginSettings::Http(config) => Arc::new(Http::new(*config)?),
         OriginSettings::Directory(config) => Arc::new(Directory::new(config)?),

@@ -9,13 +9,15 @@ pub mod raw;
 mod resolve;
 pub mod retry;
 mod s3;
+mod shown;
 mod uploads;
 mod warm;
 
 pub use access::resolve as resolve_access;
 pub use jobs::JobSettings;
 pub use raw::Raw;
-pub use resolve::{OriginSettings, Settings, resolve};
+pub use resolve::{OriginSettings, Settings, resolve, resolve_as};
+pub use shown::shown;
 pub use uploads::{BlobSettings, CatalogueSettings, ORIGIN as UPLOADS, UploadSettings};
 
 #[cfg(test)]

@@ -24,7 +24,10 @@ pub use route::{Access as RouteAccess, Fallback, Images, Route, RouteRetry};
 pub use uploads::{Mode, Uploads};
 pub use warm::Warm;
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+/// In place of what is not shown.
+pub const HIDDEN: &str = "(hidden)";
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Raw {
     pub server: Server,
@@ -51,7 +54,7 @@ pub struct Raw {
 }
 
 /// Listeners and their bounds.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Server {
     /// Address and port for clients. Port 0: any free one.
@@ -72,7 +75,7 @@ pub struct Server {
 }
 
 /// Who may change something from elsewhere.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Admin {
     /// Secret that lets in for everything as `Authorization: Bearer`: for `PURGE`, uploads, and the admin port when it is not
@@ -83,10 +86,16 @@ pub struct Admin {
     pub hosts: Vec<String>,
 }
 
-/// Never shown.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Never shown: written out, it says only whether there is one.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(pub String);
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.0.is_empty() { "" } else { HIDDEN })
+    }
+}
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -95,7 +104,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// The memory and disk tiers.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Cache {
     /// Size of the memory tier, such as `512MiB`.
@@ -118,7 +127,7 @@ pub struct Cache {
 }
 
 /// How objects are fetched into the cache.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Fill {
     /// For range requests: how far to fetch beyond the foremost reader.
@@ -133,7 +142,7 @@ pub struct Fill {
 }
 
 /// Images and video.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Media {
     /// Threads for image work; 0: one per core.
@@ -193,7 +202,7 @@ pub struct Media {
 }
 
 /// A smaller rendition of videos.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LadderStep {
     /// Of the shorter side of the picture: `480` is 854x480, and 480x854 held upright. Names the rendition: `480p`.
@@ -212,7 +221,7 @@ pub enum Svg {
 
 /// Content codings. What is stored, and of one of these types and lengths, is also kept in the codings that clients
 /// ask for: `br`, `zstd` and `gzip`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Compression {
     pub enabled: bool,
@@ -225,7 +234,7 @@ pub struct Compression {
 }
 
 /// The built-in pages.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Pages {
     /// Show a gallery of the origin's `/index.json` at `/`.

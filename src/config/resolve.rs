@@ -38,6 +38,8 @@ mod routes;
 /// Settings that have been found good, as the parts want them.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// As a user wrote them.
+    pub raw: Raw,
     pub listen: SocketAddr,
     pub admin: SocketAddr,
     pub access: admission::Config,
@@ -82,11 +84,15 @@ const DEFAULT_DISK: u64 = 10 << 30;
 const LEAST_DISK: u64 = 64 << 20;
 
 pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
+    resolve_as(raw, CdnLoop::default())
+}
+
+/// For a server that is known to others by this mark already.
+pub fn resolve_as(raw: &Raw, cdn_loop: CdnLoop) -> Result<Settings, Faults> {
     let mut faults = Faults::default();
     let listen = address(&raw.server.listen, "server.listen", &mut faults);
     let admin = address(&raw.server.admin, "server.admin", &mut faults);
     let access = access::resolve(raw, &mut faults);
-    let cdn_loop = CdnLoop::default();
     let uploads = uploads::resolve(raw, !access.keys.is_empty(), &cdn_loop, &mut faults);
     let jobs = jobs::resolve(raw, uploads.is_some(), &mut faults);
     let pages = http::Pages {
@@ -143,6 +149,7 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         drain_timeout: seconds(raw.server.drain_timeout_secs),
     };
     let settings = Settings {
+        raw: raw.clone(),
         listen,
         admin,
         access,
@@ -159,14 +166,12 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         members,
         delivery: delivery::Config {
             fill,
-            general: routes::general(&general),
-            routes,
+            routing: delivery::RoutingConfig { general: routes::general(&general), routes, retry },
             show_keys: raw.cache.show_keys,
             svg: match raw.media.svg {
                 raw::Svg::Sandbox => Svg::Sandboxed,
                 raw::Svg::Refuse => Svg::Refused,
             },
-            retry,
             media,
             coding,
             warm,

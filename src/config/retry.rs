@@ -11,7 +11,7 @@ use super::raw;
 use crate::origin::{LeastRate, RetryPolicy, breaker, budget, health, member};
 
 /// Asking origins again. Only requests that do no harm when sent twice are (GET, HEAD, OPTIONS without a body).
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Retry {
     /// Attempts at one origin for one request. The other origins are asked before the same one again; time-outs are
@@ -35,7 +35,7 @@ pub struct Retry {
 }
 
 /// Leaving origins alone that are in trouble. While all are, stale objects are served, and 503 for the rest.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Breaker {
     /// An origin is left alone when so many percent of its answers of the last ten seconds were failures: broken
@@ -278,7 +278,7 @@ mod tests {
         raw.origins = vec![raw::Origin { url: "http://a".to_owned(), ..raw::Origin::default() }];
         let settings = resolve(&raw).unwrap();
         let member = &settings.members[0];
-        assert!(member.health.is_none() && member.slow.is_none() && !settings.delivery.retry.hedge);
+        assert!(member.health.is_none() && member.slow.is_none() && !settings.delivery.routing.retry.hedge);
         assert_eq!(member.least_rate.map(|least| least.bytes_per_sec), Some(1024));
     }
 }

@@ -1,5 +1,7 @@
 //! Who may get what, as routes say. Whether somebody is such a one is for others to judge.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 
 use super::{
@@ -27,19 +29,21 @@ pub enum Access {
 impl Delivery {
     /// Whether everything is for everybody.
     pub fn is_public(&self) -> bool {
-        self.core.policies.are_public()
+        self.core.router.at_once().policies.are_public()
     }
 
     /// The `front` of the policy for a request: of what is made of a source, its source's.
-    pub fn front(&self, target: &Target, fields: &impl FieldLines) -> Option<usize> {
+    pub fn front(&self, target: &Target, fields: &impl FieldLines) -> Option<Arc<str>> {
         let host = policy::host_of(fields);
-        let of = |path: &str| self.core.policies.of(host, path).rules.front;
+        let routing = self.core.router.at_once();
+        let of = |path: &str| routing.policies.of(host, path).rules.front.clone();
         Located::of(target).map_or_else(|_| of(target.path()), |located| of(located.source.path()))
     }
 
     /// Of what is made of a source, its source's; and of what is passed on as it is, that of its own path.
     pub fn access(&self, target: &Target, headers: &HeaderMap) -> Access {
-        let policies = &self.core.policies;
+        let routing = self.core.router.at_once();
+        let policies = &routing.policies;
         if policies.are_public() {
             return Access::Public;
         }

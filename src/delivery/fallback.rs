@@ -70,7 +70,8 @@ impl Delivery {
             headers: Arc::new(headers),
             interims: None,
         };
-        let plan = Plan::of(target, host, &self.core.policies).ok()?;
+        let routing = self.core.router.now();
+        let plan = Plan::of(target, host, &routing.policies).ok()?;
         let query = self.query(&asked, &plan);
         match self.core.resolve(&query).await {
             Resolved::Object { available, hold, .. } if available.object.head.status == StatusCode::OK => {

@@ -15,6 +15,7 @@ use super::{
     request::{Request, Target},
     resolve::Resolved,
     route::{Plan, Work},
+    routing::Routing,
 };
 use crate::{
     media::{self, encodes::Urgency},
@@ -36,7 +37,8 @@ impl Delivery {
     /// What is at a path or address, to be read through the cache.
     pub async fn source(&self, place: &str) -> Result<Arc<dyn media::Source>, Nothing> {
         let request = request(place)?;
-        let plan = self.planned(&request)?;
+        let routing = self.core.router.now();
+        let plan = self.planned(&routing, &request)?;
         if !matches!(plan.work, Work::Fetch) {
             return Err(Nothing::lasting("this is made of something else, and no source"));
         }
@@ -55,7 +57,8 @@ impl Delivery {
     /// Has something made and stored, when nothing else is to do. Its first bytes, at most so many.
     pub async fn warm(&self, place: &str, most: usize) -> Result<Bytes, Nothing> {
         let request = request(place)?;
-        let plan = self.planned(&request)?;
+        let routing = self.core.router.now();
+        let plan = self.planned(&routing, &request)?;
         let query = self.query_of(&request, &plan, Urgency::Spare);
         let (available, hold) = match self.core.resolve(&query).await {
             Resolved::Object { available, hold, .. } => (available, hold),
@@ -90,8 +93,8 @@ impl Delivery {
         Ok(first.freeze())
     }
 
-    fn planned(&self, request: &Request) -> Result<Plan<'_>, Nothing> {
-        self.plan(&request.asked()).map_err(|bad| Nothing::lasting(&bad.to_string()))
+    fn planned<'p>(&self, routing: &'p Routing, request: &Request) -> Result<Plan<'p>, Nothing> {
+        self.plan(routing, &request.asked()).map_err(|bad| Nothing::lasting(&bad.to_string()))
     }
 }
 

@@ -141,6 +141,10 @@ impl OriginRequests {
     }
 }
 
+fn queue_of(origin: &str) -> String {
+    format!("origin:{origin}")
+}
+
 impl Observer for OriginRequests {
     fn attempt(&self, origin: &Arc<str>, result: Attempt) {
         self.requests.with_label_values(&[&**origin, result.as_str()]).inc();
@@ -168,8 +172,15 @@ impl Observer for OriginRequests {
         self.breakers.with_label_values(&[&**origin]).set(state as i64);
     }
 
+    fn gone(&self, origin: &Arc<str>) {
+        // What it does not have is not missed.
+        let _ = self.breakers.remove_label_values(&[&**origin]);
+        let _ = self.queues.remove_label_values(&[queue_of(origin).as_str()]);
+    }
+
     fn waiting(&self, origin: &Arc<str>, requests: usize) {
-        let queue = format!("origin:{origin}");
-        self.queues.with_label_values(&[queue.as_str()]).set(i64::try_from(requests).unwrap_or(i64::MAX));
+        self.queues
+            .with_label_values(&[queue_of(origin).as_str()])
+            .set(i64::try_from(requests).unwrap_or(i64::MAX));
     }
 }

@@ -34,6 +34,7 @@ mod resolve;
 mod respond;
 pub mod response;
 mod route;
+mod routing;
 pub mod sandbox;
 mod shown_key;
 pub mod signature;
@@ -54,6 +55,7 @@ pub use purge::{PurgeError, PurgeRequest, split as split_url};
 pub use request::{Asked, BadTarget, Request, Target};
 pub use response::{Body, BodyError, Fields, Response};
 pub use route::Route;
+pub use routing::{Config as RoutingConfig, Wanted as WantedOrigin};
 
 pub use crate::{
     cache::{FieldLines, control::no_cache_fields},
@@ -65,7 +67,7 @@ pub use crate::{
 /// What both a client's request and a derived object need: a way to get at objects.
 pub(crate) struct Core {
     fills: Arc<fill::Fills>,
-    policies: policy::Policies,
+    router: routing::Router,
     media: Media,
 }
 

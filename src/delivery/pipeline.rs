@@ -18,16 +18,17 @@ use super::{
     forward::OriginUpstream,
     handout::Download,
     handover::Givers,
-    instruments::{self, Instruments, OriginRequests},
+    instruments::{self, Instruments},
     outcome::{Outcome, Reason, Served},
     pass::pass,
-    policy::{self, Policies, Policy, PolicyRules},
+    policy,
     range::{self, Spec},
     request::{Asked, Request},
     resolve::{Query, Resolved},
     respond::{Available, respond, respond_inline},
     response::Response,
     route::{BadQuery, Plan, Route, Work},
+    routing::{self, Router, Routing},
     sandbox::{self, Svg},
     shown_key,
     warm::{self, Warmer},
@@ -35,19 +36,16 @@ use super::{
 use crate::{
     cache::{FieldLines, Found, Head, Key, Store, control::RequestControl, freshness::Verdict},
     media::{coding::Coding, encodes::Urgency},
-    origin::{self, Chain, Member, Origin, RetryPolicy, member},
+    origin::{self, Origin, member},
 };
 
 #[derive(Debug, Clone)]
 pub struct Config {
     pub fill: fill::Limits,
-    /// For what no route is for.
-    pub general: PolicyRules,
-    pub routes: Vec<policy::Config>,
+    pub routing: routing::Config,
     /// Whether `Cache-Status` has the key.
     pub show_keys: bool,
     pub svg: Svg,
-    pub retry: RetryPolicy,
     pub media: MediaConfig,
     pub coding: coding::Rules,
     pub warm: warm::Config,
@@ -58,7 +56,6 @@ pub struct Delivery {
     pub(super) core: Arc<Core>,
     coding: coding::Rules,
     instruments: Instruments,
-    origins: Vec<Arc<Member>>,
     show_keys: bool,
     pub(super) ahead: Arc<Ahead>,
     svg: Svg,
@@ -97,42 +94,16 @@ impl Delivery {
         tasks: Tasks,
         registry: &Registry,
     ) -> Result<Self, SetupError> {
-        let observer = OriginRequests::new(registry)?;
-        let member = |(origin, config)| {
-            let member = Member::new(origin, config).observed_by(observer.clone()).with_tasks(tasks.clone());
-            Arc::new(member)
-        };
-        let mut origins: Vec<_> = origins.into_iter().map(member).collect();
-        origins.iter().for_each(Member::watch);
-        let mut apart = Vec::new();
-        let general =
-            Policy::general(config.general, Arc::new(Chain::new(origins.clone(), config.retry.clone())));
-        let mut with_chain = |route: policy::Config| {
-            let one = |name| origins.iter().find(|origin| origin.name() == name).cloned();
-            let mut chosen: Vec<_> = match route.origins.is_empty() {
-                true => origins.clone(),
-                false => route.origins.iter().filter_map(one).collect(),
-            };
-            if route.rules.asking.own_breakers {
-                chosen = chosen.iter().map(|origin| Arc::new(origin.apart(&route.name))).collect();
-                apart.extend(chosen.iter().cloned());
-            }
-            let retry = route.rules.asking.retry.as_ref().unwrap_or(&config.retry);
-            let chain = Arc::new(Chain::new(chosen, retry.clone()));
-            Policy::new(route, chain)
-        };
-        let routes = config.routes.into_iter().map(&mut with_chain).collect();
-        let policies = Policies::new(routes, general);
-        origins.extend(apart);
+        let router = Router::new(config.routing, origins, tasks.clone(), registry)?;
         let ahead = Arc::new(Ahead::new(tasks.clone(), config.media.ahead));
         let warmer = Warmer::new(config.warm, store.clone(), clock.clone(), tasks.clone(), registry)?;
         let fills = Fills::new(store, config.fill, clock, tasks.clone(), instruments::of_fills(registry)?);
         let media = Media::new(config.media, registry)?;
-        let core = Arc::new(Core { fills, policies, media });
+        let core = Arc::new(Core { fills, router, media });
         tasks.spawn_until_stop("improve images", core.clone().improve());
         let (coding, show_keys, svg) = (config.coding, config.show_keys, config.svg);
         let (instruments, givers) = (Instruments::new(registry)?, Givers::default());
-        Ok(Self { core, coding, instruments, origins, show_keys, ahead, svg, warmer, givers })
+        Ok(Self { core, coding, instruments, show_keys, ahead, svg, warmer, givers })
     }
 
     /// Tries out what else would be tried out when it is first needed.
@@ -156,14 +127,17 @@ impl Delivery {
     /// Brings gauges up to date, before they are read.
     pub fn observe(&self) {
         self.core.media.observe();
-        for origin in &self.origins {
-            origin.refresh();
-        }
+        self.core.router.at_once().observe();
     }
 
     /// The condition of all origins.
     pub fn origins(&self) -> Vec<origin::Report> {
-        self.origins.iter().map(|origin| origin.report()).collect()
+        self.core.router.at_once().origins()
+    }
+
+    /// From now on these origins and rules are in force.
+    pub fn reroute(&self, config: routing::Config, origins: Vec<routing::Wanted>) {
+        self.core.router.change(config, origins);
     }
 
     /// The answer to a request for a small object that is in memory and fresh: the shortest way, without waiting.
@@ -172,8 +146,11 @@ impl Delivery {
         if !matches!(*request.method, Method::GET | Method::HEAD) {
             return None;
         }
-        let plan =
-            self.plan(request).ok().filter(|plan| !plan.is_progressive() && !ahead::looks_ahead(plan))?;
+        let routing = self.core.router.at_once();
+        let plan = self
+            .plan(&routing, request)
+            .ok()
+            .filter(|plan| !plan.is_progressive() && !ahead::looks_ahead(plan))?;
         let key = plan.key(self.store().seed());
         let now = self.core.clock().unix_millis();
         let control = RequestControl::parse(request.fields);
@@ -223,7 +200,8 @@ impl Delivery {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Answer { route: Route::Asset, response: self.forward(request, body).await };
         }
-        match self.plan(&request.asked()) {
+        let routing = self.core.router.now();
+        match self.plan(&routing, &request.asked()) {
             Ok(plan) => {
                 let answer = self.get(request, &plan).await;
                 let response = self.or_fallback(request, &plan, answer).await;
@@ -239,15 +217,19 @@ impl Delivery {
 
     /// Whether the answer has to be made of something else, unless it is stored.
     pub fn is_made(&self, request: &Request) -> bool {
-        self.plan(&request.asked()).is_ok_and(|plan| {
+        self.plan(&self.core.router.at_once(), &request.asked()).is_ok_and(|plan| {
             matches!(plan.work, Work::Image(_) | Work::Poster { .. } | Work::Waveform { .. })
         })
     }
 
-    pub(super) fn plan(&self, request: &Asked<'_, impl FieldLines>) -> Result<Plan<'_>, BadQuery> {
+    pub(super) fn plan<'p>(
+        &self,
+        routing: &'p Routing,
+        request: &Asked<'_, impl FieldLines>,
+    ) -> Result<Plan<'p>, BadQuery> {
         let (host, now) = (policy::host_of(request.fields), self.core.clock().unix_millis() / 1000);
         let now = u64::try_from(now).unwrap_or_default();
-        let plan = Plan::admitted(request.target, host, &self.core.policies, now)?;
+        let plan = Plan::admitted(request.target, host, &routing.policies, now)?;
         Ok(plan.settled(request.fields, self.core.media.lengths()))
     }
 

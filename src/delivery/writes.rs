@@ -37,7 +37,8 @@ impl Delivery {
             .with(header::ALLOW, "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE");
         }
         let host = policy::host_of(&*request.headers);
-        let policies = &self.core.policies;
+        let routing = self.core.router.now();
+        let policies = &routing.policies;
         let mut onward = origin::Request::new(request.method.clone(), request.target.to_string());
         onward.headers = forward::passed_fields(&request.headers);
         onward.body = body;
@@ -97,7 +98,8 @@ impl Delivery {
         let block_size = u64::from(self.store().block_size());
         let small = response.content_length.is_some_and(|length| length <= block_size);
         let named = locations::named(request, &response.headers, header::CONTENT_LOCATION);
-        let plan = Plan::fetch(&request.target, policy::host_of(&*request.headers), &self.core.policies);
+        let routing = self.core.router.now();
+        let plan = Plan::fetch(&request.target, policy::host_of(&*request.headers), &routing.policies);
         // With a query that its key does not tell in full, it may not be what others get.
         let itself = named.as_ref() == Some(&request.target) && plan.source == request.target;
         if request.method != Method::POST || response.status != StatusCode::OK || !small || !itself {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
+use arc_swap::ArcSwap;
 use millrace_kit::metrics::{self, IntGauge, Registry, catalogue};
+use serde_json::Value;
 
 use super::{
     explain, gate, jobs,
@@ -21,6 +23,7 @@ use crate::{
 pub struct Admin {
     lifecycle: Arc<Lifecycle>,
     registry: Registry,
+    config: Arc<ArcSwap<Value>>,
     delivery: Arc<Delivery>,
     /// Asks for a token, but for health and metrics; None on a port that others cannot reach.
     pub(super) admission: Option<Arc<Admission>>,
@@ -38,6 +41,7 @@ struct Tiers {
 impl Admin {
     pub fn new(
         registry: Registry,
+        config: Arc<ArcSwap<Value>>,
         delivery: Arc<Delivery>,
         admission: Option<Arc<Admission>>,
         uploads: Option<Uploads>,
@@ -54,7 +58,7 @@ impl Admin {
             memory_capacity: capacity.with_label_values(&["memory"]),
             disk_capacity: capacity.with_label_values(&["disk"]),
         };
-        Ok(Self { lifecycle: Arc::default(), registry, delivery, admission, uploads, jobs, tiers })
+        Ok(Self { lifecycle: Arc::default(), registry, config, delivery, admission, uploads, jobs, tiers })
     }
 
     pub(super) fn delivery(&self) -> &Delivery {
@@ -96,6 +100,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.route("/api/v1/origins", web::get().to(origins::on_admin));
     config.route("/api/v1/cache/explain", web::get().to(explain::on_admin));
     config.route("/api/v1/assets", web::get().to(uploads::on_admin));
+    config.route("/api/v1/config", web::get().to(in_force));
     config.route("/api/v1/purge", web::post().to(purge::on_admin));
     jobs::routes(config);
     config.configure(warm::routes);
@@ -126,11 +131,19 @@ async fn stats(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(admin.delivery.store().stats())
 }
 
+/// The settings that are in force, without secrets.
+async fn in_force(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse {
+    if let Err(refusal) = gate::admit(&admin, &translate::request_headers(request.headers()), Scope::Admin) {
+        return *refusal;
+    }
+    HttpResponse::Ok().json(&**admin.config.load())
+}
+
 async fn nothing() -> HttpResponse {
     let body = serde_json::json!({
         "status": 404,
         "title": "Not Found",
-        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/cache/hot, /api/v1/cache/object/{id}, /api/v1/cache/purges?after=, /api/v1/cache/warm, /api/v1/drain, /api/v1/origins, /api/v1/assets, /api/v1/jobs and POST /api/v1/purge"
+        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/cache/hot, /api/v1/cache/object/{id}, /api/v1/cache/purges?after=, /api/v1/cache/warm, /api/v1/drain, /api/v1/origins, /api/v1/assets, /api/v1/jobs, /api/v1/config and POST /api/v1/purge"
     });
     HttpResponse::NotFound().content_type("application/problem+json").body(body.to_string())
 }

@@ -47,7 +47,7 @@ pub struct Data {
     pub allow_origins: Vec<String>,
     pub cdn_loop: CdnLoop,
     pub lifecycle: Arc<Lifecycle>,
-    pub door: Door,
+    pub door: Arc<Door>,
 }
 
 impl Data {
@@ -115,7 +115,7 @@ fn at_once(
     }
     let mut answer =
         data.delivery.answer_at_once(&Asked { method: &method, target: &target, fields: lines })?;
-    if let Some(front) = data.door.fronts.of(&data.delivery, &target, lines) {
+    if let Some(front) = data.door.front(&data.delivery, &target, lines) {
         if let Err(refusal) = front.refuses_at_once(|| data.door.client(&link.client, lines), lines)? {
             answer.response = refusal;
         }

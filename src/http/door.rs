@@ -2,14 +2,15 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use millrace_kit::{
     clock::Clock,
-    metrics::{self, Registry},
+    metrics::{self, IntCounterVec, Registry, catalogue},
 };
 
 use super::{
-    fronts::{self, Fronts, too_many},
+    fronts::{self, Front, Fronts, too_many},
     link::Client,
     pace::Least,
 };
@@ -19,7 +20,7 @@ use crate::{
         load::Load,
         rate::{Asker, Limiter, Local, Rate},
     },
-    delivery::{Body, FieldLines, Fields, Outcome, Reason, Response, Served, Target},
+    delivery::{Body, Delivery, FieldLines, Fields, Outcome, Reason, Response, Served, Target},
 };
 
 #[derive(Debug, Clone)]
@@ -40,7 +41,9 @@ pub struct Config {
 }
 
 pub struct Door {
-    pub fronts: Fronts,
+    fronts: ArcSwap<Fronts>,
+    /// Requests that came too soon, by route.
+    limited: IntCounterVec,
     pub load: Arc<Load>,
     pub least: Least,
     proxies: Arc<Proxies>,
@@ -55,8 +58,11 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 impl Door {
     pub fn new(config: Config, clock: &Clock, registry: &Registry) -> Result<Self, metrics::Error> {
         let limiter = |rate| Arc::new(Local::new(rate, clock.clone())) as Arc<dyn Limiter>;
+        let limited = registry.counter(&catalogue::RATE_LIMITED)?;
+        let fronts = Fronts::new(config.fronts, &Fronts::default(), clock, &limited);
         Ok(Self {
-            fronts: Fronts::new(config.fronts, clock, registry)?,
+            fronts: ArcSwap::from_pointee(fronts),
+            limited,
             load: Load::new(config.max_requests),
             least: config.least,
             proxies: config.proxies,
@@ -64,6 +70,22 @@ impl Door {
             redirect: config.redirect,
             transport_security: config.transport_security,
         })
+    }
+
+    /// What routes say, from now on.
+    pub fn change(&self, fronts: Vec<fronts::Config>, clock: &Clock) {
+        let fronts = Fronts::new(fronts, &self.fronts.load(), clock, &self.limited);
+        self.fronts.store(Arc::new(fronts));
+    }
+
+    /// What the route of a request says.
+    pub fn front(
+        &self,
+        delivery: &Delivery,
+        target: &Target,
+        fields: &impl FieldLines,
+    ) -> Option<Arc<Front>> {
+        self.fronts.load().of(delivery, target, fields)
     }
 
     /// Counts bad credentials, on other ports too.

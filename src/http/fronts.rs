@@ -1,12 +1,12 @@
 //! What routes say that is no concern of delivery: how fast clients may ask, whose pages may read. By their places, which
 //! delivery tells.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use millrace_kit::{
     clock::Clock,
-    metrics::{self, IntCounter, Registry, catalogue},
+    metrics::{IntCounter, IntCounterVec},
 };
 
 use super::cors;
@@ -27,7 +27,8 @@ pub struct Config {
 }
 
 /// Of all routes that have something here.
-pub struct Fronts(Vec<Front>);
+#[derive(Default)]
+pub struct Fronts(HashMap<Arc<str>, Arc<Front>>);
 
 pub struct Front {
     limit: Option<Limit>,
@@ -38,7 +39,7 @@ struct Limit {
     name: Arc<str>,
     rate: Rate,
     by: By,
-    limiter: Box<dyn Limiter>,
+    limiter: Arc<dyn Limiter>,
     counted: IntCounter,
 }
 
@@ -46,27 +47,34 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 impl Fronts {
-    pub fn new(configured: Vec<Config>, clock: &Clock, registry: &Registry) -> Result<Self, metrics::Error> {
-        let counters = registry.counter(&catalogue::RATE_LIMITED)?;
+    /// `before`: what was there, which counts on where nothing has changed.
+    pub fn new(configured: Vec<Config>, before: &Self, clock: &Clock, limited: &IntCounterVec) -> Self {
         let front = |Config { name, limit, cors }| {
             let limit = limit.map(|(rate, by)| Limit {
-                counted: counters.with_label_values(&[&*name]),
-                limiter: Box::new(Local::new(rate, clock.clone())),
-                name,
+                counted: limited.with_label_values(&[&*name]),
+                limiter: before
+                    .limiter(&name, &rate, &by)
+                    .unwrap_or_else(|| Arc::new(Local::new(rate, clock.clone()))),
+                name: name.clone(),
                 rate,
                 by,
             });
-            Front { limit, cors }
+            (name, Arc::new(Front { limit, cors }))
         };
-        Ok(Self(configured.into_iter().map(front).collect()))
+        Self(configured.into_iter().map(front).collect())
     }
 
     /// Where no route has anything here, that is all it costs.
-    pub fn of(&self, delivery: &Delivery, target: &Target, fields: &impl FieldLines) -> Option<&Front> {
+    pub fn of(&self, delivery: &Delivery, target: &Target, fields: &impl FieldLines) -> Option<Arc<Front>> {
         if self.0.is_empty() {
             return None;
         }
-        self.0.get(delivery.front(target, fields)?)
+        self.0.get(&delivery.front(target, fields)?).cloned()
+    }
+
+    fn limiter(&self, name: &str, rate: &Rate, by: &By) -> Option<Arc<dyn Limiter>> {
+        let limit = self.0.get(name)?.limit.as_ref()?;
+        (limit.rate == *rate && limit.by == *by).then(|| limit.limiter.clone())
     }
 }
 

@@ -66,7 +66,8 @@ pub async fn answer(
     }
     // Uploads have rules of their own for pages of other sites.
     let uploads = uploads::concerns(data, method, &target);
-    let front = data.door.fronts.of(&data.delivery, &target, headers);
+    let front = data.door.front(&data.delivery, &target, headers);
+    let front = front.as_deref();
     let rules = front.filter(|_| !uploads);
     let origin = rules.and_then(|_| headers.get(header::ORIGIN).cloned());
     let (mut answer, place) = match rules.and_then(|rules| rules.preflight(method, headers)) {

@@ -139,7 +139,8 @@ async fn a_job_is_done_and_followed_to_its_end() {
     assert_eq!(states.last(), Some(&State::Succeeded));
     let told = shop.state(&id).await;
     assert_eq!((told.progress, told.result), (1.0, Some(serde_json::json!({"warmed": 1}))));
-    assert!(shop.metric("millrace_jobs_total{preset=\"ladder\",result=\"succeeded\"} 1"));
+    let counted = || shop.metric("millrace_jobs_total{preset=\"ladder\",result=\"succeeded\"} 1");
+    shop.until("it is counted", counted).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Active health checks: an origin is asked for a path again and again. Its breaker is open while they fail.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Weak, time::Duration};
 
 use super::Member;
 
@@ -41,11 +41,11 @@ impl Status {
     }
 }
 
-/// Checks without end.
-pub(super) async fn check(member: Arc<Member>, config: Config) {
+/// Checks for as long as there is such a member.
+pub(super) async fn check(member: Weak<Member>, config: Config) {
     let mut status = Status::Unknown;
     let (mut good, mut bad) = (0, 0);
-    loop {
+    while let Some(member) = member.upgrade() {
         match member.is_healthy(&config).await {
             true => (good, bad) = (good + 1, 0),
             false => (good, bad) = (0, bad + 1),
@@ -61,6 +61,7 @@ pub(super) async fn check(member: Arc<Member>, config: Config) {
             status = verdict;
             member.health_changed(status);
         }
+        drop(member);
         tokio::time::sleep(config.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }
 }

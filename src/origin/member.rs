@@ -119,8 +119,18 @@ impl Member {
     /// Begins the health checks that are configured.
     pub fn watch(self: &Arc<Self>) {
         if let (Some(config), Some(tasks)) = (self.config.health.clone(), &self.tasks) {
-            tasks.spawn_until_stop("health", health::check(self.clone(), config));
+            tasks.spawn_until_stop("health", health::check(Arc::downgrade(self), config));
         }
+    }
+
+    /// As metrics name it: by its origin, and by the route where that has a breaker of its own.
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    /// Whether it is this origin, with a breaker for this route.
+    pub fn is_apart_of(&self, origin: &Arc<Self>, route: &str) -> bool {
+        self.general.as_ref().is_some_and(|(general, of)| Arc::ptr_eq(general, origin) && **of == *route)
     }
 
     pub fn name(&self) -> &Arc<str> {

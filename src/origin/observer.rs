@@ -49,6 +49,9 @@ pub trait Observer: Send + Sync {
     /// Of an origin, or of `origin@route` where a route has a breaker of its own.
     fn breaker(&self, _origin: &Arc<str>, _state: State) {}
 
+    /// There is no such origin any more.
+    fn gone(&self, _origin: &Arc<str>) {}
+
     /// So many requests wait for others to end.
     fn waiting(&self, _origin: &Arc<str>, _requests: usize) {}
 }

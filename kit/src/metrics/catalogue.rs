@@ -109,6 +109,12 @@ catalogue! {
     ORIGIN_BREAKER_STATE = "millrace_origin_breaker_state" Kind::Gauge, ["origin"],
         "Breaker of an origin, or of origin@route where a route has its own: 0 closed, 1 half-open, 2 open.";
 
+    // Configuration.
+    CONFIG_RELOAD_SUCCESSFUL = "millrace_config_last_reload_successful" Kind::Gauge, [],
+        "Whether the configuration was good when it was read last.";
+    CONFIG_RELOAD_TIME = "millrace_config_last_reload_success_timestamp_seconds" Kind::Gauge, [],
+        "When the configuration in force was read, as a Unix time.";
+
     // Media.
     QUEUE_DEPTH = "millrace_queue_depth" Kind::Gauge, ["queue"],
         "Jobs waiting for a permit; in queue origin:NAME, requests waiting for others to that origin to end.";

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Secret;
 
 /// Keys by which tokens and signed addresses are known to be ours. `millrace token` makes tokens, `millrace sign` addresses.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Access {
     /// Secret for tokens (JWT with HS256) and signed addresses: at least 32 bytes, such as `openssl rand -base64 32` makes.

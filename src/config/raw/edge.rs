@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Bounds for clients. What is in memory is served however much else is asked, and health has a port of its own.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Limits {
     /// Requests at a time, those not counted that are answered from memory at once. Beyond it what is stored is served, and all else
@@ -21,7 +21,7 @@ pub struct Limits {
 }
 
 /// Networks, such as `10.0.0.0/8`, of balancers and proxies in front of this server.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Proxies {
     /// Their `X-Forwarded-For` says who the client is, and their `X-Forwarded-Proto` whether it came by TLS. Nobody else's does.
@@ -31,7 +31,7 @@ pub struct Proxies {
 }
 
 /// TLS towards clients: HTTP/1.1 and HTTP/2 on a port of its own.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Tls {
     /// Address and port; empty: no TLS.
@@ -55,7 +55,7 @@ pub struct Tls {
 }
 
 /// A certificate with its chain, and its key, in PEM.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Certificate {
     pub certificate_file: String,
@@ -63,7 +63,7 @@ pub struct Certificate {
 }
 
 /// How often one client may ask here.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Rate {
     /// Requests in `per_secs`, on the average; more are answered 429. 0: no limit.
@@ -77,7 +77,7 @@ pub struct Rate {
 }
 
 /// Whose pages may read what is here. Without origins: what the origin says of that is passed on.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Cors {
     /// Web origins, such as `https://player.example` or `https://*.example`; `*`: all.

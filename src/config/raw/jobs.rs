@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Mode;
 
 /// Work that nobody waits for: `POST /api/v1/jobs` on the admin port. What a job makes of videos is put in place as an asset.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Jobs {
     /// `auto`: where uploads are taken; `on`: also elsewhere, for making ladders ahead of viewers; `off`.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Secret;
 
 /// One origin.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Origin {
     /// Name in logs and metrics; empty: its host, bucket or directory.
@@ -115,7 +115,7 @@ pub enum Addressing {
 }
 
 /// TLS towards an origin.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OriginTls {
     /// Name to ask for and to verify instead of the URL's host.

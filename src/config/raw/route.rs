@@ -8,7 +8,7 @@ use super::edge::{Cors, Rate};
 /// Rules for a part of the addresses. For each request one route counts: one that names its host before one for the names
 /// below a domain, these before one for any host, and among equals the longest path. Where none fits, all origins are asked, under
 /// the defaults below.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Route {
     /// Name in logs; empty: host and path.
@@ -98,7 +98,7 @@ pub enum Access {
 }
 
 /// What a route has otherwise than `[retry]`; the budget is the origin's, whoever asks.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RouteRetry {
     pub attempts: Option<u32>,
@@ -111,7 +111,7 @@ pub struct RouteRetry {
 
 /// What a route serves to GET and HEAD when its origins have failed (errors of theirs, 5xx included) and nothing stored may
 /// stand in; neither a file nor a path: the error itself.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Fallback {
     /// A file, read when the server starts. At most 16 MiB.

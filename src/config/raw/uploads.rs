@@ -7,7 +7,7 @@ use super::{S3, Secret};
 
 /// Assets that are put here rather than fetched: `PUT /assets/{key}`, and resumable uploads at `/files/`. They are taken as soon
 /// as somebody can have a token (`[access]`, `admin.token`), and served at `/assets/{key}`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Uploads {
     /// `auto`: if there are keys for tokens in `[access]`; `on`: also with `admin.token` alone; `off`: requests for `/assets/` and

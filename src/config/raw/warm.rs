@@ -7,7 +7,7 @@ use super::Secret;
 
 /// Filling the cache from the admin ports of servers with the same routes and origins: what they are asked for most, never anything from
 /// an origin. `POST /api/v1/cache/warm` begins it at any time, with these bounds if it names no others.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Warm {
     /// Such as `http://10.0.0.2:8081`. What they say is believed.

@@ -72,7 +72,7 @@ pub(super) fn routes(
         }
         let name: Arc<str> = name.into();
         if let Some(front) = edge::front(&name, route, |field, wrong| faults.push(field, wrong)) {
-            rules.front = Some(fronts.len());
+            rules.front = Some(name.clone());
             fronts.push(front);
         }
         let origins = route.origins.iter().map(|name| name.as_str().into()).collect();

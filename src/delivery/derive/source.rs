@@ -56,7 +56,13 @@ impl Address {
         let stem = path.strip_suffix(self.target.extension()?)?;
         let target = Target::of_path(&format!("{stem}{ending}"));
         let same = |other: &&Arc<Policy>| Arc::ptr_eq(other, &self.policy);
-        core.policies.on_any_host(target.path()).iter().any(same).then(|| Self { target, ..self.clone() })
+        core.router
+            .at_once()
+            .policies
+            .on_any_host(target.path())
+            .iter()
+            .any(same)
+            .then(|| Self { target, ..self.clone() })
     }
 }
 

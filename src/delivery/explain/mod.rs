@@ -11,6 +11,7 @@ use super::{
     pipeline::Delivery,
     request::Request,
     route::{Plan, Work},
+    routing::Routing,
 };
 use crate::cache::{
     Head, Held, Key, Tiers, Variants,
@@ -47,7 +48,8 @@ struct Place {
 
 impl Delivery {
     pub async fn explain(&self, request: &Request) -> Explanation {
-        let (mut told, plan) = self.explain_one(request).await;
+        let routing = self.core.router.now();
+        let (mut told, plan) = self.explain_one(&routing, request).await;
         if let Some(plan) = plan.filter(|plan| !matches!(plan.work, Work::Fetch)) {
             let headers = plan.policy.rules.fields.for_source(&request.headers);
             let source = Request {
@@ -56,12 +58,16 @@ impl Delivery {
                 headers: Arc::new(headers),
                 interims: None,
             };
-            told.source = Some(Box::new(self.explain_one(&source).await.0));
+            told.source = Some(Box::new(self.explain_one(&routing, &source).await.0));
         }
         told
     }
 
-    async fn explain_one(&self, request: &Request) -> (Explanation, Option<Plan<'_>>) {
+    async fn explain_one<'p>(
+        &self,
+        routing: &'p Routing,
+        request: &Request,
+    ) -> (Explanation, Option<Plan<'p>>) {
         let mut told = Explanation {
             request: report::Asked {
                 method: request.method.to_string(),
@@ -70,7 +76,7 @@ impl Delivery {
             },
             ..Explanation::default()
         };
-        let plan = match self.plan(&request.asked()) {
+        let plan = match self.plan(routing, &request.asked()) {
             Ok(plan) => plan,
             Err(bad) => {
                 told.verdict = decision::bad_query(&bad);

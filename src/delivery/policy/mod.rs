@@ -50,8 +50,8 @@ pub struct PolicyRules {
     pub access: Access,
     /// How fast assets go out; None: as fast as they can.
     pub pace: Option<Pace>,
-    /// By which others find what they keep for this part.
-    pub front: Option<usize>,
+    /// The name by which others find what they keep for this part.
+    pub front: Option<Arc<str>>,
 }
 
 /// How origins are asked otherwise than for the rest.

@@ -124,6 +124,15 @@ impl Open {
         Ok(Reply { status, headers, body: self.body })
     }
 
+    /// All of it, and the connection for what comes next.
+    pub(crate) async fn whole_and_on(mut self) -> (Reply, TcpStream) {
+        while !self.ended {
+            assert!(self.receive().await, "broke off after {} bytes", self.body.len());
+        }
+        let Head { status, headers } = self.head;
+        (Reply { status, headers, body: self.body }, self.stream)
+    }
+
     /// Exactly the next `count` bytes of the body.
     pub(crate) async fn next(&mut self, count: usize) -> Vec<u8> {
         while self.body.len() < count {

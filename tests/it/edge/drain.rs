@@ -1,75 +1,16 @@
 //! How a server stops: what it still does, and what makes it hurry.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::{
     BLOCK, Edge,
     client::{self, is_pattern},
     eventually,
+    process::Process,
 };
 use crate::origin_double::{Answer, Gate, OriginDouble};
-
-/// A server of its own process.
-struct Process {
-    child: Child,
-    data: SocketAddr,
-    admin: SocketAddr,
-    _dir: tempfile::TempDir,
-}
-
-impl Process {
-    fn over(origin: &OriginDouble) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--disk", "0"])
-            .args(["--memory", "64MiB", "--workers", "1", "--origin", &origin.url(), "--data-dir"])
-            .arg(dir.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut address = |before: &str| {
-            let line = said.next().unwrap().unwrap();
-            line.strip_prefix(before).unwrap().parse().unwrap()
-        };
-        let (data, admin) = (address("listening on http://"), address("admin on http://"));
-        Self { child, data, admin, _dir: dir }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    async fn is_draining(&self) -> bool {
-        client::open(self.admin, "GET", "/health/ready", &[("host", "localhost")], b"")
-            .await
-            .whole()
-            .await
-            .status
-            == 503
-    }
-
-    fn complaints(&mut self) -> String {
-        let mut text = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-        text
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[tokio::test]
 async fn a_second_signal_ends_the_drain_at_once() {
@@ -81,7 +22,7 @@ async fn a_second_signal_ends_the_drain_at_once() {
         let mut client = client::open(process.data, "GET", "/x", &[], b"").await;
         client.next(10).await;
         process.signal(first);
-        eventually("a drain", async || process.is_draining().await).await;
+        eventually("a drain", async || process.admin("/health/ready").await.status == 503).await;
         assert_eq!(process.child.try_wait().unwrap(), None, "it waits for its client");
         process.signal(second);
         let complaints = tokio::task::spawn_blocking(move || (process.complaints(), process.child.wait()));

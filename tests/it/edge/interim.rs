@@ -47,6 +47,7 @@ async fn hints_come_before_the_answer_and_are_not_stored() {
         format!("{HINT}HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </b>\r\n\r\n");
     assert!(found.starts_with(&format!("{before}HTTP/1.1 200 OK\r\n")), "{found}");
     assert!(found.ends_with("\r\n\r\nx"), "{found}");
+    edge.settled().await;
     let found = exchange(&edge, &last("GET /x HTTP/1.1")).await;
     assert!(found.starts_with("HTTP/1.1 200 OK\r\n") && found.contains("x-cache: HIT"), "{found}");
     for method in ["HEAD", "POST", "DELETE"] {

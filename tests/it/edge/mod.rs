@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 pub(crate) mod client;
+mod process;
 mod server;
 
 mod bounds;
@@ -39,6 +40,7 @@ mod purge;
 mod purge_model;
 mod races;
 mod ranges;
+mod reload;
 mod restart;
 mod resume;
 mod routes;
