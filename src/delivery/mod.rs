@@ -58,9 +58,10 @@ pub use route::Route;
 pub use routing::{Config as RoutingConfig, Wanted as WantedOrigin};
 
 pub use crate::{
-    cache::{FieldLines, control::no_cache_fields},
+    cache::{FieldLines, TierStats, control::no_cache_fields},
     origin::{
-        CdnLoop, Error as RequestBodyError, ErrorKind as FaultKind, Interim, Interims, remove_hop_by_hop,
+        CdnLoop, Error as RequestBodyError, ErrorKind as FaultKind, Interim, Interims,
+        Report as OriginReport, remove_hop_by_hop,
     },
 };
 

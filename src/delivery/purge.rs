@@ -1,5 +1,6 @@
 //! Purges as they are asked for: addresses are brought into the form that keys have.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -12,7 +13,7 @@ use super::{
 use crate::cache::purge::{BadName, NotDurable, Purge};
 
 /// What is to be purged, in the words of the admin API.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PurgeRequest {
     /// Without a host they stand for all hosts.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{
     explain, gate, jobs,
     lifecycle::{Lifecycle, Phase},
-    origins, purge, translate, uploads, warm,
+    openapi, origins, purge, translate, uploads, warm,
 };
 use crate::{
     admission::{Admission, Scope},
@@ -96,6 +96,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         config.route(path, web::get().to(ready));
     }
     config.route("/metrics", web::get().to(exposition));
+    config.route("/openapi.json", web::get().to(openapi::on_admin));
     config.route("/api/v1/cache/stats", web::get().to(stats));
     config.route("/api/v1/origins", web::get().to(origins::on_admin));
     config.route("/api/v1/cache/explain", web::get().to(explain::on_admin));
@@ -140,11 +141,8 @@ async fn in_force(request: HttpRequest, admin: web::Data<Admin>) -> HttpResponse
 }
 
 async fn nothing() -> HttpResponse {
-    let body = serde_json::json!({
-        "status": 404,
-        "title": "Not Found",
-        "detail": "the admin port has /health, /health/live, /health/ready, /metrics, /api/v1/cache/stats, /api/v1/cache/explain?url=, /api/v1/cache/hot, /api/v1/cache/object/{id}, /api/v1/cache/purges?after=, /api/v1/cache/warm, /api/v1/drain, /api/v1/origins, /api/v1/assets, /api/v1/jobs, /api/v1/config and POST /api/v1/purge"
-    });
+    let detail = format!("the admin port has {}", openapi::known());
+    let body = serde_json::json!({ "status": 404, "title": "Not Found", "detail": detail });
     HttpResponse::NotFound().content_type("application/problem+json").body(body.to_string())
 }
 

@@ -37,6 +37,7 @@ mod h2;
 mod jobs;
 mod lifecycle;
 mod link;
+mod openapi;
 mod order;
 mod origins;
 mod pace;

@@ -1,11 +1,12 @@
 //! A job as it is shown.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::queue::{Job, Priority, State};
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Told {
     pub id: String,
     pub owner: String,

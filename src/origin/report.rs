@@ -1,8 +1,9 @@
 //! What operators are shown of an origin's condition, as JSON.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Report {
     pub name: String,
     /// Its breaker is for this route alone.
@@ -28,7 +29,7 @@ pub struct Report {
     pub last_error: Option<LastError>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LastError {
     pub kind: &'static str,
     pub detail: String,

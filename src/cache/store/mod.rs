@@ -86,7 +86,7 @@ pub enum Found {
 }
 
 /// Figures for operators.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct TierStats {
     pub memory_bytes: u64,
     pub memory_capacity_bytes: u64,

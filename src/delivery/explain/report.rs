@@ -1,8 +1,9 @@
 //! An explanation as the admin API gives it.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Explanation {
     pub request: Asked,
     pub verdict: Verdict,
@@ -24,7 +25,7 @@ pub struct Explanation {
     pub source: Option<Box<Explanation>>,
 }
 
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Asked {
     pub method: String,
     pub target: String,
@@ -32,14 +33,14 @@ pub struct Asked {
 }
 
 /// What would become of the request now, in the words of `X-Cache`, `Cache-Status` and the metrics.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Verdict {
     pub outcome: &'static str,
     pub reason: &'static str,
     pub because: String,
 }
 
-#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+#[derive(Debug, Clone, Serialize, JsonSchema, PartialEq, Eq)]
 pub struct Fix {
     /// `client`, `origin`, `config` or `nobody`.
     pub who: &'static str,
@@ -48,7 +49,7 @@ pub struct Fix {
     pub how: String,
 }
 
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Route {
     /// Of the configuration.
     pub name: String,
@@ -58,7 +59,7 @@ pub struct Route {
     pub source: String,
 }
 
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Key {
     pub text: String,
     pub hash: String,
@@ -66,7 +67,7 @@ pub struct Key {
 }
 
 /// What the store holds for this request.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Object {
     pub tiers: Vec<&'static str>,
     pub status: u16,
@@ -79,7 +80,7 @@ pub struct Object {
     pub fields: Vec<(String, String)>,
 }
 
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Variants {
     /// The request fields by which they are told apart.
     pub by: Vec<String>,
@@ -89,7 +90,7 @@ pub struct Variants {
     pub known: Vec<Variant>,
 }
 
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Variant {
     /// None: it is not there any more.
     pub tiers: Vec<&'static str>,
@@ -98,7 +99,7 @@ pub struct Variant {
     pub differs: Vec<(String, Option<String>, Option<String>)>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Purge {
     pub sequence: u64,
     pub soft: bool,
@@ -106,7 +107,7 @@ pub struct Purge {
 }
 
 /// The last time that an origin was asked for it since the server started.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct LastFill {
     pub secs_ago: i64,
     /// `stored`, `refused` or `failed`.
@@ -119,7 +120,7 @@ pub struct LastFill {
     pub fields: Vec<(String, String)>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Step {
     pub what: &'static str,
     pub value: String,

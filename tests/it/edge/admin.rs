@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{BLOCK, Edge, eventually};
+use super::{BLOCK, Edge, client, eventually};
 use crate::origin_double::{Answer, Gate, OriginDouble};
 
 #[tokio::test]
@@ -28,6 +28,29 @@ async fn health_answers_under_each_of_its_names() {
     for path in ["/health", "/metrics", "/api/v1/cache/stats"] {
         assert_eq!(edge.get(path).await.status, 404, "{path}");
         assert_eq!(origin.hits(path), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_described_can_be_asked() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let described: Value = serde_json::from_slice(&edge.admin_get("/openapi.json").await.body).unwrap();
+    assert_eq!(described["openapi"], "3.1.0");
+    let paths = described["paths"].as_object().unwrap();
+    assert!(paths.len() > 15);
+    let unknown = edge.admin_get("/nothing/here").await.text();
+    for (path, operations) in paths {
+        assert!(unknown.contains(path), "{path} is not told to who is lost");
+        for method in operations.as_object().unwrap().keys() {
+            let (method, path) = (method.to_uppercase(), path.replace("{id}", "none"));
+            let reply = client::open(edge.admin(), &method, &path, &[], b"").await.whole().await;
+            assert!(
+                reply.status != 405 && reply.body != unknown.as_bytes(),
+                "{method} {path}: {}",
+                reply.status
+            );
+        }
     }
 }
 
