@@ -13,7 +13,7 @@ export PATH := $(PATH):$(CARGO_TARGET_DIR)/tools/bin
 
 DEMO ?= demo
 
-.PHONY: help deps run demo build test conformance lint bench
+.PHONY: help deps run demo build test conformance lint bench load docs
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,3 +51,15 @@ lint: ## formatting, clippy, licences and advisories, spelling
 bench: build ## the hit path against nginx and Varnish, one core each
 	@scripts/deps.sh bench
 	@scripts/bench-hit.sh
+
+URL ?= http://127.0.0.1:8080
+SECONDS ?= 60
+USERS ?= 50
+
+load: ## a load test of what runs at URL, for SECONDS with USERS; the report goes to target/load-test.html
+	@mkdir -p "$(CARGO_TARGET_DIR)"
+	@scripts/load-test.sh "$(URL)" "$(SECONDS)" "$(USERS)" "$(CARGO_TARGET_DIR)/load-test.html"
+
+docs: ## write the configuration reference anew
+	cargo run --quiet --locked -p millrace -- docs > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
