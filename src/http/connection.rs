@@ -6,6 +6,8 @@
 //!
 //! Long bodies do not pass through actix either, which would copy them into its write buffer: they are written behind what it
 //! holds there, straight from where they are.
+//!
+//! And when actix has nothing to do, what need not reach it does not: see [`super::below`].
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,6 +15,7 @@ use std::{
     io::{self, IoSlice},
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -24,8 +27,10 @@ use tokio::{
 };
 
 use super::{
+    below::{Below, Taken},
+    data::Data,
     link::{Client, Link},
-    order::Order,
+    order::{Order, Piece},
     pace::{Least, Pace},
     stream::Stream,
     translate,
@@ -47,6 +52,7 @@ pub struct Connection {
     behind: Behind,
     client: Client,
     pace: Pace,
+    below: Option<Below>,
     /// It counts as long as it is there.
     _held: Held,
 }
@@ -104,11 +110,28 @@ impl Behind {
 impl Connection {
     pub fn new(stream: Stream, client: Client, least: Least, held: Held) -> Self {
         let (before, behind) = (Before::default(), Behind::default());
-        Self { stream, before, behind, client, pace: Pace::new(least), _held: held }
+        Self { stream, before, behind, client, pace: Pace::new(least), below: None, _held: held }
+    }
+
+    /// The same, which answers what actix need not see.
+    pub fn answering(self, data: Arc<Data>) -> Self {
+        let below = Some(Below::new(data, self.client));
+        Self { below, ..self }
     }
 
     pub fn link(&self) -> Link {
         Link { client: self.client, before: self.before.clone(), behind: Some(self.behind.clone()) }
+    }
+
+    /// What was read, before actix gets it.
+    fn take(&mut self, read: &[u8]) -> Taken {
+        let order = self.behind.order();
+        match &self.below {
+            Some(below) if order.can_be_told() => {
+                below.take(read, order.is_idle(), &mut self.before.0.borrow_mut().begun)
+            }
+            _ => Taken::Left(Piece::Other),
+        }
     }
 
     fn poll_begun(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -120,6 +143,10 @@ impl Connection {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => begun.advance(written),
             }
+        }
+        if begun.capacity() > 0 {
+            // Connections that wait hold nothing.
+            *begun = BytesMut::new();
         }
         Poll::Ready(Ok(()))
     }
@@ -203,16 +230,28 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let room = buffer.remaining() > 0;
-        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
-        if read.is_err() || (room && buffer.filled().len() == before) {
-            self.before.1.ended.set(true);
-            self.before.1.told.notify_waiters();
-        } else {
-            self.behind.order().has_read();
+        if self.behind.order().is_idle() {
+            // Answers from below go out one by one.
+            ready!(self.poll_begun(context))?;
         }
-        Poll::Ready(read)
+        loop {
+            let before = buffer.filled().len();
+            let room = buffer.remaining() > 0;
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+            if read.is_err() || (room && buffer.filled().len() == before) {
+                self.before.1.ended.set(true);
+                self.before.1.told.notify_waiters();
+                return Poll::Ready(read);
+            }
+            match self.take(&buffer.filled()[before..]) {
+                Taken::Left(piece) => {
+                    self.behind.order().has_read(piece);
+                    return Poll::Ready(read);
+                }
+                Taken::Answered => buffer.set_filled(before),
+            }
+            ready!(self.poll_begun(context))?;
+        }
     }
 }
 
@@ -252,7 +291,10 @@ impl AsyncWrite for Connection {
         match Pin::new(stream).poll_flush(context) {
             // TLS holds some of what was written.
             Poll::Pending => pace.poll_slow(context).map(Err),
-            flushed => flushed,
+            flushed => {
+                self.behind.order().has_written();
+                flushed
+            }
         }
     }
 
