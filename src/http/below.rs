@@ -3,7 +3,11 @@
 //!
 //! This is no second opinion on where requests begin and end: it looks only at what can be read in one way.
 
-use std::{mem::MaybeUninit, sync::Arc, time::Instant, time::SystemTime};
+use std::{
+    mem::MaybeUninit,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use bytes::{BufMut, BytesMut};
 use http::{Method, StatusCode, header};
@@ -16,7 +20,7 @@ use super::{
     order::Piece,
     translate::{self, Sink},
 };
-use crate::delivery::{Answer, Body, FieldLines, push_decimal};
+use crate::delivery::{Answer, Body, FieldLines, Fields, push_decimal};
 
 /// A copy of so few bytes costs less than what it saves.
 const SHORT: u64 = 16 * 1024;
@@ -144,7 +148,7 @@ fn write(answer: &Answer, method: &Method, id: &[u8], started: Instant, into: &m
     into.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     into.put_slice(b"\r\n");
     let length = match head {
-        true => response.head_length,
+        true => response.head_length.or((!body.is_empty()).then_some(body.len() as u64)),
         false => (status != StatusCode::NOT_MODIFIED).then_some(body.len() as u64),
     };
     if let Some(length) = length {
@@ -152,9 +156,12 @@ fn write(answer: &Answer, method: &Method, id: &[u8], started: Instant, into: &m
         push_decimal(&mut text, i64::try_from(length).unwrap_or(i64::MAX));
         into.add(b"content-length", text.as_bytes());
     }
-    let fields = into.len();
     translate::response_headers(response, id, started, into);
-    if !into[fields..].starts_with(b"date: ") && !into[fields..].windows(8).any(|at| at == b"\r\ndate: ") {
+    let dated = match &response.fields {
+        Fields::Stored(head) => head.fields.has("date"),
+        Fields::Own(headers) => headers.has("date"),
+    };
+    if !dated {
         into.add(b"date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
     }
     into.put_slice(b"\r\n");
