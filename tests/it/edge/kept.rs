@@ -76,6 +76,7 @@ async fn warm() -> (OriginDouble, Edge) {
     let answer = Answer::pattern(1000, 7).etag("\"1\"").cache_control("max-age=60");
     origin.on("/x", answer.header("content-type", "text/plain").header("x-own", "a"));
     edge.get("/x").await;
+    edge.settled().await;
     (origin, edge)
 }
 
@@ -229,9 +230,11 @@ async fn what_is_gone_is_gone_on_open_connections() {
         edge.purge(r#"{"urls":["/x"]}"#).await;
         let heard = conversation.ask("GET", "/x", "").await;
         assert_eq!(heard.fields["x-cache"], ["MISS"]);
+        edge.settled().await;
         edge.advance(61);
         let heard = conversation.ask("GET", "/x", "").await;
         assert_eq!(heard.fields["x-cache"], ["REVALIDATED"]);
+        edge.settled().await;
         fetched += 2;
     }
 }

@@ -299,6 +299,7 @@ async fn what_stands_in_for_an_origin_that_is_down_is_told() {
         let edge = Edge::over(&origin).await;
         origin.on(path, fresh().cache_control(control));
         edge.get(path).await;
+        edge.settled().await;
         edge.advance(61);
         let told = explain(&edge, "GET", path, &[]).await;
         assert_eq!(verdict(&told).0, "miss", "{path}: nobody knows yet");
