@@ -7,7 +7,7 @@
 //! W-TinyLFU counts exactly, and remembers the counts of all objects.
 //!
 //! Prints tables of hit ratios by requests and by bytes, and draws those of a popularity that stays to
-//! `docs/plots/hit-ratio.svg`.
+//! `docs/plots/hit-ratio.svg` and `docs/plots/hit-ratio-bytes.svg`.
 
 use std::fmt::Write as _;
 
@@ -115,22 +115,26 @@ async fn main() -> anyhow::Result<()> {
         write!(table, "\nHits {}, per cent of requests (of bytes)\n\n| cache |", load.name)?;
         NAMES.iter().for_each(|name| _ = write!(table, " {name} |"));
         writeln!(table, "\n|---|{}", "--:|".repeat(NAMES.len()))?;
-        let mut curves = vec![Vec::new(); NAMES.len()];
+        let mut curves = [vec![Vec::new(); NAMES.len()], vec![Vec::new(); NAMES.len()]];
         for share in SHARES {
             let capacity = (load.bytes() as f64 * share) as usize;
             let ratios = compare(&load, &body, capacity).await?;
             write!(table, "| {} MiB |", capacity >> 20)?;
-            for (curve, Ratios { requests, bytes }) in curves.iter_mut().zip(ratios) {
+            for (n, Ratios { requests, bytes }) in ratios.into_iter().enumerate() {
                 write!(table, " {requests:.1} ({bytes:.1}) |")?;
-                curve.push(requests);
+                curves[0][n].push(requests);
+                curves[1][n].push(bytes);
             }
             writeln!(table)?;
         }
         if load.name == "stationary" {
-            let curves: Vec<_> =
-                NAMES.iter().zip(&curves).take(5).map(|(name, curve)| (*name, &curve[..])).collect();
-            let target = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/plots/hit-ratio.svg");
-            std::fs::write(target, plot::draw(&SHARES, &curves))?;
+            for (file, of, curves) in
+                [("hit-ratio", "requests", &curves[0]), ("hit-ratio-bytes", "bytes", &curves[1])]
+            {
+                let drawn = NAMES.iter().zip(curves).take(5).map(|(name, curve)| (*name, &curve[..]));
+                let svg = plot::draw(of, &SHARES, &drawn.collect::<Vec<_>>());
+                std::fs::write(format!("{}/docs/plots/{file}.svg", env!("CARGO_MANIFEST_DIR")), svg)?;
+            }
         }
     }
     std::io::Write::write_all(&mut std::io::stdout(), table.as_bytes())?;

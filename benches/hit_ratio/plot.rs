@@ -7,8 +7,8 @@ const HEIGHT: f64 = 400.0;
 const MARGIN: f64 = 56.0;
 const COLOURS: [&str; 5] = ["#c0392b", "#7f8c8d", "#2980b9", "#27ae60", "#8e44ad"];
 
-/// `shares` of the bytes, and for each curve its hit ratios in per cent.
-pub fn draw(shares: &[f64], curves: &[(&str, &[f64])]) -> String {
+/// `shares` of the bytes, and for each curve its hit ratios in per cent; `of` is what they count.
+pub fn draw(of: &str, shares: &[f64], curves: &[(&str, &[f64])]) -> String {
     let all = || curves.iter().flat_map(|(_, ratios)| ratios.iter().copied());
     let low = (all().fold(f64::MAX, f64::min) / 5.0).floor() * 5.0;
     let high = (all().fold(0.0, f64::max) / 5.0).ceil() * 5.0;
@@ -18,7 +18,7 @@ pub fn draw(shares: &[f64], curves: &[(&str, &[f64])]) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
-         <text x=\"{MARGIN}\" y=\"28\" font-size=\"15\">Object hit ratio of the memory tier, per cent</text>\n\
+         <text x=\"{MARGIN}\" y=\"28\" font-size=\"15\">Hits of the memory tier, per cent of {of}</text>\n\
          <text x=\"{MARGIN}\" y=\"{:.0}\">memory, as a share of the bytes of all objects</text>\n",
         HEIGHT - 14.0
     );

@@ -207,7 +207,7 @@ impl Code for Entry {
                 let spec = VarySpec::from_names(names);
                 Ok(Self::Variants(Variants { key, spec, stamp }.into()))
             }
-            TAG_BLOCK => Ok(Self::Block(take_chunk(reader)?.into())),
+            TAG_BLOCK => Ok(Self::Block(Bytes::from(take_chunk(reader)?).into())),
             TAG_GONE => Ok(Self::Gone),
             _ => Err(malformed("unknown entry tag")),
         }
@@ -257,7 +257,7 @@ fn decode_head(reader: &mut impl Read) -> foyer::Result<Head> {
     let length = u64::from_le_bytes(take(reader)?);
     let born = u64::from_le_bytes(take(reader)?);
     let content = match take::<1>(reader)?[0] {
-        CONTENT_INLINE => Content::Inline(take_chunk(reader)?),
+        CONTENT_INLINE => Content::Inline(take_chunk(reader)?.into()),
         CONTENT_BLOCKS => Content::Blocks {
             incarnation: Incarnation(u128::from_le_bytes(take(reader)?)),
             block_size: u32::from_le_bytes(take(reader)?),
@@ -300,7 +300,7 @@ fn take<const N: usize>(reader: &mut impl Read) -> foyer::Result<[u8; N]> {
     Ok(bytes)
 }
 
-fn take_chunk(reader: &mut impl Read) -> foyer::Result<Bytes> {
+fn take_chunk(reader: &mut impl Read) -> foyer::Result<Vec<u8>> {
     let length = u64::from_le_bytes(take(reader)?);
     if length > MAX_CHUNK {
         return Err(malformed("chunk length"));
@@ -310,7 +310,7 @@ fn take_chunk(reader: &mut impl Read) -> foyer::Result<Bytes> {
     if bytes.len() as u64 != length {
         return Err(malformed("short chunk"));
     }
-    Ok(bytes.into())
+    Ok(bytes)
 }
 
 fn take_text(reader: &mut impl Read) -> foyer::Result<Box<str>> {

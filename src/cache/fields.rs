@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 
-use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Field lines by name, whoever holds them. Names are given in lower case.
@@ -26,10 +25,10 @@ impl FieldLines for HeaderMap {
 }
 
 /// Ordered field lines, each as name and value: a well-known name as its number in [`NAMES`], any other as 0, its length and
-/// itself; a value as its length and itself. Lengths are written seven bits to a byte, the lowest first. Cloning is cheap.
+/// itself; a value as its length and itself. Lengths are written seven bits to a byte, the lowest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields {
-    encoded: Bytes,
+    encoded: Box<[u8]>,
 }
 
 /// In order. Their numbers, from 1, are on disks too: who changes the list changes [`super::entry::FORM`].
@@ -96,49 +95,43 @@ enum Name {
 }
 
 impl Fields {
-    pub fn iter(&self) -> Iter {
-        Iter { rest: self.encoded.clone() }
-    }
-
-    /// The same, only the values as slices of the buffer that count as its holders.
-    pub fn shared(&self) -> impl Iterator<Item = (&[u8], Bytes)> {
-        let mut at = 0;
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.encoded[..];
         std::iter::from_fn(move || {
-            let rest = &self.encoded[at..];
             let line = split(rest)?;
             let name = match line.name {
                 Name::Known(known) => known.as_bytes(),
                 Name::Spelled(spelled) => &rest[spelled],
             };
-            let value = self.encoded.slice(at + line.value.start..at + line.value.end);
-            at += line.value.end;
+            let value = &rest[line.value.clone()];
+            rest = &rest[line.value.end..];
             Some((name, value))
         })
     }
 
-    pub fn encoded(&self) -> &Bytes {
+    pub fn encoded(&self) -> &[u8] {
         &self.encoded
     }
 
-    /// Checks the framing, so that reading never meets a broken line.
-    pub fn decode(encoded: Bytes) -> Option<Self> {
+    /// Checks all of it, so that reading never meets a broken line, nor writing what a client would take for two.
+    pub fn decode(encoded: Vec<u8>) -> Option<Self> {
         let mut rest = &encoded[..];
         while !rest.is_empty() {
             let line = split(rest)?;
             if let Name::Spelled(name) = line.name {
-                std::str::from_utf8(&rest[name]).ok()?;
+                HeaderName::from_bytes(&rest[name]).ok()?;
             }
+            HeaderValue::from_bytes(&rest[line.value.clone()]).ok()?;
             rest = &rest[line.value.end..];
         }
-        Some(Self { encoded })
+        Some(Self { encoded: encoded.into() })
     }
 
     pub fn to_header_map(&self) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in self.iter() {
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(&name), HeaderValue::from_maybe_shared(value))
-            {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
                 map.append(name, value);
             }
         }
@@ -163,7 +156,7 @@ impl From<&HeaderMap> for Fields {
             encoded.extend_from_slice(value.as_bytes());
         }
         // Kept for long: no byte more than is needed.
-        Self { encoded: encoded.into_boxed_slice().into() }
+        Self { encoded: encoded.into() }
     }
 }
 
@@ -184,27 +177,6 @@ impl FieldLines for Fields {
             }
             None
         })
-    }
-}
-
-/// Yields (name, value) as slices of the shared buffer.
-pub struct Iter {
-    rest: Bytes,
-}
-
-impl Iterator for Iter {
-    type Item = (Bytes, Bytes);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let line = split(&self.rest)?;
-        let end = line.value.end;
-        let name = match line.name {
-            Name::Known(known) => Bytes::from_static(known.as_bytes()),
-            Name::Spelled(spelled) => self.rest.slice(spelled),
-        };
-        let value = self.rest.slice(line.value);
-        self.rest.advance(end);
-        Some((name, value))
     }
 }
 
@@ -278,20 +250,22 @@ mod tests {
             let mut map = HeaderMap::new();
             map.append("x-long", HeaderValue::from_bytes(&vec![b'a'; length]).unwrap());
             map.append("vary", HeaderValue::from_static("accept"));
-            let back = Fields::decode(Fields::from(&map).encoded().clone()).unwrap();
+            let back = Fields::decode(Fields::from(&map).encoded().to_vec()).unwrap();
             assert_eq!(back.to_header_map(), map, "{length}");
         }
     }
 
     #[test]
     fn decoding_refuses_broken_framing() {
-        let whole = Fields::from(&sample()).encoded().clone();
+        let whole = Fields::from(&sample()).encoded().to_vec();
         assert!(Fields::decode(whole.clone()).is_some());
         for cut in [1, 3, 6, 9, whole.len() - 1] {
-            assert!(Fields::decode(whole.slice(..cut)).is_none(), "cut at {cut}");
+            assert!(Fields::decode(whole[..cut].to_vec()).is_none(), "cut at {cut}");
         }
-        for broken in [&[200, 0][..], &[0, 1, 0xff, 0], &[1, 0x80, 0x80, 0x80, 0x80, 0], &[1]] {
-            assert!(Fields::decode(Bytes::copy_from_slice(broken)).is_none(), "{broken:?}");
+        let lines: [&[u8]; 3] = [b"\x01\x03a\r\n", b"\x01\x01\0", b"\0\x03a:\nz"];
+        let lengths: [&[u8]; 4] = [&[200, 0], &[0, 1, 0xff, 0], &[1, 0x80, 0x80, 0x80, 0x80, 0], &[1]];
+        for broken in lengths.into_iter().chain(lines) {
+            assert!(Fields::decode(broken.to_vec()).is_none(), "{broken:?}");
         }
     }
 }

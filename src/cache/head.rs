@@ -1,5 +1,7 @@
 //! The head of a stored object: everything but its blocks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use millrace_kit::clock::UnixMillis;
@@ -122,6 +124,15 @@ impl Head {
         Self { length, content, ..self.clone() }
     }
 
+    /// All bytes of what is held inline. They keep the head alive: to share the stored bytes themselves would leave its bookkeeping
+    /// with each object, for good.
+    pub fn inline(self: &Arc<Self>) -> Option<Bytes> {
+        match self.content {
+            Content::Inline(_) => Some(Bytes::from_owner(Inline(self.clone()))),
+            Content::Blocks { .. } => None,
+        }
+    }
+
     /// The validator under which parts of this object may be combined, as an `If-Range` value.
     pub fn strong_validator(&self) -> Option<HeaderValue> {
         HeaderValue::from_bytes(validator::strong(&self.fields)?).ok()
@@ -149,6 +160,18 @@ impl Head {
             Content::Blocks { .. } => 0,
         };
         size_of::<Self>() + self.key.len() + self.fields.encoded().len() + self.tags.weight() + inline
+    }
+}
+
+/// A head that is held for its bytes.
+struct Inline(Arc<Head>);
+
+impl AsRef<[u8]> for Inline {
+    fn as_ref(&self) -> &[u8] {
+        match &self.0.content {
+            Content::Inline(bytes) => bytes,
+            Content::Blocks { .. } => &[],
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub mod warm;
 mod writes;
 
 pub use access::Access;
-pub use decimal::push_millis;
+pub use decimal::{push as push_decimal, push_millis};
 pub use derive::{Media, MediaConfig, SetupError};
 pub use explain::Explanation;
 pub use fill::Limits as FillLimits;

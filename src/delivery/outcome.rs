@@ -170,6 +170,12 @@ impl Served {
     /// The member that we add to `Cache-Status` (RFC 9211), with the key if it is to be shown.
     pub fn cache_status(&self, key: Option<&str>) -> String {
         let mut text = String::with_capacity(64);
+        self.write_cache_status(key, &mut text);
+        text
+    }
+
+    /// The same, behind what is in `text`.
+    pub fn write_cache_status(&self, key: Option<&str>, text: &mut String) {
         text.push_str("millrace");
         let forward = self.reason.forward();
         match (self.outcome, forward) {
@@ -186,7 +192,7 @@ impl Served {
         }
         if let Some(ttl) = self.ttl {
             text.push_str("; ttl=");
-            decimal::push(&mut text, ttl);
+            decimal::push(text, ttl);
         }
         if self.stored {
             text.push_str("; stored");
@@ -202,7 +208,6 @@ impl Served {
             text.push_str("; detail=");
             text.push_str(self.reason.as_str());
         }
-        text
     }
 }
 

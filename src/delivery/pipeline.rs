@@ -141,8 +141,9 @@ impl Delivery {
     }
 
     /// The answer to a request for a small object that is in memory and fresh: the shortest way, without waiting.
-    /// None: take the long way, [`Self::answer`].
-    pub fn answer_at_once(&self, request: &Asked<'_, impl FieldLines>) -> Option<Answer> {
+    /// None: take the long way, [`Self::answer`], or its body would not come at once, or is longer than `longest`. Then nothing has
+    /// been counted.
+    pub fn answer_at_once(&self, request: &Asked<'_, impl FieldLines>, longest: u64) -> Option<Answer> {
         if !matches!(*request.method, Method::GET | Method::HEAD) {
             return None;
         }
@@ -151,6 +152,9 @@ impl Delivery {
             .plan(&routing, request)
             .ok()
             .filter(|plan| !plan.is_progressive() && !ahead::looks_ahead(plan))?;
+        if longest < u64::MAX && plan.policy.rules.pace.is_some() {
+            return None;
+        }
         let key = plan.key(self.store().seed());
         let now = self.core.clock().unix_millis();
         let control = RequestControl::parse(request.fields);
@@ -165,7 +169,7 @@ impl Delivery {
             }
             _ => return None,
         };
-        if !fresh(&head) {
+        if !fresh(&head) || head.length > longest {
             return None;
         }
         if !self.count_use(&plan, &key, &head, || None) {

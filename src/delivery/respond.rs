@@ -145,11 +145,11 @@ pub fn respond_inline(
     let Content::Inline(bytes) = &head.content else { return None };
     let length = bytes.len() as u64;
     let (bytes, part) = match decide(request, head, length) {
-        Decision::Whole => (bytes.clone(), None),
+        Decision::Whole => (head.inline()?, None),
         Decision::Parts(parts) => {
             let [part] = <[_; 1]>::try_from(parts).ok()?;
             // Ranges are resolved against the length of these bytes.
-            (bytes.slice(part.start as usize..part.end as usize), Some(part))
+            (head.inline()?.slice(part.start as usize..part.end as usize), Some(part))
         }
         decision => return Some(bodiless(&decision, head, length, served, now)),
     };
@@ -275,7 +275,7 @@ async fn body(
     if range.is_empty() {
         return Ok(Body::Empty);
     }
-    if let (Content::Inline(bytes), None) = (&available.object.head.content, &available.arrangement) {
+    if let (Some(bytes), None) = (available.object.head.inline(), &available.arrangement) {
         // Ranges are resolved against the length of these bytes.
         return Ok(Body::Full(bytes.slice(range.start as usize..range.end as usize)));
     }

@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     cache::{
-        Content, Freshness, Head,
+        Content, Freshness, Head, Held,
         control::{RequestControl, ResponseControl},
+        purge::Purge,
         storable::{self, Asked, Refusal},
     },
     origin,
@@ -43,7 +44,7 @@ impl Delivery {
         onward.headers = forward::passed_fields(&request.headers);
         onward.body = body;
         onward.interims = request.interims.clone();
-        let (sent, before) = (self.core.clock().unix_millis(), self.store().purges().latest());
+        let (sent, mut born) = (self.core.clock().unix_millis(), self.store().purges().latest());
         let policy = policies.of(host, request.target.path());
         if policy.rules.fields.has_host()
             && let Some(host) = request.headers.get(header::HOST)
@@ -58,12 +59,10 @@ impl Delivery {
                     let of = |field| locations::named(request, &response.headers, field);
                     let named = [of(header::LOCATION), of(header::CONTENT_LOCATION)];
                     for target in named.iter().flatten().chain([&request.target]) {
-                        let plan = Plan::fetch(target, host, policies);
-                        let key = plan.key(self.store().seed());
-                        self.core.fills.invalidate(&key).await;
+                        born = self.outdate(&Plan::fetch(target, host, policies), born).await;
                     }
                 }
-                let response = match self.keep(request, response, times, before).await {
+                let response = match self.keep(request, response, times, born).await {
                     Ok(response) => response,
                     Err(error) => {
                         return failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind)));
@@ -83,6 +82,27 @@ impl Delivery {
                 )
             }
             Err(error) => failed(&error, Served::new(Outcome::Error, Reason::Origin(error.kind))),
+        }
+    }
+
+    /// What is stored of an address, and what is made of that: as a purge has it, which is worth its place on the books only where
+    /// something is stored. What was born after the purge `born` was born after this one, too, if it is the next.
+    async fn outdate(&self, plan: &Plan<'_>, born: u64) -> u64 {
+        let key = plan.key(self.store().seed());
+        let held = self.store().inspect(&key).await;
+        let stored = matches!(held, Some((Held::Head(_) | Held::Variants(_), _)));
+        self.core.fills.invalidate(&key).await;
+        if !stored {
+            return born;
+        }
+        let purge = Purge::hard().url(&plan.url_text());
+        match self.store().purges().purge(&purge, self.core.clock().unix_millis()).await {
+            Ok(sequence) if sequence == born + 1 => sequence,
+            Ok(_) => born,
+            Err(error) => {
+                tracing::warn!("what is made of a changed address may be served until it is stale: {error}");
+                born
+            }
         }
     }
 

@@ -6,6 +6,8 @@
 //!
 //! Long bodies do not pass through actix either, which would copy them into its write buffer: they are written behind what it
 //! holds there, straight from where they are.
+//!
+//! And when actix has nothing to do, what need not reach it does not: see [`super::below`].
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,6 +15,7 @@ use std::{
     io::{self, IoSlice},
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -24,8 +27,10 @@ use tokio::{
 };
 
 use super::{
+    below::{Below, Taken},
+    data::Data,
     link::{Client, Link},
-    order::Order,
+    order::{Order, Piece},
     pace::{Least, Pace},
     stream::Stream,
     translate,
@@ -47,6 +52,7 @@ pub struct Connection {
     behind: Behind,
     client: Client,
     pace: Pace,
+    below: Option<Below>,
     /// It counts as long as it is there.
     _held: Held,
 }
@@ -104,11 +110,28 @@ impl Behind {
 impl Connection {
     pub fn new(stream: Stream, client: Client, least: Least, held: Held) -> Self {
         let (before, behind) = (Before::default(), Behind::default());
-        Self { stream, before, behind, client, pace: Pace::new(least), _held: held }
+        Self { stream, before, behind, client, pace: Pace::new(least), below: None, _held: held }
+    }
+
+    /// The same, which answers what actix need not see.
+    pub fn answering(self, data: Arc<Data>) -> Self {
+        let below = Some(Below::new(data, self.client));
+        Self { below, ..self }
     }
 
     pub fn link(&self) -> Link {
         Link { client: self.client, before: self.before.clone(), behind: Some(self.behind.clone()) }
+    }
+
+    /// What was read, before actix gets it.
+    fn take(&mut self, read: &[u8]) -> Taken {
+        let order = self.behind.order();
+        match &self.below {
+            Some(below) if order.can_be_told() => {
+                below.take(read, order.is_idle(), &mut self.before.0.borrow_mut().begun)
+            }
+            _ => Taken::Left(Piece::Other),
+        }
     }
 
     fn poll_begun(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -120,6 +143,10 @@ impl Connection {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => begun.advance(written),
             }
+        }
+        if begun.capacity() > 0 {
+            // Connections that wait hold nothing.
+            *begun = BytesMut::new();
         }
         Poll::Ready(Ok(()))
     }
@@ -203,16 +230,28 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let room = buffer.remaining() > 0;
-        let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
-        if read.is_err() || (room && buffer.filled().len() == before) {
-            self.before.1.ended.set(true);
-            self.before.1.told.notify_waiters();
-        } else {
-            self.behind.order().has_read();
+        if self.behind.order().is_idle() {
+            // Answers from below go out one by one.
+            ready!(self.poll_begun(context))?;
         }
-        Poll::Ready(read)
+        loop {
+            let before = buffer.filled().len();
+            let room = buffer.remaining() > 0;
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+            if read.is_err() || (room && buffer.filled().len() == before) {
+                self.before.1.ended.set(true);
+                self.before.1.told.notify_waiters();
+                return Poll::Ready(read);
+            }
+            match self.take(&buffer.filled()[before..]) {
+                Taken::Left(piece) => {
+                    self.behind.order().has_read(piece);
+                    return Poll::Ready(read);
+                }
+                Taken::Answered => buffer.set_filled(before),
+            }
+            ready!(self.poll_begun(context))?;
+        }
     }
 }
 
@@ -252,7 +291,10 @@ impl AsyncWrite for Connection {
         match Pin::new(stream).poll_flush(context) {
             // TLS holds some of what was written.
             Poll::Pending => pace.poll_slow(context).map(Err),
-            flushed => flushed,
+            flushed => {
+                self.behind.order().has_written();
+                flushed
+            }
         }
     }
 
@@ -262,116 +304,4 @@ impl AsyncWrite for Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::{pending, poll_fn};
-
-    use http::{HeaderMap, StatusCode};
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::{TcpListener, TcpStream},
-    };
-
-    use super::*;
-    use crate::delivery::Interims;
-
-    async fn pair() -> (Connection, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let stream = Stream::Plain(listener.accept().await.unwrap().0);
-        let address = Client { address: [127, 0, 0, 1].into(), secure: false };
-        (Connection::new(stream, address, Least::default(), Held::uncounted()), client)
-    }
-
-    /// As much as the socket takes.
-    async fn stuff(connection: &mut Connection) -> usize {
-        let mut written = 0;
-        while let Poll::Ready(count) =
-            poll_fn(|context| Poll::Ready(Pin::new(&mut *connection).poll_write(context, &[b'.'; 65536])))
-                .await
-        {
-            written += count.unwrap();
-        }
-        written
-    }
-
-    #[tokio::test]
-    async fn what_is_begun_comes_first() {
-        let (mut connection, mut client) = pair().await;
-        let before = connection.before.clone();
-        let (interims, coming) = Interims::channel();
-        interims.offer(StatusCode::PROCESSING, &HeaderMap::new());
-        let mut waiting = Box::pin(before.wait(coming, pending::<()>()));
-        let mut written = stuff(&mut connection).await;
-        assert!(futures_util::poll!(&mut waiting).is_pending());
-        // The rest of the answer before, then room for what waits, then the answer that is due.
-        let mut received = vec![0; written];
-        client.read_exact(&mut received).await.unwrap();
-        connection.write_all(b"rest|").await.unwrap();
-        connection.flush().await.unwrap();
-        connection.write_all(b"|due").await.unwrap();
-        drop(waiting);
-        drop(connection);
-        written = received.len();
-        client.read_to_end(&mut received).await.unwrap();
-        assert_eq!(received[written..], *b"rest|HTTP/1.1 102 Processing\r\n\r\n|due");
-    }
-
-    /// A body of more than the socket takes at a time, behind a head that is written in two parts.
-    #[tokio::test]
-    async fn a_body_goes_out_behind_what_actix_has() {
-        let (mut connection, mut client) = pair().await;
-        let behind = connection.behind.clone();
-        let body: Vec<u8> = (0..8 << 20).map(|at: u32| (at >> 10) as u8).collect();
-        let stuffed = stuff(&mut connection).await;
-        behind.put(body.clone().into());
-        let mut writing = Box::pin(async {
-            connection.write_all(b"head|").await.unwrap();
-            connection.flush().await.unwrap();
-            connection.write_all(b"|next").await.unwrap();
-            connection.flush().await.unwrap();
-        });
-        assert!(futures_util::poll!(&mut writing).is_pending());
-        assert_eq!(behind.left(), body.len());
-        let mut received = Vec::new();
-        let reading = async {
-            let expected = stuffed + body.len() + "head||next".len();
-            while received.len() < expected {
-                assert_ne!(client.read_buf(&mut received).await.unwrap(), 0);
-            }
-        };
-        tokio::join!(writing, reading);
-        assert_eq!(behind.left(), 0);
-        let (head, rest) = received[stuffed..].split_at(5);
-        assert!(head == b"head|" && rest.strip_suffix(b"|next") == Some(&body[..]));
-    }
-
-    #[tokio::test]
-    async fn what_is_taken_back_is_not_written() {
-        let (mut connection, mut client) = pair().await;
-        connection.behind.put(b"body"[..].into());
-        assert_eq!(connection.behind.take_back(), 4);
-        connection.write_all(b"head").await.unwrap();
-        connection.flush().await.unwrap();
-        drop(connection);
-        let mut received = Vec::new();
-        client.read_to_end(&mut received).await.unwrap();
-        assert_eq!(received, b"head");
-    }
-
-    #[tokio::test]
-    async fn what_comes_late_is_dropped() {
-        let (mut connection, mut client) = pair().await;
-        let before = connection.before.clone();
-        let (interims, coming) = Interims::channel();
-        interims.offer(StatusCode::PROCESSING, &HeaderMap::new());
-        let mut waiting = Box::pin(before.wait(coming, pending::<()>()));
-        assert!(futures_util::poll!(&mut waiting).is_pending());
-        drop(waiting);
-        connection.write_all(b"due").await.unwrap();
-        connection.flush().await.unwrap();
-        drop(connection);
-        let mut received = Vec::new();
-        client.read_to_end(&mut received).await.unwrap();
-        assert_eq!(received, b"due");
-    }
-}
+mod tests;

@@ -22,7 +22,7 @@ use super::{
     connection::Behind,
     door::Door,
     lifecycle::Lifecycle,
-    link::Link,
+    link::{Client, Link},
     pace::{self, Least},
     pages::Pages,
     translate::{self, Lines},
@@ -53,6 +53,40 @@ pub struct Data {
 impl Data {
     pub fn instruments(&self) -> &Instruments {
         self.delivery.instruments()
+    }
+
+    /// The answer to a usual request for what is in memory, at most so long.
+    pub fn hit(
+        &self,
+        method: &Method,
+        raw: &str,
+        fields: &impl FieldLines,
+        client: &Client,
+        longest: u64,
+    ) -> Option<Answer> {
+        if translate::fault(fields).is_some() || fields.has("cdn-loop") || !self.delivery.is_public() {
+            return None;
+        }
+        let (None, raw) = Signature::take(raw) else { return None };
+        let target = Target::parse(&raw).ok()?;
+        if self.pages.are_at(&target)
+            || uploads::concerns(self, method, &target)
+            || self.door.redirects(client, fields)
+        {
+            return None;
+        }
+        let front = self.door.front(&self.delivery, &target, fields);
+        if front.as_ref().is_some_and(|front| !front.can_judge_at_once(fields)) {
+            return None;
+        }
+        let mut answer = self.delivery.answer_at_once(&Asked { method, target: &target, fields }, longest)?;
+        if let Some(front) = front {
+            if let Some(refusal) = front.refuses_at_once(|| self.door.client(client, fields), fields) {
+                answer.response = refusal;
+            }
+            front.open(&mut answer.response, fields.first("origin"));
+        }
+        Some(answer)
     }
 }
 
@@ -101,27 +135,10 @@ fn at_once(
     turn: Turn,
 ) -> Option<Reply<Sending>> {
     let method = translate::method(message.method())?;
-    if translate::fault(lines).is_some() || lines.has("cdn-loop") || !data.delivery.is_public() {
-        return None;
-    }
-    let (None, raw) = Signature::take(target_of(message)) else { return None };
-    let target = Target::parse(&raw).ok()?;
     let link = message.conn_data::<Link>()?;
-    if data.pages.are_at(&target)
-        || uploads::concerns(data, &method, &target)
-        || data.door.redirects(&link.client, lines)
-    {
-        return None;
-    }
-    let mut answer =
-        data.delivery.answer_at_once(&Asked { method: &method, target: &target, fields: lines })?;
-    if let Some(front) = data.door.front(&data.delivery, &target, lines) {
-        if let Err(refusal) = front.refuses_at_once(|| data.door.client(&link.client, lines), lines)? {
-            answer.response = refusal;
-        }
-        front.open(&mut answer.response, lines.first("origin"));
-    }
-    let known = Known { turn, ..Known::of(link, data, &raw, lines, method, started) };
+    let raw = target_of(message);
+    let answer = data.hit(&method, raw, lines, &link.client, u64::MAX)?;
+    let known = Known { turn, ..Known::of(link, data, raw, lines, method, started) };
     Some(known.finish(data.clone(), answer, None))
 }
 
@@ -236,7 +253,7 @@ impl Known {
         if let Some(policy) = data.door.transport_security(secure) {
             response.added.push((header::STRICT_TRANSPORT_SECURITY, policy.clone()));
         }
-        translate::response_headers(&response, id, started, into);
+        translate::response_headers(&response, id.as_bytes(), started, into);
         let Response { status, body, head_length, served, .. } = response;
         let record = Record { data, method, route, status, served, started, access: log, _place: place };
         Sending::new(body, head_length, record, behind, turn)

@@ -92,20 +92,23 @@ impl Front {
         }
     }
 
-    /// The same for what is answered at once. `None`: that is not the way for this request.
+    /// Whether [`Self::refuses_at_once`] knows whose request this is.
+    pub fn can_judge_at_once(&self, fields: &impl FieldLines) -> bool {
+        !(matches!(&self.limit, Some(Limit { by: By::Token, .. })) && fields.has("authorization"))
+    }
+
+    /// The same as [`Self::refuses`] for what is answered at once.
     pub fn refuses_at_once(
         &self,
         client: impl FnOnce() -> IpAddr,
         fields: &impl FieldLines,
-    ) -> Option<Result<(), Response>> {
-        let Some(limit) = &self.limit else { return Some(Ok(())) };
+    ) -> Option<Response> {
+        let limit = self.limit.as_ref()?;
         let asker = match &limit.by {
-            By::Token if fields.has("authorization") => return None,
             By::Field(name) => field(fields, name.as_str()),
             By::Token | By::Address => None,
         };
-        let refused = limit.judge(asker.unwrap_or_else(|| Asker::at(client())));
-        Some(refused.map_or(Ok(()), Err))
+        limit.judge(asker.unwrap_or_else(|| Asker::at(client())))
     }
 
     pub fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {

@@ -24,6 +24,7 @@ mod accept;
 mod access;
 mod admin;
 mod admin_hosts;
+mod below;
 mod body;
 mod connection;
 pub mod cors;
@@ -156,7 +157,9 @@ impl Face {
                                 h2::serve(connection, face.data.clone(), times, stopping).await;
                                 Ok(())
                             }
-                            Some(Accepted { connection, peer, .. }) => h1.call((connection, peer)).await,
+                            Some(Accepted { connection, peer, .. }) => {
+                                h1.call((connection.answering(face.data.clone()), peer)).await
+                            }
                         }
                     }
                 }))

@@ -6,11 +6,12 @@ use actix_http::{
     RequestHead,
     header::{self as actix, HeaderMap as ActixMap, HeaderName as ActixName, HeaderValue as ActixValue},
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::delivery::{
-    FieldLines, Fields, Interim, Outcome, Response, no_cache_fields, push_millis, remove_hop_by_hop,
+    FieldLines, Fields, Interim, Outcome, Response, no_cache_fields, push_decimal, push_millis,
+    remove_hop_by_hop,
 };
 
 // Names outside of the standard's set are parsed once, here.
@@ -169,8 +170,33 @@ fn is_ours(name: &[u8]) -> bool {
     )
 }
 
+/// Where the fields of an answer are written. Names are in lower case, and names and values are valid.
+pub trait Sink {
+    fn add(&mut self, name: &[u8], value: &[u8]);
+}
+
+impl Sink for ActixMap {
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        let name = common(name).or_else(|| ActixName::from_bytes(name).ok());
+        if let (Some(name), Ok(value)) = (name, ActixValue::from_bytes(value)) {
+            self.append(name, value);
+        }
+    }
+}
+
+/// As HTTP/1.1 has them.
+impl Sink for BytesMut {
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        self.reserve(name.len() + value.len() + 4);
+        self.put_slice(name);
+        self.put_slice(b": ");
+        self.put_slice(value);
+        self.put_slice(b"\r\n");
+    }
+}
+
 /// Writes the fields of an answer.
-pub fn response_headers(answer: &Response, request_id: ActixValue, started: Instant, into: &mut ActixMap) {
+pub fn response_headers(answer: &Response, request_id: &[u8], started: Instant, into: &mut impl Sink) {
     let served = answer.served;
     let skipped = |name: &[u8]| is_ours(name) || answer.replaces(name);
     // The age of what is not ours is for its origin to say.
@@ -187,39 +213,43 @@ pub fn response_headers(answer: &Response, request_id: ActixValue, started: Inst
                 false => Vec::new(),
             };
             let skipped = |name: &[u8]| skipped(name) || withheld.iter().any(|held| held.as_bytes() == name);
-            for (name, value) in head.fields.shared() {
+            for (name, value) in head.fields.iter() {
                 if !skipped(name) && (made_now || name != b"server-timing") {
-                    append(into, name, value);
+                    into.add(name, value);
                 }
             }
         }
         Fields::Own(headers) => {
             for (name, value) in headers {
                 if passes(name.as_str().as_bytes()) {
-                    append(into, name.as_str().as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
+                    into.add(name.as_str().as_bytes(), value.as_bytes());
                 }
             }
         }
     }
     for (name, value) in &answer.added {
-        append(into, name.as_str().as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
+        into.add(name.as_str().as_bytes(), value.as_bytes());
     }
     if answer.accepts_ranges {
-        into.append(actix::ACCEPT_RANGES, ActixValue::from_static("bytes"));
+        into.add(b"accept-ranges", b"bytes");
     }
+    let mut text = String::with_capacity(128);
     if let Some(age) = answer.age {
-        into.append(actix::AGE, age.into());
+        push_decimal(&mut text, age);
+        into.add(b"age", text.as_bytes());
+        text.clear();
     }
-    into.append(X_CACHE, ActixValue::from_static(served.outcome.x_cache()));
-    append_named(into, CACHE_STATUS, served.cache_status(answer.key.as_deref()).into());
-    into.append(actix::VIA, ActixValue::from_static("1.1 millrace"));
-    into.append(X_REQUEST_ID, request_id);
-    let mut timing = String::with_capacity(48);
-    timing.push_str("cache;desc=");
-    timing.push_str(served.outcome.as_str());
-    timing.push_str(";dur=");
-    push_millis(&mut timing, u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
-    append_named(into, SERVER_TIMING, timing.into());
+    into.add(b"x-cache", served.outcome.x_cache().as_bytes());
+    served.write_cache_status(answer.key.as_deref(), &mut text);
+    into.add(b"cache-status", text.as_bytes());
+    into.add(b"via", b"1.1 millrace");
+    into.add(b"x-request-id", request_id);
+    text.clear();
+    text.push_str("cache;desc=");
+    text.push_str(served.outcome.as_str());
+    text.push_str(";dur=");
+    push_millis(&mut text, u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+    into.add(b"server-timing", text.as_bytes());
 }
 
 /// Writes what comes before an answer, as HTTP/1.1 has it.
@@ -240,12 +270,6 @@ pub fn interim(interim: &Interim, into: &mut BytesMut) {
     into.put_slice(b"\r\n");
 }
 
-fn append(into: &mut ActixMap, name: &[u8], value: Bytes) {
-    if let Some(name) = common(name).or_else(|| ActixName::from_bytes(name).ok()) {
-        append_named(into, name, value);
-    }
-}
-
 /// Names that most answers have, without parsing.
 fn common(name: &[u8]) -> Option<ActixName> {
     Some(match name {
@@ -258,14 +282,15 @@ fn common(name: &[u8]) -> Option<ActixName> {
         b"content-range" => actix::CONTENT_RANGE,
         b"last-modified" => actix::LAST_MODIFIED,
         b"content-encoding" => actix::CONTENT_ENCODING,
+        b"accept-ranges" => actix::ACCEPT_RANGES,
+        b"age" => actix::AGE,
+        b"via" => actix::VIA,
+        b"cache-status" => CACHE_STATUS,
+        b"server-timing" => SERVER_TIMING,
+        b"x-cache" => X_CACHE,
+        b"x-request-id" => X_REQUEST_ID,
         _ => return None,
     })
-}
-
-fn append_named(into: &mut ActixMap, name: ActixName, value: Bytes) {
-    if let Ok(value) = ActixValue::from_maybe_shared(value) {
-        into.append(name, value);
-    }
 }
 
 /// The client's request id when it is harmless, else one of ours.
@@ -307,7 +332,7 @@ mod tests {
     fn translated(fields: &[(&str, &str)]) -> Vec<String> {
         let mut theirs = ActixMap::new();
         for (name, value) in fields {
-            append(&mut theirs, name.as_bytes(), Bytes::copy_from_slice(value.as_bytes()));
+            theirs.add(name.as_bytes(), value.as_bytes());
         }
         let mut names: Vec<_> = request_headers(&theirs).keys().map(ToString::to_string).collect();
         names.sort_unstable();

@@ -141,7 +141,8 @@ async fn placed(
         headers.insert(header::CACHE_CONTROL, fixed("only-if-cached"));
     }
     let asked = Request { method, target, headers: Arc::new(headers), interims: None };
-    let mut answer = match (!looked).then(|| data.delivery.answer_at_once(&asked.asked())).flatten() {
+    let mut answer = match (!looked).then(|| data.delivery.answer_at_once(&asked.asked(), u64::MAX)).flatten()
+    {
         Some(answer) => answer,
         None => {
             let span = access::span(&asked.method, asked.target.path(), id);

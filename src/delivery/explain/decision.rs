@@ -1,6 +1,6 @@
 //! What would become of the request now, why, and what would change that.
 
-use http::Method;
+use http::{Method, StatusCode};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
@@ -112,7 +112,13 @@ impl Subject<'_> {
             return (Outcome::Bypass, Reason::Refused(Refusal::RequestNoStore));
         }
         if self.place.head.is_some() {
-            return (Outcome::Miss, reason);
+            let stands_in = reason == Reason::Expired && self.origin_failed().is_some();
+            return match self.visible().filter(|_| stands_in) {
+                Some(head) if self.policy.rules.lifetimes.may_stand_in(head, &control, self.now) => {
+                    (Outcome::Stale, Reason::StaleIfError)
+                }
+                _ => (Outcome::Miss, reason),
+            };
         }
         if let Some(Note { became: Became::Failed(kind), .. }) = self.note {
             return (Outcome::Error, Reason::Origin(*kind));
@@ -124,6 +130,18 @@ impl Subject<'_> {
             }
             _ => (Outcome::Miss, reason),
         }
+    }
+
+    /// How the origin failed when it was asked last, and when that was. What has happened since, nobody knows before it is asked again.
+    pub(super) fn origin_failed(&self) -> Option<(String, UnixMillis)> {
+        let note = self.note?;
+        let status = note.answer.as_ref().map(|answer| answer.status).filter(StatusCode::is_server_error);
+        let how = match (&note.became, status) {
+            (Became::Failed(kind), _) => kind.as_str().to_owned(),
+            (Became::Refused(_), Some(status)) => format!("status {}", status.as_u16()),
+            _ => return None,
+        };
+        Some((how, note.at))
     }
 
     /// Whether some of the bytes asked for are not stored.
@@ -158,6 +176,12 @@ impl Subject<'_> {
         let once = |how: &str| one(Fix::new("nobody", "ask-once", how));
         match reason {
             _ if outcome == Outcome::Hit => Default::default(),
+            Reason::StaleIfError => one(match self.note {
+                Some(Note { became: Became::Failed(kind), .. }) => {
+                    Fix::new("origin", "mend-origin", unreachable(*kind))
+                }
+                _ => Fix::new("origin", "mend-origin", "mend it: it answers that it has failed"),
+            }),
             Reason::Origin(kind) => one(Fix::new("origin", "mend-origin", unreachable(kind))),
             Reason::OnlyIfCached => {
                 let mut fixes = vec![Fix::new(

@@ -52,6 +52,12 @@ impl Subject<'_> {
             (Reason::StaleAccepted | Reason::StaleWhileRevalidate, Some(case)) => {
                 format!("it ended {} ago", span(-case.compute().freshness.ttl(self.now)))
             }
+            (Reason::StaleIfError, Some(case)) => {
+                let ended = span(-case.compute().freshness.ttl(self.now));
+                let failed = self.origin_failed().map(|(how, at)| format!(" {} ago ({how})", ago(at)));
+                let failed = failed.unwrap_or_default();
+                format!("it ended {ended} ago, and stands in: the origin could not answer{failed}")
+            }
             (Reason::RequestNoCache, Some(case)) => {
                 let said = field(&case.request, "cache-control").or_else(|| field(&case.request, "pragma"));
                 format!("the request wants it validated: {}", said.unwrap_or_default())

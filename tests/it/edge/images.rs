@@ -248,3 +248,30 @@ async fn a_source_without_validator_is_made_anew_when_stale() {
     assert_eq!(edge.get("/a.jpg?w=50").await.cache(), "MISS");
     assert_eq!((origin.hits("/a.jpg"), made(&edge).await), (2, 2));
 }
+
+/// What was made of an address goes with it when a write there succeeds, also what a write's answer names.
+#[tokio::test]
+async fn variants_go_when_their_source_is_written() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    for (method, written) in [("PUT", "/a.jpg"), ("POST", "/a.jpg"), ("DELETE", "/a.jpg"), ("POST", "/form")]
+    {
+        for tint in [1, 2] {
+            origin.on("/a.jpg", photo(tint));
+            let reply = edge.get("/a.jpg?w=320").await;
+            assert_eq!(reply.cache(), "MISS", "{method} {written}");
+            edge.settled().await;
+            assert_eq!(edge.get("/a.jpg?w=320").await.cache(), "HIT", "{method} {written}");
+            // It is said to be new, which GET would not be told before it is stale.
+            origin.on(written, Answer::ok("written").header("content-location", "/a.jpg"));
+            assert_eq!(edge.send(method, written, &[]).await.status, 200, "{method} {written}");
+        }
+    }
+    // A refused one changes nothing.
+    origin.on("/a.jpg", photo(3));
+    edge.get("/a.jpg?w=320").await;
+    edge.settled().await;
+    origin.on("/a.jpg", Answer::ok("no").status(403));
+    assert_eq!(edge.send("PUT", "/a.jpg", &[]).await.status, 403);
+    assert_eq!(edge.get("/a.jpg?w=320").await.cache(), "HIT");
+}

@@ -26,6 +26,7 @@ mod image_work;
 pub(crate) mod images;
 mod interim;
 mod jobs;
+mod kept;
 mod keys;
 mod killed;
 mod ladder;

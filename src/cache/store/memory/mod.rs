@@ -66,16 +66,16 @@ impl Memory {
 
     /// Others may have to go for it, or it may not be worth that.
     pub fn insert(&self, key: EntryKey, entry: Entry) {
-        self.put(key, entry, Arrival::Wanted);
+        self.put(key, entry, || Arrival::Wanted);
     }
 
     /// As part of the fill of this object: it stays while that runs, if it was promised a place, and until its readers had time to
     /// come, if they are not too many.
     pub fn pass(&self, key: EntryKey, entry: Entry, of: Incarnation) {
-        match self.holds.has(of) {
-            true => self.put(key, entry, Arrival::Held),
-            false => self.put(key, entry, Arrival::Passing(self.seconds())),
-        }
+        self.put(key, entry, || match self.holds.has(of) {
+            true => Arrival::Held,
+            false => Arrival::Passing(self.seconds()),
+        });
     }
 
     /// Promises a place to what a fill brings, until that ends. None: others have been promised too much.
@@ -90,6 +90,10 @@ impl Memory {
         let now = self.seconds();
         for shard in &self.shards {
             let mut shard = shard.lock();
+            if self.holds.has(of) {
+                // Another fill has come for it, which lets it go in its turn.
+                return;
+            }
             let held = |key: &EntryKey, entry: &Entry| key.id == of.0 || entry.incarnation() == Some(of);
             shard.let_go(held, now);
         }
@@ -99,10 +103,13 @@ impl Memory {
         u32::try_from(self.began.elapsed().as_secs()).unwrap_or(u32::MAX)
     }
 
-    fn put(&self, key: EntryKey, entry: Entry, arrival: Arrival) {
+    /// How it comes is asked when nothing can be let go any more until it is in.
+    fn put(&self, key: EntryKey, entry: Entry, arrival: impl FnOnce() -> Arrival) {
         let mut gone = Gone::default();
         let weight = entry.weight();
-        self.shard(&key).lock().insert(key.into(), entry, weight, arrival, &mut gone);
+        let mut shard = self.shard(&key).lock();
+        shard.insert(key.into(), entry, weight, arrival(), &mut gone);
+        drop(shard);
         self.evictions.inc_by(gone.evicted.len() as u64);
     }
 

@@ -98,6 +98,11 @@ impl<V: Clone> Shard<V> {
         self.weight
     }
 
+    #[cfg(test)]
+    pub fn weight_in(&self, place: Place) -> usize {
+        self.lists.weight(place)
+    }
+
     pub fn len(&self) -> usize {
         self.index.len()
     }

@@ -1,14 +1,24 @@
 //! What a shard promises, whatever is asked of it: its bound, its order, and that nothing is lost or kept twice.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Barrier},
+    thread,
+};
 
+use bytes::Bytes;
+use millrace_kit::metrics::{Registry, catalogue};
 use proptest::prelude::*;
 
 use super::{
-    lists::Packed,
+    Memory,
+    lists::{Packed, Place},
     shard::{Arrival, Gone, Shard},
 };
-use crate::cache::entry::{EntryKey, HEAD};
+use crate::cache::{
+    Incarnation,
+    entry::{Entry, EntryKey, HEAD},
+};
 
 fn key(n: u64) -> Packed {
     EntryKey { id: xxhash_rust::xxh3::xxh3_128(&n.to_le_bytes()), part: HEAD }.into()
@@ -174,4 +184,29 @@ fn what_is_larger_than_the_shard_is_not_held() {
     assert!(insert(&mut shard, 1, 10, Arrival::Wanted).is_empty());
     assert_eq!(insert(&mut shard, 1, 1001, Arrival::Wanted), [1]);
     assert_eq!((shard.len(), shard.weight(), shard.contains(key(1))), (0, 0, false));
+}
+
+/// The last block of a second fill of what was promised a place to the first.
+#[test]
+fn what_comes_as_its_fill_ends_is_not_held_for_good() {
+    let evictions = Registry::new().counter(&catalogue::CACHE_EVICTIONS).unwrap();
+    let memory = Arc::new(Memory::new(1 << 20, evictions.with_label_values(&["memory"])));
+    let fills: Vec<_> = (0..2000).map(|_| Incarnation::new()).collect();
+    let start = Barrier::new(2);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for of in &fills {
+                start.wait();
+                let key = EntryKey { id: of.0, part: 0 };
+                memory.pass(key, Entry::Block(Bytes::from_static(b"x").into()), *of);
+            }
+        });
+        for of in &fills {
+            let hold = memory.hold(*of, 1);
+            start.wait();
+            drop(hold);
+        }
+    });
+    let held: usize = memory.shards.iter().map(|shard| shard.lock().weight_in(Place::Held)).sum();
+    assert_eq!(held, 0);
 }

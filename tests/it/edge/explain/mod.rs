@@ -286,3 +286,32 @@ async fn the_command_asks_a_running_server() {
     assert!(complained.contains("does not begin with a slash"), "{complained}");
     assert_eq!(origin.hits("/x"), 1);
 }
+
+/// Whatever way the origin is down, when it was asked last.
+#[tokio::test]
+async fn what_stands_in_for_an_origin_that_is_down_is_told() {
+    for (path, control, down, outcome, how) in [
+        ("/cut", "max-age=60", Answer::hang_up(), "stale", "stale-if-error"),
+        ("/500", "max-age=60", Answer::ok("").status(500), "stale", "stale-if-error"),
+        ("/must", "max-age=60, must-revalidate", Answer::hang_up(), "miss", "stale"),
+    ] {
+        let origin = OriginDouble::start().await;
+        let edge = Edge::over(&origin).await;
+        origin.on(path, fresh().cache_control(control));
+        edge.get(path).await;
+        edge.settled().await;
+        edge.advance(61);
+        let told = explain(&edge, "GET", path, &[]).await;
+        assert_eq!(verdict(&told).0, "miss", "{path}: nobody knows yet");
+        origin.on(path, down);
+        let reply = edge.get(path).await;
+        assert_eq!(reply.cache() == "STALE", outcome == "stale", "{path}");
+        let told = explain(&edge, "GET", path, &[]).await;
+        let (foretold, reason, because) = verdict(&told);
+        assert_eq!((foretold, reason), (outcome, how), "{path}: {because}");
+        if outcome == "stale" {
+            assert!(because.contains("stands in: the origin could not answer 0 s ago"), "{because}");
+            assert_eq!(told["smallest_change"][0]["what"], "mend-origin");
+        }
+    }
+}
