@@ -118,7 +118,8 @@ impl Delivery {
                 apart.extend(chosen.iter().cloned());
             }
             let retry = route.rules.asking.retry.as_ref().unwrap_or(&config.retry);
-            let chain = Arc::new(Chain::new(chosen, retry.clone()));
+            let chain = Chain::new(chosen, retry.clone()).balanced(route.rules.asking.balance);
+            let chain = Arc::new(chain);
             Policy::new(route, chain)
         };
         let routes = config.routes.into_iter().map(&mut with_chain).collect();

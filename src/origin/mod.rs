@@ -37,7 +37,7 @@ mod validators;
 mod watched;
 
 pub use cdn_loop::CdnLoop;
-pub use chain::{Chain, Resume};
+pub use chain::{Balance, Chain, Resume, Share};
 pub use error::{Error, ErrorKind, Fault, SetupError};
 pub use hop_by_hop::remove_hop_by_hop;
 pub use interim::{Interim, Interims};

@@ -15,6 +15,10 @@ pub struct Origin {
     pub name: String,
     /// `http(s)://host[:port][/prefix]`, `s3://bucket[/prefix]` or a directory.
     pub url: String,
+    /// Its share of the requests where a route's `balance` shares them out, beside the weights of the others; 1 to 1000.
+    pub weight: u32,
+    /// Asked after those that share the requests, in order, when these fail.
+    pub backup: bool,
     /// Time to connect, TLS included.
     pub connect_timeout_ms: u32,
     /// Time to the head of the answer.
@@ -135,6 +139,8 @@ impl Default for Origin {
         Self {
             name: String::new(),
             url: String::new(),
+            weight: 1,
+            backup: false,
             connect_timeout_ms: 5_000,
             first_byte_timeout_ms: 30_000,
             idle_timeout_ms: 15_000,
