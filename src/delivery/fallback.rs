@@ -69,6 +69,7 @@ impl Delivery {
             target: target.clone(),
             headers: Arc::new(headers),
             interims: None,
+            client: None,
         };
         let plan = Plan::of(target, host, &self.core.policies).ok()?;
         let query = self.query(&asked, &plan);

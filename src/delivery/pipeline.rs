@@ -397,7 +397,7 @@ impl Delivery {
         let upstream: Arc<dyn Upstream> = match &plan.work {
             Work::Fetch => {
                 let upstream = OriginUpstream::new(plan.policy.chain.clone(), &plan.source);
-                Arc::new(upstream.with_interims(request.interims.clone()))
+                Arc::new(upstream.on_behalf_of(request))
             }
             Work::Image(params) => {
                 Arc::new(ImageVariant { core: core.clone(), source: source(), params: *params })

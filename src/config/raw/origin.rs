@@ -37,6 +37,8 @@ pub struct Origin {
     pub host_header: String,
     /// Send the client's `Host` on, over HTTP/1.1, for routes that have `Host` in their `key_headers`.
     pub client_host: bool,
+    /// Tell it the client's address in `X-Forwarded-For`. Answers are shared all the same: they must not depend on it.
+    pub forwarded_for: bool,
     /// Path that requests must begin with to be for this origin; it is taken off before the URL's path is put before.
     pub strip_prefix: String,
     /// Fields sent with each request in place of the client's, such as `{ "X-Key" = "secret" }`.
@@ -150,6 +152,7 @@ impl Default for Origin {
             max_waiting: 1024,
             host_header: String::new(),
             client_host: false,
+            forwarded_for: false,
             strip_prefix: String::new(),
             request_headers: BTreeMap::new(),
             forward_headers: Vec::new(),

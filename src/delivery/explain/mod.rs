@@ -55,6 +55,7 @@ impl Delivery {
                 target: plan.source,
                 headers: Arc::new(headers),
                 interims: None,
+                client: None,
             };
             told.source = Some(Box::new(self.explain_one(&source).await.0));
         }

@@ -13,7 +13,7 @@
 //! Where another origin could still be asked, an answer counts only with the first bytes of its body. Among equals the
 //! last one counts. Any other request goes once to the first origin, and its answer stands.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method};
@@ -194,12 +194,13 @@ pub(super) struct Question {
     target: String,
     headers: HeaderMap,
     interims: Option<Interims>,
+    client: Option<IpAddr>,
     patient: bool,
 }
 
 impl From<Request> for Question {
-    fn from(Request { method, target, headers, body: _, interims, patient }: Request) -> Self {
-        Self { method, target, headers, interims, patient }
+    fn from(Request { method, target, headers, body: _, interims, client, patient }: Request) -> Self {
+        Self { method, target, headers, interims, client, patient }
     }
 }
 
@@ -211,6 +212,7 @@ impl Question {
             headers: self.headers.clone(),
             body: None,
             interims: self.interims.clone(),
+            client: self.client,
             patient: self.patient,
         }
     }
