@@ -18,17 +18,25 @@ pub struct OriginUpstream {
     target: String,
     interims: Option<Interims>,
     client: Option<IpAddr>,
+    /// Something else is at hand to answer with.
+    has_stand_in: bool,
 }
 
 impl OriginUpstream {
     pub fn new(chain: Arc<Chain>, target: &Target) -> Self {
-        Self { chain, target: target.to_string(), interims: None, client: None }
+        Self { chain, target: target.to_string(), interims: None, client: None, has_stand_in: false }
     }
 
     /// On behalf of a client that also gets what comes before an answer.
     #[must_use]
     pub fn on_behalf_of(self, request: &Request) -> Self {
         Self { interims: request.interims.clone(), client: request.client, ..self }
+    }
+
+    /// Whether its requests need not wait for an origin in trouble, as there is something to serve in its place.
+    #[must_use]
+    pub fn with_stand_in(self, has_stand_in: bool) -> Self {
+        Self { has_stand_in, ..self }
     }
 }
 
@@ -70,7 +78,7 @@ impl OriginUpstream {
         ask.add_to(&mut request.headers);
         request.interims = self.interims.clone();
         request.client = self.client;
-        request.patient = ask.validate.is_none();
+        request.patient = ask.validate.is_none() && !self.has_stand_in;
         request
     }
 }
