@@ -139,7 +139,7 @@ impl<'a> Asking<'a> {
     fn turn_away(&mut self, index: usize, retry_after: Duration) {
         let Candidate { member, done } = &mut self.candidates[index];
         *done = true;
-        member.is_wanted(&self.question);
+        member.note_wanted(&self.question);
         let error = turned_away(member, retry_after);
         self.keep(rank(Attempt::Failed(error.kind)), Err(error));
     }
@@ -162,7 +162,7 @@ impl<'a> Asking<'a> {
             return Ended::With(result);
         }
         if attempt != Attempt::Missing {
-            member.is_wanted(&self.question);
+            member.note_wanted(&self.question);
         }
         let wish = match &result {
             Ok(answer) => retry_after(&answer.headers),

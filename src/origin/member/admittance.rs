@@ -14,12 +14,12 @@ use http::{HeaderMap, Method, header};
 use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use super::{
     super::{
-        Repetition, Request, Response,
+        Repetition, Request,
         breaker::{Admission, NextProbe, State, Ticket},
         chain::Question,
         line::Standing,
@@ -110,7 +110,7 @@ impl Member {
         loop {
             match self.judge(false) {
                 Admission::Later { retry_after } if Instant::now() + retry_after <= standing.deadline => {
-                    tokio::time::sleep(retry_after).await;
+                    sleep(retry_after).await;
                 }
                 let_through @ (Admission::Go(_) | Admission::Probe(_)) => return let_through,
                 refused => {
@@ -160,7 +160,7 @@ impl Member {
     }
 
     /// What probes may ask for, as somebody wants it. Nobody's credentials are kept for that.
-    pub(in super::super) fn is_wanted(&self, question: &Question) {
+    pub(in super::super) fn note_wanted(&self, question: &Question) {
         let Request { method, target, mut headers, .. } = question.ask();
         if method == Method::GET && self.tasks.is_some() {
             for name in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE] {
@@ -183,9 +183,14 @@ impl Member {
             loop {
                 while let Some(at) = self.breaker.wakes_at() {
                     sleep_until(at).await;
+                    if self.is_held() {
+                        sleep(self.config.breaker.open_max).await;
+                        continue;
+                    }
                     self.refresh_breaker();
                     if let Some(ticket) = self.breaker.take_probe() {
-                        let _: (_, Result<Response, _>) = self.ask(self.probing_request(), ticket).await;
+                        // Only the head is wanted; the body is let go.
+                        let _ = self.ask(self.probing_request(), ticket).await;
                     }
                 }
                 self.probes.wanted.lock().take();
@@ -235,9 +240,9 @@ mod tests {
             }
             Question::from(request)
         };
-        member.is_wanted(&question(Method::GET, "/a"));
-        member.is_wanted(&question(Method::GET, "/b"));
-        member.is_wanted(&question(Method::OPTIONS, "/c"));
+        member.note_wanted(&question(Method::GET, "/a"));
+        member.note_wanted(&question(Method::GET, "/b"));
+        member.note_wanted(&question(Method::OPTIONS, "/c"));
         assert_eq!(told(member.probing_request()), ("GET".into(), "/b".into(), 1));
     }
 }
