@@ -36,7 +36,7 @@ use crate::{
     delivery::{self, Delivery},
     http::{self, Admin, AdminHosts, Data, Door, Gate, Listening, Phase, tls},
     jobs::Jobs,
-    origin::{self, Origin, directory::Directory, http::Http, member, s3::S3},
+    origin::{self, Origin, Share, directory::Directory, http::Http, member, s3::S3},
     upload::Uploads,
 };
 
@@ -107,7 +107,8 @@ impl Server {
         };
         if let (Some(assets), Some(settings)) = (&assets, &settings.uploads) {
             // The first to be asked for what is put here.
-            origins.insert(0, (assets.origin(settings), member::Config::default()));
+            let config = member::Config { share: Share::Ahead, ..member::Config::default() };
+            origins.insert(0, (assets.origin(settings), config));
         }
         let store = Store::open(&settings.cache, &registry, &tasks).await?;
         let admission = Arc::new(Admission::new(settings.access, clock.clone()));

@@ -52,6 +52,7 @@ pub fn resolve(
         max_waiting: raw.max_waiting as usize,
         host_header: some(&raw.host_header),
         client_host: raw.client_host,
+        forwarded_for: raw.forwarded_for,
         http2: raw.http2,
         h2c: raw.h2c,
         tls: tls(&raw.tls, &url, key, faults),

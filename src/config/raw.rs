@@ -20,7 +20,7 @@ pub use access::Access;
 pub use edge::{Certificate, Cors, Limits, Proxies, Rate, Tls};
 pub use jobs::{Jobs, Ready};
 pub use origin::{Addressing, Origin, OriginTls, S3};
-pub use route::{Access as RouteAccess, Fallback, Images, Route, RouteRetry};
+pub use route::{Access as RouteAccess, Balance, Fallback, Images, Route, RouteRetry};
 pub use uploads::{Mode, Uploads};
 pub use warm::Warm;
 

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::raw;
-use crate::origin::{LeastRate, RetryPolicy, breaker, budget, health, member};
+use crate::origin::{LeastRate, RetryPolicy, Share, breaker, budget, health, member};
 
 /// Asking origins again. Only requests that do no harm when sent twice are (GET, HEAD, OPTIONS without a body).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,13 +46,14 @@ pub struct Breaker {
     /// An origin is left alone when it could not be reached so many times in a row. Where there is another one to go
     /// to, after the first time.
     pub unreachable: u32,
-    /// After this time a single request finds out whether it answers again; twice as long after each failure.
+    /// After this time a single request, made by the server itself, finds out whether it answers again; twice as long after each
+    /// failure, up to `open_max_ms`.
     pub open_ms: u32,
     pub open_max_ms: u32,
     /// An answer whose head takes longer than this counts as a failure; 0: none does.
     pub slow_ms: u32,
-    /// While an origin recovers, it gets a few requests and then more and more. A request that has no other origin to go to
-    /// waits for its turn for so long, before it is answered 503.
+    /// While an origin recovers, it gets a few requests and then more and more. A request that has no other origin to go to, and nothing
+    /// stored to stand in, waits for the next such step for so long, and first for the next probe, once, before it is answered 503.
     pub wait_ms: u32,
 }
 
@@ -78,7 +79,7 @@ impl Default for Breaker {
             least_answers: 20,
             unreachable: 5,
             open_ms: 1_000,
-            open_max_ms: 5_000,
+            open_max_ms: 2_000,
             slow_ms: 0,
             wait_ms: 5_000,
         }
@@ -172,8 +173,19 @@ pub(super) fn members(raw: &raw::Raw, faults: &mut Faults) -> Vec<member::Config
         slow: (raw.breaker.slow_ms > 0).then(|| millis(raw.breaker.slow_ms)),
         health: health(index, origin, faults),
         patience: millis(raw.breaker.wait_ms),
+        share: share(index, origin, faults),
     };
     raw.origins.iter().enumerate().map(member).collect()
+}
+
+fn share(index: usize, origin: &raw::Origin, faults: &mut Faults) -> Share {
+    if !(1..=1000).contains(&origin.weight) {
+        faults.push(format!("origins[{index}].weight"), "must be from 1 to 1000");
+    }
+    match origin.backup {
+        true => Share::Backup,
+        false => Share::Weight(origin.weight),
+    }
 }
 
 fn least_rate(index: usize, origin: &raw::Origin, faults: &mut Faults) -> Option<LeastRate> {
@@ -238,6 +250,7 @@ mod tests {
             least_rate: "much".to_owned(),
             health_path: "healthz".to_owned(),
             health_fall: 0,
+            weight: 0,
             ..raw::Origin::default()
         }];
         let keys: Vec<_> = resolve(&raw).unwrap_err().0.into_iter().map(|fault| fault.key).collect();
@@ -251,6 +264,7 @@ mod tests {
                 "origins[0].least_rate",
                 "origins[0].health_path",
                 "origins[0].health_fall",
+                "origins[0].weight",
             ]
         );
     }

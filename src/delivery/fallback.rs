@@ -69,6 +69,7 @@ impl Delivery {
             target: target.clone(),
             headers: Arc::new(headers),
             interims: None,
+            client: None,
         };
         let routing = self.core.router.now();
         let plan = Plan::of(target, host, &routing.policies).ok()?;

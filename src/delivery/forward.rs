@@ -1,6 +1,6 @@
 //! Asking the origin chain, and which of the client's fields go along.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::{
     fill::{Ask, Upstream},
     policy,
-    request::Target,
+    request::{Request, Target},
 };
 use crate::origin::{self, Chain, Interims};
 
@@ -17,17 +17,26 @@ pub struct OriginUpstream {
     chain: Arc<Chain>,
     target: String,
     interims: Option<Interims>,
+    client: Option<IpAddr>,
+    /// Something else is at hand to answer with.
+    has_stand_in: bool,
 }
 
 impl OriginUpstream {
     pub fn new(chain: Arc<Chain>, target: &Target) -> Self {
-        Self { chain, target: target.to_string(), interims: None }
+        Self { chain, target: target.to_string(), interims: None, client: None, has_stand_in: false }
     }
 
     /// On behalf of a client that also gets what comes before an answer.
     #[must_use]
-    pub fn with_interims(self, interims: Option<Interims>) -> Self {
-        Self { interims, ..self }
+    pub fn on_behalf_of(self, request: &Request) -> Self {
+        Self { interims: request.interims.clone(), client: request.client, ..self }
+    }
+
+    /// Whether its requests need not wait for an origin in trouble, as there is something to serve in its place.
+    #[must_use]
+    pub fn with_stand_in(self, has_stand_in: bool) -> Self {
+        Self { has_stand_in, ..self }
     }
 }
 
@@ -68,7 +77,8 @@ impl OriginUpstream {
         request.headers = asked_fields(&ask.headers);
         ask.add_to(&mut request.headers);
         request.interims = self.interims.clone();
-        request.patient = ask.validate.is_none();
+        request.client = self.client;
+        request.patient = ask.validate.is_none() && !self.has_stand_in;
         request
     }
 }

@@ -106,7 +106,7 @@ fn request(place: &str) -> Result<Request, Nothing> {
         let host = HeaderValue::try_from(host).map_err(|_| Nothing::lasting("this is no host"))?;
         headers.insert(header::HOST, host);
     }
-    Ok(Request { method: Method::GET, target, headers: Arc::new(headers), interims: None })
+    Ok(Request { method: Method::GET, target, headers: Arc::new(headers), interims: None, client: None })
 }
 
 impl Nothing {

@@ -32,7 +32,13 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static("edge.example:8080"));
         let target = Target::parse("/films/a?x=1").unwrap();
-        let request = Request { method: Method::POST, target, headers: Arc::new(headers), interims: None };
+        let request = Request {
+            method: Method::POST,
+            target,
+            headers: Arc::new(headers),
+            interims: None,
+            client: None,
+        };
         for (reference, expected) in [
             ("/b?y=2", Some("/b?y=2")),
             ("b", Some("/films/b")),

@@ -382,7 +382,8 @@ impl Delivery {
         let upstream: Arc<dyn Upstream> = match &plan.work {
             Work::Fetch => {
                 let upstream = OriginUpstream::new(plan.policy.chain.clone(), &plan.source);
-                Arc::new(upstream.with_interims(request.interims.clone()))
+                let has_stand_in = plan.policy.rules.fallback.is_some();
+                Arc::new(upstream.on_behalf_of(request).with_stand_in(has_stand_in))
             }
             Work::Image(params) => {
                 Arc::new(ImageVariant { core: core.clone(), source: source(), params: *params })

@@ -1,6 +1,6 @@
 //! A client's request as delivery sees it: method, normalised target, end-to-end fields.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method};
 
@@ -17,6 +17,8 @@ pub struct Request {
     pub headers: Arc<HeaderMap>,
     /// Takes what an origin says before its answer, if the client can be told.
     pub interims: Option<Interims>,
+    /// Whose it is; None: the server's own.
+    pub client: Option<IpAddr>,
 }
 
 /// A request as far as a hit needs to know it, its fields wherever they are.

@@ -63,8 +63,8 @@ impl Routing {
                 apart.extend(chosen.iter().cloned());
             }
             let retry = route.rules.asking.retry.as_ref().unwrap_or(&retry);
-            let chain = Arc::new(Chain::new(chosen, retry.clone()));
-            Policy::new(route, chain)
+            let chain = Chain::new(chosen, retry.clone()).balanced(route.rules.asking.balance);
+            Policy::new(route, Arc::new(chain))
         };
         let routes = routes.into_iter().map(&mut with_chain).collect();
         let general = Policy::general(general, Arc::new(Chain::new(origins.clone(), retry)));

@@ -44,6 +44,7 @@ impl Delivery {
         onward.headers = forward::passed_fields(&request.headers);
         onward.body = body;
         onward.interims = request.interims.clone();
+        onward.client = request.client;
         let (sent, mut born) = (self.core.clock().unix_millis(), self.store().purges().latest());
         let policy = policies.of(host, request.target.path());
         if policy.rules.fields.has_host()

@@ -76,7 +76,10 @@ impl Question {
             headers.insert(header::HOST, host.try_into().map_err(|_| format!("{url:?}: not a host"))?);
         }
         remove_hop_by_hop(&mut headers);
-        Ok(Self { request: Request { method, target, headers: Arc::new(headers), interims: None }, text })
+        Ok(Self {
+            request: Request { method, target, headers: Arc::new(headers), interims: None, client: None },
+            text,
+        })
     }
 }
 

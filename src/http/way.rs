@@ -113,6 +113,7 @@ async fn placed(
     before: Option<&Before>,
     id: &ActixValue,
 ) -> Placed {
+    let client = Some(data.door.client(&asking.client, &asking.headers));
     let Asking { method, signature, mut headers, looked, .. } = asking;
     if method.as_str() == "PURGE" {
         return (purge::on_data(data, &headers, &target).await, None);
@@ -140,7 +141,7 @@ async fn placed(
         // What is stored is served nevertheless.
         headers.insert(header::CACHE_CONTROL, fixed("only-if-cached"));
     }
-    let asked = Request { method, target, headers: Arc::new(headers), interims: None };
+    let asked = Request { method, target, headers: Arc::new(headers), interims: None, client };
     let mut answer = match (!looked).then(|| data.delivery.answer_at_once(&asked.asked(), u64::MAX)).flatten()
     {
         Some(answer) => answer,

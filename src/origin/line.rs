@@ -1,4 +1,5 @@
-//! Where requests wait that have no other origin to go to, while theirs recovers and lets only so many through at a time.
+//! Where requests wait that have no other origin to go to, while it is found out whether theirs has recovered, and then while it
+//! lets only so many through at a time.
 
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ pub(super) struct Line {
     head: Mutex<()>,
 }
 
-/// Held by whoever is first in the line.
-pub(super) struct Turn<'a> {
+/// A place in the line.
+pub(super) struct Standing<'a> {
+    line: &'a Line,
     pub(super) deadline: Instant,
-    _head: MutexGuard<'a, ()>,
     _room: SemaphorePermit<'a>,
 }
 
@@ -29,11 +30,16 @@ impl Line {
         Self { patience, room: Semaphore::new(MOST), head: Mutex::default() }
     }
 
-    /// None: the line is full, or this one did not get to its head in time.
-    pub(super) async fn join(&self) -> Option<Turn<'_>> {
-        let deadline = Instant::now() + self.patience;
+    /// None: the line is full.
+    pub(super) fn join(&self) -> Option<Standing<'_>> {
         let room = self.room.try_acquire().ok()?;
-        let head = timeout_at(deadline, self.head.lock()).await.ok()?;
-        Some(Turn { deadline, _head: head, _room: room })
+        Some(Standing { line: self, deadline: Instant::now() + self.patience, _room: room })
+    }
+}
+
+impl Standing<'_> {
+    /// To be held by whoever is first in the line. None: this one did not get there in time.
+    pub(super) async fn head(&self) -> Option<MutexGuard<'_, ()>> {
+        timeout_at(self.deadline, self.line.head.lock()).await.ok()
     }
 }

@@ -2,7 +2,7 @@
 //! back over several.
 //! Knows nothing of caching or of the client's request.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use ::http::{HeaderMap, Method, StatusCode};
 use bytes::Bytes;
@@ -37,7 +37,7 @@ mod validators;
 mod watched;
 
 pub use cdn_loop::CdnLoop;
-pub use chain::{Chain, Resume};
+pub use chain::{Balance, Chain, Resume, Share};
 pub use error::{Error, ErrorKind, Fault, SetupError};
 pub use hop_by_hop::remove_hop_by_hop;
 pub use interim::{Interim, Interims};
@@ -63,6 +63,8 @@ pub struct Request {
     pub body: Option<Body>,
     /// Takes what comes before the answer.
     pub interims: Option<Interims>,
+    /// On whose behalf, if it is a client's.
+    pub client: Option<IpAddr>,
     /// Waits for its turn while the only origin recovers; else it is turned away, as something stored may stand in.
     pub patient: bool,
 }
@@ -112,6 +114,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: None,
             interims: None,
+            client: None,
             patient: true,
         }
     }

@@ -15,6 +15,10 @@ pub struct Origin {
     pub name: String,
     /// `http(s)://host[:port][/prefix]`, `s3://bucket[/prefix]` or a directory.
     pub url: String,
+    /// Its share of the requests where a route's `balance` shares them out, beside the weights of the others; 1 to 1000.
+    pub weight: u32,
+    /// Asked after those that share the requests, in order, when these fail.
+    pub backup: bool,
     /// Time to connect, TLS included.
     pub connect_timeout_ms: u32,
     /// Time to the head of the answer.
@@ -33,6 +37,8 @@ pub struct Origin {
     pub host_header: String,
     /// Send the client's `Host` on, over HTTP/1.1, for routes that have `Host` in their `key_headers`.
     pub client_host: bool,
+    /// Tell it the client's address in `X-Forwarded-For`. Answers are shared all the same: they must not depend on it.
+    pub forwarded_for: bool,
     /// Path that requests must begin with to be for this origin; it is taken off before the URL's path is put before.
     pub strip_prefix: String,
     /// Fields sent with each request in place of the client's, such as `{ "X-Key" = "secret" }`.
@@ -135,6 +141,8 @@ impl Default for Origin {
         Self {
             name: String::new(),
             url: String::new(),
+            weight: 1,
+            backup: false,
             connect_timeout_ms: 5_000,
             first_byte_timeout_ms: 30_000,
             idle_timeout_ms: 15_000,
@@ -144,6 +152,7 @@ impl Default for Origin {
             max_waiting: 1024,
             host_header: String::new(),
             client_host: false,
+            forwarded_for: false,
             strip_prefix: String::new(),
             request_headers: BTreeMap::new(),
             forward_headers: Vec::new(),

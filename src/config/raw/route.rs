@@ -21,6 +21,10 @@ pub struct Route {
     pub path: String,
     /// Names of origins, in the order in which they are asked; empty: all.
     pub origins: Vec<String>,
+    /// How origins that are no `backup` share the requests. `order`: the first gets all, the others what it does not answer. `hash`: each
+    /// address has an order of its own, by `weight`, the same at all servers. `random`: by lot and `weight`, and of two the less busy; only for
+    /// origins that give the same files the same validators.
+    pub balance: Balance,
     /// What of `[retry]` is otherwise here.
     pub retry: RouteRetry,
     /// Leave origins alone for what fails here without regard to the other routes, and the other way round. Useful where one
@@ -81,6 +85,15 @@ pub struct Route {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+pub enum Balance {
+    #[default]
+    Order,
+    Hash,
+    Random,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Images {
     #[default]
     Open,
@@ -133,6 +146,7 @@ impl Default for Route {
             host: String::new(),
             path: "/".to_owned(),
             origins: Vec::new(),
+            balance: Balance::default(),
             retry: RouteRetry::default(),
             own_breakers: false,
             query_allow: vec!["*".to_owned()],

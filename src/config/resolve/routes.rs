@@ -21,6 +21,7 @@ use crate::{
         },
     },
     http::fronts,
+    origin::Balance,
 };
 
 mod fallback;
@@ -100,6 +101,11 @@ fn rules(route: &raw::Route, general: &General<'_>, faults: &mut Here<'_>) -> Po
                 faults.push(&format!("retry.{key}"), what);
             }),
             own_breakers: route.own_breakers,
+            balance: match route.balance {
+                raw::Balance::Order => Balance::Order,
+                raw::Balance::Hash => Balance::Hash,
+                raw::Balance::Random => Balance::Random,
+            },
         },
         access: match route.access {
             raw::RouteAccess::Public => Access::Public,

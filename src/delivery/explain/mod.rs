@@ -57,6 +57,7 @@ impl Delivery {
                 target: plan.source,
                 headers: Arc::new(headers),
                 interims: None,
+                client: None,
             };
             told.source = Some(Box::new(self.explain_one(&routing, &source).await.0));
         }

@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::{access::Access, pace::Pace, request::Target};
 use crate::{
     cache::{FieldLines, Lifetimes, storable::Rules},
-    origin::{Chain, RetryPolicy},
+    origin::{Balance, Chain, RetryPolicy},
 };
 
 mod fallback;
@@ -60,6 +60,7 @@ pub struct Asking {
     pub retry: Option<RetryPolicy>,
     /// Whether what fails here says nothing about the other routes.
     pub own_breakers: bool,
+    pub balance: Balance,
 }
 
 /// A part of the addresses.

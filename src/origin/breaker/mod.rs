@@ -59,7 +59,7 @@ pub enum Admission {
     Go(Ticket),
     /// One request may find out whether it has recovered.
     Probe(Ticket),
-    /// `thin`: may be asked when there is nobody else.
+    /// `thin`: may be asked when there is nobody else. `retry_after`: until the next probe.
     No {
         thin: bool,
         retry_after: Duration,
@@ -82,6 +82,13 @@ pub struct Ticket {
 pub struct Change {
     pub to: State,
     pub why: &'static str,
+}
+
+/// When it is found out next whether the origin has recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextProbe {
+    UnderWay,
+    Due(Instant),
 }
 
 pub struct Breaker {
@@ -109,6 +116,8 @@ enum Phase {
         /// When the next probe may be sent; None: when the health checks say so.
         until: Option<Instant>,
         firm: bool,
+        /// One is under way; `until` is when it is given up.
+        probing: bool,
     },
     HalfOpen {
         step: u32,
@@ -127,8 +136,14 @@ impl Default for Config {
             least_answers: 20,
             unreachable: 5,
             open: Duration::from_secs(1),
-            open_max: Duration::from_secs(5),
+            open_max: Duration::from_secs(2),
         }
+    }
+}
+
+impl Ticket {
+    pub fn is_probe(self) -> bool {
+        self.probe
     }
 }
 
@@ -162,16 +177,15 @@ impl Breaker {
         let mut inner = self.inner.lock();
         inner.advance(now);
         let ticket = Ticket { epoch: inner.epoch, probe: false };
-        let lease = self.period(inner.trips);
+        if matches!(inner.phase, Phase::Open { firm: false, .. }) && !alternative {
+            return (Admission::Go(ticket), inner.change.take());
+        }
+        if let Some(ticket) = self.due_probe(&mut inner, now) {
+            return (Admission::Probe(ticket), inner.change.take());
+        }
         let admission = match &mut inner.phase {
             Phase::Closed => Admission::Go(ticket),
-            Phase::Open { firm: false, .. } if !alternative => Admission::Go(ticket),
-            Phase::Open { until: Some(until), .. } if now >= *until => {
-                // Should this probe never come back, the next one goes after another while.
-                *until = now + lease;
-                Admission::Probe(Ticket { probe: true, ..ticket })
-            }
-            Phase::Open { until, firm } => Admission::No {
+            Phase::Open { until, firm, .. } => Admission::No {
                 thin: !*firm,
                 retry_after: until.map_or(self.config.open_max, |until| until - now),
             },
@@ -186,6 +200,43 @@ impl Breaker {
             }
         };
         (admission, inner.change.take())
+    }
+
+    /// None: it is not kept from everybody, or until the health checks say otherwise.
+    pub fn next_probe(&self) -> Option<NextProbe> {
+        let Phase::Open { firm: true, until: Some(until), probing } = self.inner.lock().phase else {
+            return None;
+        };
+        match probing && Instant::now() < until {
+            true => Some(NextProbe::UnderWay),
+            false => Some(NextProbe::Due(until)),
+        }
+    }
+
+    /// A probe, if one is due.
+    pub fn take_probe(&self) -> Option<Ticket> {
+        self.due_probe(&mut self.inner.lock(), Instant::now())
+    }
+
+    fn due_probe(&self, inner: &mut Inner, now: Instant) -> Option<Ticket> {
+        let lease = self.period(inner.trips);
+        match &mut inner.phase {
+            Phase::Open { until: Some(until), probing, .. } if now >= *until => {
+                // Should this probe never come back, the next one goes after another while.
+                (*until, *probing) = (now + lease, true);
+                Some(Ticket { epoch: inner.epoch, probe: true })
+            }
+            _ => None,
+        }
+    }
+
+    /// When time alone may change something: a probe is due, or a step of recovery ends.
+    pub fn wakes_at(&self) -> Option<Instant> {
+        match self.inner.lock().phase {
+            Phase::Closed => None,
+            Phase::Open { until, .. } => until,
+            Phase::HalfOpen { ends, .. } => Some(ends),
+        }
     }
 
     /// What became of a request that was let through.
@@ -229,7 +280,7 @@ impl Breaker {
         match (&inner.phase, good) {
             (Phase::Open { until: None, .. }, true) => inner.half_open(Instant::now(), "healthy again"),
             (Phase::Open { until: None, .. }, false) | (_, true) => {}
-            (_, false) => inner.enter(Phase::Open { until: None, firm: true }, State::Open, "unhealthy"),
+            (_, false) => inner.open(None, true, "unhealthy"),
         }
         inner.change.take()
     }
@@ -265,11 +316,11 @@ impl Breaker {
             Outcome::Bad(_) | Outcome::Silent(_) => return,
         };
         let until = Some(now + self.period(0));
-        inner.enter(Phase::Open { until, firm }, State::Open, why);
+        inner.open(until, firm, why);
     }
 
     fn while_open(&self, inner: &mut Inner, now: Instant, ticket: Ticket, outcome: Outcome, firm: bool) {
-        let Phase::Open { until: Some(until), firm: was_firm } = &mut inner.phase else { return };
+        let Phase::Open { until: Some(until), firm: was_firm, probing } = &mut inner.phase else { return };
         match outcome {
             // It was a hiccup.
             Outcome::Good if !*was_firm && inner.trips == 0 => {
@@ -280,7 +331,7 @@ impl Breaker {
                 *was_firm |= firm;
                 if ticket.probe {
                     inner.trips = inner.trips.saturating_add(1);
-                    *until = now + self.period(inner.trips);
+                    (*until, *probing) = (now + self.period(inner.trips), false);
                 }
             }
         }
@@ -295,7 +346,7 @@ impl Breaker {
         if outcome == Outcome::Unreachable || (*bad >= 2 && bad >= good) {
             inner.trips = inner.trips.saturating_add(1);
             let until = Some(now + self.period(inner.trips));
-            inner.enter(Phase::Open { until, firm: true }, State::Open, "failed again");
+            inner.open(until, true, "failed again");
         }
     }
 
@@ -320,6 +371,10 @@ impl Inner {
         self.change = Some(Change { to, why });
     }
 
+    fn open(&mut self, until: Option<Instant>, firm: bool, why: &'static str) {
+        self.enter(Phase::Open { until, firm, probing: false }, State::Open, why);
+    }
+
     fn half_open(&mut self, now: Instant, why: &'static str) {
         // The probe that led here is the first good answer.
         let phase =
@@ -327,13 +382,14 @@ impl Inner {
         self.enter(phase, State::HalfOpen, why);
     }
 
-    /// Ends steps of recovery that are over. When nobody had to be turned away for a step, all may come.
+    /// Ends steps of recovery that are over. When nobody had to be turned away for a step, or nobody came, all may come.
     fn advance(&mut self, now: Instant) {
         let Phase::HalfOpen { step, ends, admitted, refused, good, bad } = &mut self.phase else { return };
         if now < *ends {
             return;
         }
-        if *good > 0 && (!*refused || *step >= MAX_STEP) {
+        let nobody_came = *admitted == 0;
+        if (*good > 0 || nobody_came) && (!*refused || *step >= MAX_STEP) {
             return self.enter(Phase::Closed, State::Closed, "recovered");
         }
         *step += u32::from(*good > 0);

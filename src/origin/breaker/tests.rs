@@ -5,7 +5,8 @@ use tokio::time::advance;
 use super::*;
 
 fn breaker() -> Breaker {
-    Breaker::new(Config { unreachable: 3, least_answers: 10, ..Config::default() })
+    let open_max = Duration::from_secs(5);
+    Breaker::new(Config { unreachable: 3, least_answers: 10, open_max, ..Config::default() })
 }
 
 /// A request that is let through, and what becomes of it.
@@ -174,6 +175,35 @@ async fn recovery_is_gradual() {
         advance(STEP).await;
     }
     assert_eq!(passed, [4, 8, 16, 32, 64, 100]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn recovery_ends_when_nobody_comes_any_more() {
+    let breaker = breaker();
+    open_firmly(&breaker).await;
+    advance(Duration::from_secs(2)).await;
+    ask(&breaker, Outcome::Good);
+    while is_let_through(&breaker, true) {}
+    advance(STEP).await;
+    assert_eq!(state(&breaker), State::HalfOpen, "somebody was turned away");
+    advance(STEP).await;
+    assert_eq!(state(&breaker), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_known_when_the_next_probe_is_due() {
+    let breaker = breaker();
+    assert_eq!((breaker.next_probe(), breaker.wakes_at()), (None, None));
+    ask(&breaker, Outcome::Unreachable);
+    assert!(breaker.next_probe().is_none() && breaker.wakes_at().is_some(), "nobody has to wait for it");
+    (0..2).for_each(|_| ask(&breaker, Outcome::Unreachable));
+    let Some(NextProbe::Due(at)) = breaker.next_probe() else { panic!("none is due") };
+    assert_eq!((breaker.wakes_at(), breaker.take_probe()), (Some(at), None));
+    tokio::time::sleep_until(at).await;
+    let probe = breaker.take_probe().unwrap();
+    assert_eq!((breaker.next_probe(), breaker.take_probe()), (Some(NextProbe::UnderWay), None));
+    breaker.record(probe, Outcome::Unreachable);
+    assert!(matches!(breaker.next_probe(), Some(NextProbe::Due(next)) if next > at));
 }
 
 #[tokio::test(start_paused = true)]

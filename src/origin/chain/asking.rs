@@ -42,6 +42,8 @@ enum Ended {
     Inconclusive,
     /// It was not asked, and may be if nobody else answers.
     Spared,
+    /// Nobody may ask it for so long.
+    Closed(Duration),
 }
 
 impl<'a> Asking<'a> {
@@ -73,16 +75,27 @@ impl<'a> Asking<'a> {
 
     /// Everybody once; those that are better left alone, last.
     async fn round(&mut self, again: bool) -> Option<Result<Response, Error>> {
-        let mut spared = Vec::new();
+        let (mut spared, mut closed) = (Vec::new(), Vec::new());
         for index in 0..self.candidates.len() {
             match self.visit(index, again, self.candidates.len() > 1).await {
                 Ended::With(answer) => return Some(answer),
                 Ended::Inconclusive => {}
                 Ended::Spared => spared.push(index),
+                Ended::Closed(wait) => closed.push((wait, index)),
             }
         }
         for index in spared {
             if let Ended::With(answer) = self.visit(index, again, false).await {
+                return Some(answer);
+            }
+        }
+        // Where nobody could be asked, the one that is tried soonest is waited for.
+        closed.sort_unstable();
+        let soonest = closed.first().filter(|_| self.best.is_none()).map(|(_, index)| *index);
+        for (wait, index) in closed.into_iter().rev() {
+            if Some(index) != soonest {
+                self.turn_away(index, wait);
+            } else if let Ended::With(answer) = self.visit(index, again, false).await {
                 return Some(answer);
             }
         }
@@ -96,7 +109,7 @@ impl<'a> Asking<'a> {
         }
         let admission = match alternative {
             true => member.admit(true),
-            false if self.question.patient => member.admit_in_turn().await,
+            false if self.question.patient && !again => member.admit_in_turn().await,
             false => member.admit(false),
         };
         let ticket = match admission {
@@ -107,10 +120,9 @@ impl<'a> Asking<'a> {
             Admission::Probe(ticket) => ticket,
             Admission::No { thin: true, .. } => return Ended::Spared,
             Admission::Later { .. } if alternative => return Ended::Spared,
-            Admission::No { thin: false, retry_after } | Admission::Later { retry_after } => {
-                self.candidates[index].done = true;
-                let error = turned_away(member, retry_after);
-                self.keep(rank(Attempt::Failed(error.kind)), Err(error));
+            Admission::No { retry_after, .. } if alternative => return Ended::Closed(retry_after),
+            Admission::No { retry_after, .. } | Admission::Later { retry_after } => {
+                self.turn_away(index, retry_after);
                 return Ended::Inconclusive;
             }
         };
@@ -122,6 +134,14 @@ impl<'a> Asking<'a> {
             return Ended::Inconclusive;
         }
         self.ask(index, member, ticket).await
+    }
+
+    fn turn_away(&mut self, index: usize, retry_after: Duration) {
+        let Candidate { member, done } = &mut self.candidates[index];
+        *done = true;
+        member.note_wanted(&self.question);
+        let error = turned_away(member, retry_after);
+        self.keep(rank(Attempt::Failed(error.kind)), Err(error));
     }
 
     async fn ask(&mut self, index: usize, member: &Arc<Member>, ticket: Ticket) -> Ended {
@@ -140,6 +160,9 @@ impl<'a> Asking<'a> {
         let at_home = self.resume.is_some_and(|resume| resume.at == *member.name());
         if attempt == Attempt::Answered && (!is_changed || at_home) {
             return Ended::With(result);
+        }
+        if attempt != Attempt::Missing {
+            member.note_wanted(&self.question);
         }
         let wish = match &result {
             Ok(answer) => retry_after(&answer.headers),

@@ -8,10 +8,12 @@
 //!    so: an origin that is down may well have the object, and a 404 would be remembered in its place.
 //! 3. Missing. A path that an origin refuses to look up counts as missing there, below a real 404.
 //!
+//! Requests are shared out first, if they are ([`Balance`]); "in order" is then the order for the address.
+//!
 //! Where another origin could still be asked, an answer counts only with the first bytes of its body. Among equals the
 //! last one counts. Any other request goes once to the first origin, and its answer stands.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method};
@@ -24,13 +26,16 @@ use super::{
 
 mod asking;
 mod first_byte;
+mod order;
 
 use asking::Asking;
+pub use order::{Balance, Share};
 
 /// Origins in order of preference.
 #[derive(Clone)]
 pub struct Chain {
     members: Vec<Arc<Member>>,
+    balance: Balance,
     retry: RetryPolicy,
 }
 
@@ -46,21 +51,32 @@ pub struct Resume {
 
 impl Chain {
     pub fn new(members: Vec<Arc<Member>>, retry: RetryPolicy) -> Self {
-        Self { members, retry }
+        Self { members, balance: Balance::default(), retry }
     }
 
-    /// In order of preference.
+    #[must_use]
+    pub fn balanced(mut self, balance: Balance) -> Self {
+        self.balance = balance;
+        self
+    }
+
+    /// As they were given.
     pub fn members(&self) -> &[Arc<Member>] {
         &self.members
     }
 
     /// Asks the origins in order; see the caption of this file for which answer counts.
     pub async fn fetch(&self, request: Request) -> Result<Response, Error> {
-        let members: Vec<_> = self.members.iter().filter(|member| member.serves(&request.target)).collect();
+        let members = self.members_for(&request.target);
         let Some(first) = members.first().copied() else { return Err(nobody()) };
         if is_repeatable(&request) {
             return Asking::new(self, members, Question::from(request), None).run().await;
         }
+        // It cannot fail over; so it does not go where it is likely to fail, among equals.
+        let first = match self.balance {
+            Balance::Order => first,
+            _ => members.iter().copied().find(|member| member.is_trusted()).unwrap_or(first),
+        };
         match first.admit_in_turn().await {
             Admission::Go(ticket) | Admission::Probe(ticket) => {
                 first.earn();
@@ -75,11 +91,8 @@ impl Chain {
     /// Asks for the rest of a body under its validator (`Range` and `If-Range` are in the request): first where it came from,
     /// if a fair piece of it had come, else there last. Another origin's answer counts only if it is of the same version.
     pub async fn resume(&self, request: Request, resume: &Resume) -> Result<Response, Error> {
-        let (mut members, mut others): (Vec<_>, Vec<_>) = self
-            .members
-            .iter()
-            .filter(|member| member.serves(&request.target))
-            .partition(|member| *member.name() == resume.at);
+        let (mut members, mut others): (Vec<_>, Vec<_>) =
+            self.members_for(&request.target).into_iter().partition(|member| *member.name() == resume.at);
         if !resume.progressed {
             if let Some(origin) = members.first().copied()
                 && !origin.may_repeat(Repetition::Resume)
@@ -97,6 +110,10 @@ impl Chain {
             return Err(nobody());
         }
         Asking::new(self, members, Question::from(request), Some(resume)).run().await
+    }
+
+    fn members_for(&self, target: &str) -> Vec<&Arc<Member>> {
+        self.balance.arrange(self.members.iter().filter(|member| member.serves(target)).collect(), target)
     }
 
     /// Ready when a request waits for what one to this origin occupies. Whoever can do without for a while gives it back then.
@@ -177,12 +194,13 @@ pub(super) struct Question {
     target: String,
     headers: HeaderMap,
     interims: Option<Interims>,
+    client: Option<IpAddr>,
     patient: bool,
 }
 
 impl From<Request> for Question {
-    fn from(Request { method, target, headers, body: _, interims, patient }: Request) -> Self {
-        Self { method, target, headers, interims, patient }
+    fn from(Request { method, target, headers, body: _, interims, client, patient }: Request) -> Self {
+        Self { method, target, headers, interims, client, patient }
     }
 }
 
@@ -194,6 +212,7 @@ impl Question {
             headers: self.headers.clone(),
             body: None,
             interims: self.interims.clone(),
+            client: self.client,
             patient: self.patient,
         }
     }

@@ -33,6 +33,8 @@ pub struct Config {
     pub host_header: Option<String>,
     /// Send the request's own `Host` when it has one, over HTTP/1.1: over HTTP/2 it would be part of where to connect to.
     pub client_host: bool,
+    /// Whether it is told the client's address, in `X-Forwarded-For`.
+    pub forwarded_for: bool,
     /// Whether HTTP/2 is used when the server offers it over TLS.
     pub http2: bool,
     /// Whether HTTP/2 is spoken from the first byte on, without TLS (prior knowledge, RFC 9113 §3.3).
@@ -86,6 +88,7 @@ impl Config {
             max_waiting: 1024,
             host_header: None,
             client_host: false,
+            forwarded_for: false,
             http2: true,
             h2c: false,
             tls: Tls::default(),

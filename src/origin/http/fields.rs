@@ -1,6 +1,8 @@
 //! Which fields go to an origin.
 
-use http::{HeaderMap, HeaderName, header};
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
     super::{CdnLoop, remove_hop_by_hop},
@@ -11,6 +13,7 @@ pub(super) struct Fields {
     own: HeaderMap,
     only: Option<Vec<HeaderName>>,
     client_host: bool,
+    forwarded_for: bool,
     cdn_loop: CdnLoop,
 }
 
@@ -28,18 +31,21 @@ const ALWAYS: [HeaderName; 10] = [
     HeaderName::from_static("cdn-loop"),
 ];
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 impl Fields {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             own: config.fields.clone(),
             only: config.only_fields.clone(),
             client_host: config.client_host,
+            forwarded_for: config.forwarded_for,
             cdn_loop: config.cdn_loop.clone(),
         }
     }
 
-    /// Of a request with these fields.
-    pub(super) fn of(&self, mut headers: HeaderMap, has_body: bool) -> HeaderMap {
+    /// Of a request with these fields, on behalf of the client.
+    pub(super) fn of(&self, mut headers: HeaderMap, has_body: bool, client: Option<IpAddr>) -> HeaderMap {
         remove_hop_by_hop(&mut headers);
         // `Host` is ours to say, unless the settings leave it to the client; `Expect` would need somebody to wait for the 100 (RFC 9110 §10.1.1).
         let host = headers.remove(header::HOST).filter(|_| self.client_host);
@@ -51,6 +57,12 @@ impl Fields {
             let kept = |name: &&HeaderName| ALWAYS.contains(*name) || only.contains(*name);
             let doomed: Vec<_> = headers.keys().filter(|name| !kept(name)).cloned().collect();
             doomed.iter().for_each(|name| drop(headers.remove(name)));
+        }
+        // Nobody's word is taken for it: who the client is has been found out already.
+        if self.forwarded_for {
+            headers.remove(FORWARDED_FOR);
+            let value = client.and_then(|client| HeaderValue::try_from(client.to_string()).ok());
+            headers.extend(value.map(|value| (FORWARDED_FOR, value)));
         }
         self.cdn_loop.mark(&mut headers);
         for name in self.own.keys() {
@@ -65,7 +77,8 @@ impl Fields {
 
     /// Takes out what only the origin itself may see, before another host is asked.
     pub(super) fn keep_for_us(&self, headers: &mut HeaderMap) {
-        for name in self.own.keys().chain(&[header::AUTHORIZATION, header::COOKIE, header::HOST]) {
+        let private = [header::AUTHORIZATION, header::COOKIE, header::HOST, FORWARDED_FOR];
+        for name in self.own.keys().chain(&private) {
             headers.remove(name);
         }
     }
@@ -73,7 +86,6 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use url::Url;
 
     use super::*;
@@ -106,7 +118,7 @@ mod tests {
             ("authorization", "Basic x"),
             ("via", "1.1 millrace"),
         ]);
-        let mut headers = fields.of(client, false);
+        let mut headers = fields.of(client, false, None);
         assert_eq!(names(&headers), ["accept", "authorization", "cdn-loop", "range", "via", "x-key"]);
         assert_eq!(
             (&headers["x-key"], &headers["accept"]),
@@ -114,5 +126,19 @@ mod tests {
         );
         fields.keep_for_us(&mut headers);
         assert_eq!(names(&headers), ["cdn-loop", "range", "via"]);
+    }
+
+    #[test]
+    fn an_origin_is_told_the_clients_address_where_it_may_know() {
+        let of = |forwarded_for, client| {
+            let config = Config { forwarded_for, ..Config::new("o", Url::parse("http://h").unwrap()) };
+            Fields::new(&config).of(map(&[("x-forwarded-for", "made up")]), false, client)
+        };
+        let client = Some(IpAddr::from([192, 0, 2, 7]));
+        assert_eq!(of(true, client)["x-forwarded-for"], "192.0.2.7");
+        assert!(!of(true, None).contains_key("x-forwarded-for"), "its own requests are nobody's");
+        let mut told = of(true, client);
+        Fields::new(&Config::new("o", Url::parse("http://h").unwrap())).keep_for_us(&mut told);
+        assert!(!told.contains_key("x-forwarded-for"));
     }
 }

@@ -105,13 +105,13 @@ impl Http {
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, Error> {
-        let Request { method, target, headers, body, interims, .. } = request;
+        let Request { method, target, headers, body, interims, client, .. } = request;
         let mut uri = self.base.join(&target).map_err(|problem| self.error(ErrorKind::Forbidden, problem))?;
         let started = Instant::now();
         let place = self.place(started).await?;
         let mut exchange = Exchange {
             method,
-            headers: self.fields.of(headers, body.is_some()),
+            headers: self.fields.of(headers, body.is_some(), client),
             interims,
             has_body: body.is_some(),
             sent: Arc::new(Mutex::new(started)),

@@ -107,6 +107,11 @@ async fn requests_are_counted_by_what_became_of_them() {
     edge.settled().await;
     edge.advance(80);
     edge.get("/x").await;
+    // Of a connection that breaks as the origin goes down it is chance how it is counted.
+    for (result, count) in [("answered", 10), ("missing", 1), ("broken_body", 2)] {
+        let labels = ["origin=\"main\"", &*format!("result=\"{result}\"")];
+        assert_eq!(edge.metric("millrace_origin_requests_total", &labels).await, count, "{result}");
+    }
     edge.advance(80);
     origin.go_down().await;
     edge.get("/x").await;
@@ -146,11 +151,6 @@ async fn requests_are_counted_by_what_became_of_them() {
     assert_eq!(edge.metric("millrace_cache_response_bytes_total", &bytes).await, 2 * 5);
     let methods = ["http_request_method=\"POST\"", "http_response_status_code=\"200\""];
     assert_eq!(edge.metric("http_server_request_duration_seconds_count", &methods).await, 1);
-
-    for (result, count) in [("answered", 10), ("missing", 1), ("broken_body", 2)] {
-        let labels = ["origin=\"main\"", &*format!("result=\"{result}\"")];
-        assert_eq!(edge.metric("millrace_origin_requests_total", &labels).await, count, "{result}");
-    }
 }
 
 #[tokio::test]

@@ -194,7 +194,7 @@ async fn in_an_outage_the_stale_stand_in_and_the_rest_is_told_at_once() {
     let origin = OriginDouble::start().await;
     let edge = Edge::with(&origin, |raw| {
         raw.retry = Default::default();
-        raw.breaker.open_ms = 300;
+        (raw.breaker.open_ms, raw.breaker.wait_ms) = (300, 0);
     });
     let edge = edge.await;
     origin.on_any(Answer::ok("x").etag("\"1\"").cache_control("max-age=60"));
@@ -217,12 +217,36 @@ async fn in_an_outage_the_stale_stand_in_and_the_rest_is_told_at_once() {
     assert!(retries <= 30, "{retries} retries");
     let refused = edge.get("/cold").await;
     assert_eq!((refused.status, refused.cache()), (503, "ERROR"));
-    assert!((1..=6).contains(&refused.field("retry-after").parse::<u32>().unwrap()));
+    assert!((1..=3).contains(&refused.field("retry-after").parse::<u32>().unwrap()));
     assert!(refused.field("cache-status").contains("detail=breaker_open"));
 
     origin.come_back().await;
     eventually("fresh objects", async || edge.get("/warm/0").await.cache() == "HIT").await;
     eventually("a closed breaker", async || condition(&edge, "main").await["breaker"] == "closed").await;
+}
+
+/// A probe finds out that the origin is back, without anybody who asks.
+#[tokio::test]
+async fn a_breaker_closes_though_nobody_asks() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| {
+        raw.retry = Default::default();
+        (raw.breaker.open_ms, raw.breaker.open_max_ms) = (100, 100);
+    });
+    let edge = edge.await;
+    origin.on_any(object("\"1\""));
+    for round in 0..2 {
+        origin.go_down().await;
+        for number in 0..10 {
+            let status = edge.get(&format!("/gone/{round}/{number}")).await.status;
+            assert!([502, 503].contains(&status), "{status}");
+        }
+        assert_eq!(condition(&edge, "main").await["breaker"], "open");
+        origin.come_back().await;
+        eventually("a closed breaker", async || condition(&edge, "main").await["breaker"] == "closed").await;
+        assert_eq!(edge.metric("millrace_origin_breaker_state", &[MAIN]).await, 0);
+        assert!(edge.get(&format!("/here/{round}")).await.is_pattern(SEED, 0..LENGTH));
+    }
 }
 
 #[tokio::test]

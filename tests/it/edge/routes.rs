@@ -173,6 +173,8 @@ async fn a_route_may_have_breakers_and_a_retry_policy_of_its_own() {
         let retry = raw::RouteRetry { attempts: Some(4), backoff_ms: Some(1), ..Default::default() };
         raw.routes = vec![own, raw::Route { retry, ..route("", "/flaky", &[]) }];
         raw.breaker.least_answers = 5;
+        // Nobody finds out meanwhile, nor waits for that.
+        (raw.breaker.open_ms, raw.breaker.open_max_ms, raw.breaker.wait_ms) = (60_000, 60_000, 0);
     });
     let edge = edge.await;
     origin.on_any(Answer::ok("x").cache_control("max-age=60"));
@@ -200,6 +202,23 @@ async fn a_route_may_have_breakers_and_a_retry_policy_of_its_own() {
         origin.on(path, Answer::hang_up().times(3));
         origin.on(path, Answer::ok("x"));
         assert_eq!(edge.get(path).await.status, status, "{path}");
+    }
+}
+
+/// By choice an origin is told who asks, whoever the client says it is.
+#[tokio::test]
+async fn an_origin_may_be_told_the_clients_address() {
+    for told in [false, true] {
+        let origin = OriginDouble::start().await;
+        let edge = Edge::with(&origin, |raw| raw.origins[0].forwarded_for = told).await;
+        origin.on_with("/x", |request: &crate::origin_double::RecordedRequest| {
+            Answer::ok(request.header("x-forwarded-for"))
+        });
+        let address = if told { "127.0.0.1" } else { "" };
+        for method in ["GET", "POST"] {
+            let reply = edge.ask(method, "/x", &[("x-forwarded-for", "192.0.2.1")]).await;
+            assert_eq!(reply.text(), address, "{method}");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Retry, failover and the choice among answers, over origins that answer from a script.
 
+mod balance;
 mod hedges;
 mod recovery;
 
@@ -117,6 +118,14 @@ fn chain_with(
     config: &member::Config,
     policy: RetryPolicy,
 ) -> (Chain, Vec<Arc<Scripted>>, Arc<Notes>) {
+    chain_of(scripts, policy, |origin| Member::new(origin, config.clone()))
+}
+
+fn chain_of(
+    scripts: &[&[Step]],
+    policy: RetryPolicy,
+    member: impl Fn(Arc<Scripted>) -> Member,
+) -> (Chain, Vec<Arc<Scripted>>, Arc<Notes>) {
     let origins: Vec<_> = scripts
         .iter()
         .zip('a'..)
@@ -129,10 +138,7 @@ fn chain_with(
         })
         .collect();
     let notes = Arc::new(Notes::default());
-    let member = |origin: &Arc<Scripted>| {
-        let member = Member::new(origin.clone(), config.clone());
-        Arc::new(member.observed_by(notes.clone()))
-    };
+    let member = |origin: &Arc<Scripted>| Arc::new(member(origin.clone()).observed_by(notes.clone()));
     let chain = Chain::new(origins.iter().map(member).collect(), policy);
     (chain, origins, notes)
 }
@@ -324,8 +330,9 @@ async fn an_origin_that_cannot_be_reached_is_not_waited_for_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_breaker_answers_at_once() {
-    let (chain, origins, _) = chain(&[&[CONNECT]]);
+async fn an_open_breaker_answers_at_once_where_nobody_may_wait() {
+    let config = member::Config { patience: Duration::ZERO, ..generous() };
+    let (chain, origins, _) = chain_with(&[&[CONNECT]], &config, policy());
     for _ in 0..20 {
         let _ = chain.fetch(get()).await;
     }

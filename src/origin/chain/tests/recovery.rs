@@ -1,6 +1,7 @@
 //! What becomes of requests while origins come back, and when they take too long to.
 
 use futures_util::future::join_all;
+use millrace_kit::tasks::Tasks;
 
 use super::*;
 
@@ -14,6 +15,80 @@ async fn recovering(then: &[Step], config: &member::Config) -> (Chain, Vec<Arc<S
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     (chain, origins)
+}
+
+/// As in a server: somebody sees to the probes.
+fn attended(scripts: &[&[Step]]) -> (Chain, Vec<Arc<Scripted>>) {
+    let tasks = Tasks::new();
+    let (chain, origins, _) = chain_of(scripts, RetryPolicy::default(), |origin| {
+        Member::new(origin, generous()).with_tasks(tasks.clone())
+    });
+    (chain, origins)
+}
+
+const GONE: [Step; 5] = [CONNECT; 5];
+
+async fn fail_firmly(chain: &Chain, origins: &[Arc<Scripted>]) {
+    while counts(origins).iter().any(|count| *count < GONE.len()) {
+        let _ = chain.fetch(Request { patient: false, ..get() }).await;
+    }
+    assert!(chain.members().iter().all(|member| member.report().breaker == "open"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_closes_though_nobody_asks() {
+    let script: Vec<_> = GONE.into_iter().chain([CONNECT, Status(503), CONNECT, Status(200)]).collect();
+    let (chain, origins) = attended(&[&script]);
+    fail_firmly(&chain, &origins).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(chain.members()[0].report().breaker, "closed");
+    let asked = origins[0].asked.lock().clone();
+    assert_eq!(asked.len(), GONE.len() + 4, "no probe after one that succeeded");
+    for (pair, secs) in asked[GONE.len() - 1..].windows(2).zip([1.0, 2.0, 2.0, 2.0]) {
+        let pause = (pair[1] - pair[0]).as_secs_f64();
+        assert!((0.6..1.21).contains(&(pause / secs)), "a probe after {pause} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_nowhere_else_to_go_waits_for_the_probe() {
+    let script: Vec<_> = GONE.into_iter().chain([Status(200)]).collect();
+    // One origin, and two that are both gone.
+    for scripts in [&[&script[..]][..], &[&script, &script]] {
+        let (chain, origins) = attended(scripts);
+        fail_firmly(&chain, &origins).await;
+        let began = Instant::now();
+        let answers = join_all((0..50).map(|_| chain.fetch(get()))).await;
+        let failed: Vec<_> =
+            answers.iter().map(verdict).filter(|verdict| !verdict.ends_with(" 200")).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+        assert!((0.6..5.0).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_fails_ends_the_wait_with_the_time_of_the_next() {
+    for scripts in [&[&[CONNECT][..]][..], &[&[CONNECT], &[CONNECT]]] {
+        let (chain, origins) = attended(scripts);
+        fail_firmly(&chain, &origins).await;
+        let began = Instant::now();
+        let answers = join_all((0..50).map(|_| chain.fetch(get()))).await;
+        assert!((0.6..1.21).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+        let waits = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after);
+        let waits: Vec<_> = waits.map(|wait| wait.as_secs_f64()).collect();
+        // One of them may have been the probe.
+        assert!(waits.len() >= 49 && waits.iter().all(|wait| (0.3..2.41).contains(wait)), "{waits:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn recovery_ends_though_nobody_comes_any_more() {
+    let (chain, origins) = attended(&[&GONE.into_iter().chain([Status(200)]).collect::<Vec<_>>()]);
+    fail_firmly(&chain, &origins).await;
+    join_all((0..20).map(|_| chain.fetch(get()))).await;
+    assert_eq!(chain.members()[0].report().breaker, "half-open");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(chain.members()[0].report().breaker, "closed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,16 +12,19 @@ use millrace_kit::tasks::Tasks;
 use tokio::time::Instant;
 
 use super::{
-    Attempt, Error, ErrorKind, LeastRate, Load, Observer, Origin, Repetition, Request, Response,
-    breaker::{self, Admission, Breaker, Change, Outcome, Ticket},
+    Attempt, Error, ErrorKind, LeastRate, Load, Observer, Origin, Repetition, Request, Response, Share,
+    breaker::{self, Breaker, Change, Outcome, Ticket},
     budget,
-    chain::Question,
     condition::Condition,
     health,
     line::Line,
     report::Report,
     watched::watched,
 };
+
+mod admittance;
+
+use admittance::Probes;
 
 /// How an origin is watched over.
 #[derive(Debug, Clone)]
@@ -34,6 +37,7 @@ pub struct Config {
     pub health: Option<health::Config>,
     /// How long a request without another origin waits for its turn while this one recovers.
     pub patience: Duration,
+    pub share: Share,
 }
 
 impl Default for Config {
@@ -45,6 +49,7 @@ impl Default for Config {
             slow: None,
             health: None,
             patience: Duration::from_secs(5),
+            share: Share::Weight(1),
         }
     }
 }
@@ -60,6 +65,7 @@ pub struct Member {
     general: Option<(Arc<Member>, Arc<str>)>,
     breaker: Breaker,
     line: Line,
+    probes: Probes,
     condition: Arc<Condition>,
     config: Config,
     observer: Option<Arc<dyn Observer>>,
@@ -74,6 +80,7 @@ impl Member {
             general: None,
             breaker: Breaker::new(config.breaker.clone()),
             line: Line::new(config.patience),
+            probes: Probes::default(),
             condition: Arc::new(Condition::new(config.budget.clone())),
             config,
             observer: None,
@@ -95,6 +102,7 @@ impl Member {
             general: Some((self.clone(), route.clone())),
             breaker: Breaker::new(self.config.breaker.clone()),
             line: Line::new(self.config.patience),
+            probes: Probes::default(),
             condition: self.condition.clone(),
             config: self.config.clone(),
             observer: self.observer.clone(),
@@ -135,6 +143,10 @@ impl Member {
 
     pub fn name(&self) -> &Arc<str> {
         self.origin.name()
+    }
+
+    pub(super) fn share(&self) -> Share {
+        self.config.share
     }
 
     /// Whether it is to be asked for this path and query at all.
@@ -184,67 +196,9 @@ impl Member {
         }
     }
 
-    /// Whether it may be asked; `alternative`: there is another origin to go to.
-    pub(super) fn admit(&self, alternative: bool) -> Admission {
-        let admission = self.judge(alternative);
-        if matches!(admission, Admission::No { .. } | Admission::Later { .. }) {
-            self.count_turned_away();
-        }
-        admission
-    }
-
-    fn judge(&self, alternative: bool) -> Admission {
-        let unhealthy = self.general.as_ref().is_some_and(|(general, _)| general.breaker.is_held_open());
-        let (admission, change) = match unhealthy {
-            true => (Admission::No { thin: false, retry_after: self.config.breaker.open_max }, None),
-            false => self.breaker.admit(alternative),
-        };
-        self.note(change);
-        admission
-    }
-
-    /// The same for a request that has nowhere else to go: while the origin recovers it waits for its turn.
-    pub(super) async fn admit_in_turn(&self) -> Admission {
-        if self.refresh_breaker() != breaker::State::HalfOpen {
-            return self.admit(false);
-        }
-        let Some(turn) = self.line.join().await else { return self.admit(false) };
-        loop {
-            match self.judge(false) {
-                Admission::Later { retry_after } if Instant::now() + retry_after <= turn.deadline => {
-                    tokio::time::sleep(retry_after).await;
-                }
-                Admission::Go(ticket) => return Admission::Go(ticket),
-                Admission::Probe(ticket) => return Admission::Probe(ticket),
-                refused => {
-                    self.count_turned_away();
-                    return refused;
-                }
-            }
-        }
-    }
-
-    fn refresh_breaker(&self) -> breaker::State {
-        let (state, change) = self.breaker.state();
-        self.note(change);
-        state
-    }
-
     fn count_turned_away(&self) {
         if let Some(observer) = &self.observer {
             observer.turned_away(self.name());
-        }
-    }
-
-    /// Whether it may be asked something a second time, while the first request is under way. Nobody is sent to an origin
-    /// in trouble for that.
-    pub(super) fn admit_hedge(&self) -> Option<Ticket> {
-        if self.refresh_breaker() != breaker::State::Closed || !self.may_repeat(Repetition::Hedge) {
-            return None;
-        }
-        match self.admit(true) {
-            Admission::Go(ticket) => Some(ticket),
-            _ => None,
         }
     }
 
@@ -296,6 +250,10 @@ impl Member {
         let attempt = Attempt::of(&result);
         if let Some(outcome) = self.outcome(attempt, &result, took, target) {
             self.note(self.breaker.record(ticket, outcome));
+            self.attend();
+        }
+        if ticket.is_probe() {
+            self.probes.tell();
         }
         self.condition.heed(&result);
         match &mut result {
@@ -319,18 +277,6 @@ impl Member {
         (attempt, result)
     }
 
-    /// Finds out in the background whether it answers again.
-    pub(super) fn probe(self: &Arc<Self>, question: &Question, ticket: Ticket) -> bool {
-        let Some(tasks) = &self.tasks else { return false };
-        // A client hears what comes before an answer from whoever gives the answer.
-        let (member, request) = (self.clone(), Request { interims: None, ..question.ask() });
-        tasks.spawn_until_stop("probe", async move {
-            // Only the head is wanted; the body is let go.
-            let _ = member.ask(request, ticket).await;
-        });
-        true
-    }
-
     /// Asks for the path of the health checks, past the breaker.
     pub(super) async fn is_healthy(&self, config: &health::Config) -> bool {
         let request = Request::new(Method::GET, config.path.clone());
@@ -340,10 +286,11 @@ impl Member {
         }
     }
 
-    pub(super) fn health_changed(&self, status: health::Status) {
+    pub(super) fn health_changed(self: &Arc<Self>, status: health::Status) {
         self.condition.healthy.store(status as u8, Ordering::Relaxed);
         let healthy = status == health::Status::Healthy;
         self.note(self.breaker.health(healthy));
+        self.attend();
     }
 
     /// What this says about the origin; None: nothing.
@@ -378,10 +325,11 @@ impl Member {
         }
     }
 
-    fn body_broke(&self, error: &Error, after: u64, ticket: Ticket, target: u64) {
+    fn body_broke(self: &Arc<Self>, error: &Error, after: u64, ticket: Ticket, target: u64) {
         self.condition.remember(error);
         if after < USEFUL {
             self.note(self.breaker.retract(ticket, target));
+            self.attend();
         }
         if let Some(observer) = &self.observer {
             observer.body_broke(self.name(), error.kind);
@@ -394,6 +342,7 @@ impl Member {
             breaker::State::Open => tracing::warn!(origin = %self.label, why, "breaker open"),
             _ => tracing::info!(origin = %self.label, why, "breaker {}", to.as_str()),
         }
+        self.probes.tell();
         if let Some(observer) = &self.observer {
             observer.breaker(&self.label, to);
         }
