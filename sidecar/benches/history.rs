@@ -22,6 +22,10 @@ const SERVERS: u64 = 33;
 const SERIES: usize = 10_000;
 const STEP_SECS: i64 = 15;
 const DAY_SECS: i64 = 86_400;
+/// As the sidecar has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// 2026-01-01T00:00:00Z
 const START: i64 = 1_767_225_600;
 /// Of each query and range.
@@ -36,7 +40,11 @@ enum Course {
     Counter(u64),
     /// Counts bytes.
     Bytes(u64),
+    /// Sums durations, to the last bit of a float.
+    Seconds(u64),
     Gauge(u64),
+    /// A share, never the same twice.
+    Ratio,
     Constant,
 }
 
@@ -83,7 +91,7 @@ fn lines(store: &Store) -> Vec<Line> {
                 let share = rate * (bucket as u64 + 1).min(12) / 12;
                 add("http_server_request_duration_seconds_bucket", &labels, Course::Counter(share));
             }
-            add("http_server_request_duration_seconds_sum", &labels, Course::Bytes(rate));
+            add("http_server_request_duration_seconds_sum", &labels, Course::Seconds(rate));
             add("http_server_request_duration_seconds_count", &labels, Course::Counter(rate));
         }
         for route in ["asset", "image", "video", "playlist", "segment"] {
@@ -114,7 +122,11 @@ fn lines(store: &Store) -> Vec<Line> {
             add("millrace_queue_depth", &[("queue", queue)], Course::Gauge(6));
         }
         for other in 0..94u32 {
-            let course = if other % 4 == 0 { Course::Gauge(1000) } else { Course::Constant };
+            let course = match other % 8 {
+                0 | 4 => Course::Gauge(1000),
+                1 => Course::Ratio,
+                _ => Course::Constant,
+            };
             add("other", &[("n", &other.to_string())], course);
         }
     }
@@ -134,6 +146,10 @@ fn fill(store: &Store) -> usize {
                 Course::Counter(rate) => line.value += (rate / 2 + random % rate.max(2)) as f64,
                 Course::Bytes(0) => {}
                 Course::Bytes(rate) => line.value += (rate / 2 + random % rate) as f64,
+                Course::Seconds(rate) => {
+                    line.value += (random % rate.max(1)) as f64 * (random as f64 / u64::MAX as f64 / 97.0)
+                }
+                Course::Ratio => line.value = random as f64 / u64::MAX as f64,
                 Course::Gauge(most) if random.is_multiple_of(4) => line.value = (random / 4 % most) as f64,
                 Course::Gauge(_) | Course::Constant => {}
             }
@@ -174,7 +190,14 @@ fn percentile(sorted: &[Duration], share: f64) -> f64 {
     sorted[at].as_secs_f64() * 1000.0
 }
 
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
 fn main() {
+    let empty = resident();
     let store = Store::new(Bounds {
         retention: Duration::from_secs(2 * DAY_SECS as u64),
         max_series: 20_000,
@@ -184,10 +207,11 @@ fn main() {
     let series = fill(&store);
     let stats = store.stats();
     println!(
-        "{series} series, {} samples in {:.1} s; {:.2} bytes per sample, labels and index included",
+        "{series} series, {} samples in {:.1} s; {:.2} bytes per sample by our own count, {:.2} resident; labels and index included",
         stats.samples,
         begun.elapsed().as_secs_f64(),
-        stats.bytes as f64 / stats.samples as f64
+        stats.bytes as f64 / stats.samples as f64,
+        (resident() - empty) as f64 / stats.samples as f64
     );
     let end = START + DAY_SECS - STEP_SECS;
     let options = Options { max_samples: usize::MAX, ..Options::default() };

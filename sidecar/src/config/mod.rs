@@ -116,6 +116,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
     pub external_url: String,
+    /// Names that lead here, in lower case.
+    pub hosts: Vec<String>,
     pub token: Secret,
     pub query: http::QueryBounds,
     pub drain_timeout: Duration,
