@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::retry::{Breaker, Retry};
 
+pub use millrace_kit::secret::Secret;
+
 mod access;
 mod edge;
 mod jobs;
@@ -81,17 +83,6 @@ pub struct Admin {
     pub token: Secret,
     /// Names by which the admin port may be called when it is on a loopback address, beside `localhost` and addresses.
     pub hosts: Vec<String>,
-}
-
-/// Never shown.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
-    }
 }
 
 /// The memory and disk tiers.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use millrace_kit::{
     config::{Faults, Layer},
+    secret::Secret,
     telemetry,
 };
 use schemars::JsonSchema;
@@ -15,9 +16,7 @@ use crate::{
     discovery::{self, Source, Target},
     http, notify,
     rules::{self, Fault, Group},
-    scaling, scrape,
-    secret::Secret,
-    series,
+    scaling, scrape, series,
 };
 
 mod receivers;

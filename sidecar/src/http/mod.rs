@@ -11,7 +11,10 @@ use std::{
 };
 
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
-use millrace_kit::clock::{Clock, UnixMillis};
+use millrace_kit::{
+    clock::{Clock, UnixMillis},
+    secret::Secret,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -22,7 +25,6 @@ use crate::{
     rules::Engine,
     scaling::Controller,
     scrape::{self, Roster},
-    secret::Secret,
     series::Store,
 };
 
