@@ -131,3 +131,56 @@ impl Series {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One scrape; series are named by numbers, which are their hashes and ids. Returns what ended.
+    fn scrape(known: &mut Known, exposed: &[u64]) -> Vec<u64> {
+        known.begin();
+        for name in exposed {
+            let hash = u128::from(*name);
+            let place = known.find(hash);
+            let place = place.unwrap_or_else(|| known.add(hash, StandsFor::Series(SeriesId(*name))));
+            assert_eq!(known.see(place, false), Some(StandsFor::Series(SeriesId(*name))), "{name}");
+        }
+        let mut ended = Vec::new();
+        known.end_vanished(0, &mut ended);
+        ended.into_iter().map(|(id, _)| id.0).collect()
+    }
+
+    #[test]
+    fn series_are_found_in_any_order() {
+        let mut known = Known::default();
+        for (exposed, ended) in [
+            (vec![1, 2, 3], vec![]),
+            (vec![1, 2, 3], vec![]),
+            (vec![1, 9, 2, 3], vec![]),
+            (vec![3, 2, 1], vec![9]),
+            (vec![2, 1], vec![3]),
+            (vec![], vec![2, 1]),
+            (vec![3], vec![]),
+        ] {
+            assert_eq!(scrape(&mut known, &exposed), ended, "{exposed:?}");
+            // The next one like it needs no looking up.
+            let kept: Vec<_> = known.series.iter().map(|series| series.id).collect();
+            assert_eq!(kept, exposed);
+        }
+    }
+
+    #[test]
+    fn what_comes_twice_counts_once_and_what_was_refused_is_tried_again() {
+        let mut known = Known::default();
+        known.begin();
+        let place = known.add(1, StandsFor::Refused);
+        assert_eq!(known.see(place, false), Some(StandsFor::Refused));
+        assert_eq!(known.see(place, false), None);
+        let dropped = known.add(2, StandsFor::Dropped);
+        assert_eq!(known.see(dropped, false), Some(StandsFor::Dropped));
+        known.end_vanished(0, &mut Vec::new());
+        known.begin();
+        assert_eq!(known.find(1), None);
+        assert_eq!(known.find(2), Some(0));
+    }
+}
