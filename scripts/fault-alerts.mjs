@@ -95,7 +95,7 @@ const serverData = join(scratch, 'server');
 const TOKEN = 'of-a-scene-that-ends-soon';
 /** A certificate that ends in so many days, and its key. */
 function certify(days) {
-  spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=cdn.example', '-days', `${days}`,
+  spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=cdn.example', '-addext', 'subjectAltName=DNS:cdn.example', '-days', `${days}`,
     '-keyout', join(scratch, 'key.pem'), '-out', join(scratch, 'certificate.pem')]);
 }
 certify(60);
@@ -107,7 +107,8 @@ token = '${TOKEN}'
 listen = '127.0.0.1:${await freePort()}'
 certificates = [{ certificate_file = '${join(scratch, 'certificate.pem')}', key_file = '${join(scratch, 'key.pem')}' }]
 [uploads]
-store = '${uploads ?? join(scratch, 'uploads')}'
+mode = 'on'
+dir = '${uploads ?? join(scratch, 'uploads')}'
 `, { mode: 0o600 });
 const settings = ['--origin', `http://127.0.0.1:${originPort}`, '--memory', '64MiB', '--disk', '64MiB', '--workers', '1', '--set', 'media.threads=1', '--set', 'media.queue=400'];
 const runServer = () => start(millrace, ['serve', '--config', serverConfig, '--listen', `127.0.0.1:${dataPort}`, '--admin', `127.0.0.1:${adminPort}`, '--data-dir', serverData, ...settings]);
@@ -154,6 +155,9 @@ reports = 'up{instance=~"$ready"} == 1'
 signal = 'p95'
 above = 2.0
 explained_by_origin = true
+[[groups.down]]
+signal = 'p95'
+below = 0.5
 [groups.origin]
 latency_signal = 'origin_p95'
 latency_above = 1.0
@@ -243,26 +247,6 @@ function uploadFailures() {
   return { real: true, make: () => fill(uploads), mend: () => empty(uploads), end: () => clearInterval(uploading) };
 }
 
-/** Two instances are wanted, and there is one until another comes. */
-function scalingStuck() {
-  let second = null;
-  const override = (method, query, body) => fetch(`http://127.0.0.1:${sidecarPort}/api/v1/scaling/override${query}`, { method, headers: { 'content-type': 'application/json' }, body });
-  return {
-    real: true,
-    make: () => override('POST', '', JSON.stringify({ group: 'edge', desired: 2, seconds: 600, reason: 'to see it stuck' })),
-    mend: async () => {
-      const [data, admin] = [await freePort(), await freePort()];
-      second = start(millrace, ['serve', '--listen', `127.0.0.1:${data}`, '--admin', `127.0.0.1:${admin}`, '--data-dir', join(scratch, 'second'), ...settings]);
-      writeFileSync(list, JSON.stringify([{ targets: [`127.0.0.1:${adminPort}`, `127.0.0.1:${admin}`] }]));
-    },
-    end: async () => {
-      await override('DELETE', '?group=edge');
-      writeFileSync(list, TARGETS);
-      second?.kill('SIGKILL');
-    },
-  };
-}
-
 /** Much work for the one thread that images have. */
 function pictures(count) {
   for (let n = 0; n < count; n += 1) {
@@ -326,7 +310,7 @@ const FAULTS = {
   PurgeLag: () => pretend((n, faulty) => histogram('millrace_purge_apply_seconds', '', n - faulty, faulty)),
   UploadFailures: uploadFailures,
   CertificateExpiry: real(() => { certify(13); server.kill('SIGHUP'); }, () => { certify(60); server.kill('SIGHUP'); }),
-  ScalingStuck: scalingStuck,
+  ScalingStuck: () => pretend((n, faulty, fault) => `millrace_scaling_instances{pool="edge",state="desired"} 5\nmillrace_scaling_instances{pool="edge",state="ready"} ${fault ? 3 : 5}\n`),
   // Its metrics are missing as long as it hangs.
   ScalingBlind: real(() => { server.kill('SIGSTOP'); }, () => { server.kill('SIGCONT'); }),
   ScalingHeldByOrigin: real(() => { mood.delay = 3000; unique = true; }, () => { mood.delay = 0; unique = false; }),
