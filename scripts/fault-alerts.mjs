@@ -311,8 +311,7 @@ const FAULTS = {
   UploadFailures: uploadFailures,
   CertificateExpiry: real(() => { certify(13); server.kill('SIGHUP'); }, () => { certify(60); server.kill('SIGHUP'); }),
   ScalingStuck: () => pretend((n, faulty, fault) => `millrace_scaling_instances{pool="edge",state="desired"} 5\nmillrace_scaling_instances{pool="edge",state="ready"} ${fault ? 3 : 5}\n`),
-  // Its metrics are missing as long as it hangs.
-  ScalingBlind: real(() => { server.kill('SIGSTOP'); }, () => { server.kill('SIGCONT'); }),
+  ScalingBlind: () => pretend((n, faulty) => `millrace_scaling_decisions_total{pool="edge",action="hold",binding="unknown"} ${faulty}\n`),
   ScalingHeldByOrigin: real(() => { mood.delay = 3000; unique = true; }, () => { mood.delay = 0; unique = false; }),
   SlowMediaProcessing: slowMedia,
   // Last, since the server is busy with it for a while.

@@ -1,3 +1,5 @@
+//! Tests of `chunk`.
+
 use proptest::prelude::*;
 
 use super::*;
