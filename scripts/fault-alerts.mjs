@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-// Every shipped alert fires and ends: faults are made in real processes (server, sidecar, origin, file system), and where that
+// Every shipped alert fires and ends: faults are made in real processes (servers, sidecar, origin, file system), and where that
 // cannot be done in seconds, a made-up target exposes what the fault looks like. Durations of the rules are shortened sixtyfold
 // (5m becomes 5s), nothing else; sidecar/tests/it/faults.rs runs them in full. Starts all it needs on loopback and stops it.
 //
 //   scripts/fault-alerts.mjs [alert…]
 //
-// Environment: MILLRACE, SIDECAR (the programs). DiskFull needs root, to mount an image; without, it is made up.
+// Environment: MILLRACE, SIDECAR (the programs). DiskFull and UploadFailures need root, to mount an image; without, they are made up.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -91,8 +91,26 @@ const originPort = origin.port;
 
 const [dataPort, adminPort, sidecarPort] = [await freePort(), await freePort(), await freePort()];
 const serverData = join(scratch, 'server');
-const runServer = () => start(millrace, ['serve', '--origin', `http://127.0.0.1:${originPort}`, '--listen', `127.0.0.1:${dataPort}`, '--admin', `127.0.0.1:${adminPort}`,
-  '--data-dir', serverData, '--memory', '64MiB', '--disk', '64MiB', '--workers', '1', '--set', 'media.threads=1', '--set', 'media.queue=400']);
+const TOKEN = 'of-a-scene-that-ends-soon';
+/** A certificate that ends in so many days, and its key. */
+function certify(days) {
+  spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=cdn.example', '-addext', 'subjectAltName=DNS:cdn.example', '-days', `${days}`,
+    '-keyout', join(scratch, 'key.pem'), '-out', join(scratch, 'certificate.pem')]);
+}
+certify(60);
+const uploads = mountImage('uploads');
+const serverConfig = join(scratch, 'millrace.toml');
+writeFileSync(serverConfig, `[admin]
+token = '${TOKEN}'
+[tls]
+listen = '127.0.0.1:${await freePort()}'
+certificates = [{ certificate_file = '${join(scratch, 'certificate.pem')}', key_file = '${join(scratch, 'key.pem')}' }]
+[uploads]
+mode = 'on'
+dir = '${uploads ?? join(scratch, 'uploads')}'
+`, { mode: 0o600 });
+const settings = ['--origin', `http://127.0.0.1:${originPort}`, '--memory', '64MiB', '--disk', '64MiB', '--workers', '1', '--set', 'media.threads=1', '--set', 'media.queue=400'];
+const runServer = () => start(millrace, ['serve', '--config', serverConfig, '--listen', `127.0.0.1:${dataPort}`, '--admin', `127.0.0.1:${adminPort}`, '--data-dir', serverData, ...settings]);
 let server = runServer();
 
 let madeUp = '';
@@ -111,6 +129,38 @@ const hooks = await serve((request, response) => {
 const list = join(scratch, 'targets.json');
 const TARGETS = JSON.stringify([{ targets: [`127.0.0.1:${adminPort}`] }]);
 writeFileSync(list, TARGETS);
+// Looked at and not acted upon: that is enough for what the alerts are about.
+const policy = join(scratch, 'scaling.toml');
+writeFileSync(policy, `[[groups]]
+name = 'edge'
+mode = 'advise'
+instances = 'up{job="millrace"}'
+min = 1
+max = 3
+interval_secs = 1
+startup_hold_secs = 0
+up_cooldown_secs = 1
+down_cooldown_secs = 1
+stabilization_secs = 1
+[[groups.signals]]
+name = 'p95'
+expr = '(histogram_quantile(0.95, sum by (le) (rate(http_server_request_duration_seconds_bucket{instance=~"$ready"}[5s]))) >= 0) or vector(0)'
+reports = 'up{instance=~"$ready"} == 1'
+[[groups.signals]]
+name = 'origin_p95'
+expr = '(histogram_quantile(0.95, sum by (le) (rate(http_client_request_duration_seconds_bucket{instance=~"$ready"}[5s]))) >= 0) or vector(0)'
+reports = 'up{instance=~"$ready"} == 1'
+[[groups.up]]
+signal = 'p95'
+above = 2.0
+explained_by_origin = true
+[[groups.down]]
+signal = 'p95'
+below = 0.5
+[groups.origin]
+latency_signal = 'origin_p95'
+latency_above = 1.0
+`);
 const hook = (name) => `[[webhooks]]\nname = '${name}'\nurl = 'http://127.0.0.1:${hooks.port}/${name}'\ngroup_wait_secs = 0\ngroup_interval_secs = 0\n`;
 writeFileSync(join(scratch, 'sidecar.toml'), `data_dir = '${join(scratch, 'data')}'
 [http]
@@ -127,6 +177,8 @@ files = ['${list}']
 refresh_secs = 1
 [[collect]]
 kind = 'host'
+[scaling]
+file = '${policy}'
 [rules]
 files = ['${rulesDir}/*.yml']
 evaluation_interval_secs = 1
@@ -169,14 +221,41 @@ function pretend(of) {
 }
 const histogram = (name, labels, quick, slow) => `# TYPE ${name} histogram\n${[['0.1', quick], ['100', quick], ['+Inf', quick + slow]].map(([le, count]) => `${name}_bucket{${labels}le="${le}"} ${count}\n`).join('')}`;
 
-function diskFull() {
-  const [image, point] = [join(scratch, 'image'), join(scratch, 'mount')];
+function run(...words) {
+  return spawnSync(words[0], words.slice(1)).status === 0;
+}
+/** A small file system of its own; null without the right to mount one. */
+function mountImage(name) {
+  const [image, point] = [join(scratch, `${name}.image`), join(scratch, name)];
   mkdirSync(point);
-  const run = (...words) => spawnSync(words[0], words.slice(1)).status === 0;
-  if (run('truncate', '-s', '32M', image) && run('mkfs.ext4', '-q', '-m', '0', image) && run('mount', '-o', 'loop', image, point)) {
-    mounted.push(point);
-    return { real: true, make: () => { run('dd', 'if=/dev/zero', `of=${point}/full`, 'bs=1M', 'count=100'); }, mend: () => { rmSync(join(point, 'full')); } };
+  if (!run('truncate', '-s', '32M', image) || !run('mkfs.ext4', '-q', '-m', '0', image) || !run('mount', '-o', 'loop', image, point)) return null;
+  mounted.push(point);
+  return point;
+}
+const fill = (point) => { run('dd', 'if=/dev/zero', `of=${point}/full`, 'bs=1M', 'count=100'); };
+const empty = (point) => { rmSync(join(point, 'full'), { force: true }); };
+
+function uploadFailures() {
+  if (!uploads) {
+    return pretend((n, faulty) => `millrace_uploads_total{kind="put",result="stored"} ${n * 10}\nmillrace_uploads_total{kind="put",result="failed"} ${faulty * 3}\n`);
   }
+  const uploading = setInterval(() => {
+    const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'text/plain' };
+    fetch(`http://127.0.0.1:${dataPort}/assets/note.txt`, { method: 'PUT', headers, body: 'a note\n'.repeat(2000) }).then((reply) => reply.arrayBuffer()).catch(() => {});
+  }, 200);
+  return { real: true, make: () => fill(uploads), mend: () => empty(uploads), end: () => clearInterval(uploading) };
+}
+
+/** Much work for the one thread that images have. */
+function pictures(count) {
+  for (let n = 0; n < count; n += 1) {
+    const path = `/picture.jpg?w=${[320, 640, 960, 1280][n % 4]}&q=${10 + Math.floor(n / 4)}`;
+    http.get({ host: '127.0.0.1', port: dataPort, path }, (reply) => reply.resume()).on('error', () => {});
+  }
+}
+function diskFull() {
+  const point = mountImage('disk');
+  if (point) return { real: true, make: () => fill(point), mend: () => empty(point) };
   const of = '{device="d",fstype="ext4",mountpoint="/"}';
   return pretend((n, faulty, fault) => `node_filesystem_size_bytes${of} 100\nnode_filesystem_avail_bytes${of} ${fault ? 4 : 50}\nnode_filesystem_readonly${of} 0\n`);
 }
@@ -212,17 +291,15 @@ const FAULTS = {
     writeFileSync(extra, `${WATCHDOG}  - {alert: AnotherWatchdog, expr: vector(1)}\n`);
     await reload();
   }, () => { flaky = 200; }),
-  SlowMediaProcessing: () => pretend((n, faulty) => histogram('millrace_media_duration_seconds', 'operation="encode",', n - faulty, faulty)),
   PurgeLag: () => pretend((n, faulty) => histogram('millrace_purge_apply_seconds', '', n - faulty, faulty)),
-  UploadFailures: () => pretend((n, faulty) => `millrace_uploads_total{kind="put",result="stored"} ${n * 10}\nmillrace_uploads_total{kind="put",result="failed"} ${faulty * 3}\n`),
-  CertificateExpiry: () => pretend((n, faulty, fault) => `millrace_tls_certificate_expiry_timestamp_seconds{name="cdn.example"} ${Date.now() / 1000 + (fault ? 13 : 60) * 86400}\n`),
+  UploadFailures: uploadFailures,
+  CertificateExpiry: real(() => { certify(13); server.kill('SIGHUP'); }, () => { certify(60); server.kill('SIGHUP'); }),
   ScalingStuck: () => pretend((n, faulty, fault) => `millrace_scaling_instances{pool="edge",state="desired"} 5\nmillrace_scaling_instances{pool="edge",state="ready"} ${fault ? 3 : 5}\n`),
   ScalingBlind: () => pretend((n, faulty) => `millrace_scaling_decisions_total{pool="edge",action="hold",binding="unknown"} ${faulty}\n`),
-  ScalingHeldByOrigin: () => pretend((n, faulty) => `millrace_scaling_decisions_total{pool="edge",action="hold",binding="origin_fault"} ${faulty}\n`),
+  ScalingHeldByOrigin: real(() => { mood.delay = 3000; unique = true; }, () => { mood.delay = 0; unique = false; }),
+  SlowMediaProcessing: () => pretend((n, faulty) => histogram('millrace_media_duration_seconds', 'operation="encode",', n - faulty, faulty)),
   // Last, since the server is busy with it for a while.
-  HighQueueDepth: real(() => {
-    for (let n = 0; n < 300; n += 1) http.get({ host: '127.0.0.1', port: dataPort, path: `/picture.jpg?w=${[320, 640, 960, 1280][n % 4]}&q=${10 + Math.floor(n / 4)}` }, (reply) => reply.resume()).on('error', () => {});
-  }, () => {}),
+  HighQueueDepth: real(() => pictures(300), () => {}),
 };
 
 let failures = 0;
@@ -256,7 +333,7 @@ try {
       failures += 1;
       if (made) await fault.mend();
     }
-    fault.end?.();
+    await fault.end?.();
     console.log(`| ${name} | ${fault.real ? 'real' : 'made up'} | ${words.join(' | ')} |`);
   }
 } finally {

@@ -1,6 +1,6 @@
 //! The observability sidecar of Millrace: scrapes metrics, keeps a day of them, evaluates Prometheus rules, notifies,
 //! and shows it all. Modules know only those below them:
-//! `app › unit_test › config › http › events › {scaling, notify} › rules › promql › series › collect › scrape › discovery › relabel › durable › secret › model`.
+//! `app › unit_test › config › http › events › {scaling, notify} › rules › promql › series › collect › scrape › discovery › relabel › durable › model`.
 
 pub mod app;
 pub mod collect;
@@ -16,6 +16,5 @@ pub mod relabel;
 pub mod rules;
 pub mod scaling;
 pub mod scrape;
-pub mod secret;
 pub mod series;
 pub mod unit_test;

@@ -12,14 +12,12 @@ pub mod client;
 mod grant;
 mod key;
 pub mod load;
-mod operator;
 pub mod rate;
 mod signature;
 
 pub use claims::{Audience, Claims, Wanted};
 pub use grant::{Grant, Scope, is_below};
 pub use key::{BadKey, Key, Keyring, Secret};
-pub use operator::OperatorToken;
 pub use signature::{IN_FRONT, Signature};
 
 /// Longer ones are not looked at.
@@ -28,7 +26,7 @@ const MAX_TOKEN: usize = 4096;
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The token of the settings, which may do everything.
-    pub operator: OperatorToken,
+    pub operator: millrace_kit::secret::Secret,
     pub keys: Keyring,
     pub wanted: Wanted,
 }

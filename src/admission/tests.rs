@@ -42,7 +42,7 @@ fn scene() -> Scene {
     let secrets = vec![Secret::new(SECRET).unwrap(), Secret::new(NEXT).unwrap()];
     let keys = Keyring::new(secrets, Keyring::public(&set.to_string()).unwrap());
     let config = Config {
-        operator: OperatorToken::new("the-operator"),
+        operator: millrace_kit::secret::Secret::new("the-operator"),
         keys,
         wanted: Wanted { leeway_secs: 30, ..Wanted::default() },
     };
@@ -236,7 +236,7 @@ fn secrets_are_long_and_never_shown() {
     assert_eq!(Secret::new(&"x1".repeat(15)).unwrap_err(), BadKey::Short);
     assert_eq!(Secret::new(&"x".repeat(64)).unwrap_err(), BadKey::Monotonous);
     let keys = Keyring::new(vec![Secret::new(&format!(" {SECRET}\n")).unwrap()], Vec::new());
-    let config = Config { keys, operator: OperatorToken::new("hidden"), ..Config::default() };
+    let config = Config { keys, operator: millrace_kit::secret::Secret::new("hidden"), ..Config::default() };
     let shown = format!("{config:?} {:?}", Secret::new(SECRET));
     assert!(!shown.contains("k3Jw") && !shown.contains("hidden"), "{shown}");
 }

@@ -5,7 +5,7 @@ use std::{fs, io::Read, os::unix::fs::MetadataExt};
 use millrace_kit::config::Faults;
 
 use super::Raw;
-use crate::admission::{Config, Keyring, OperatorToken, Secret, Wanted};
+use crate::admission::{Config, Keyring, Secret, Wanted};
 
 /// A longer file is something else.
 const MAX_FILE: u64 = 256 << 10;
@@ -47,7 +47,7 @@ pub fn resolve(raw: &Raw, faults: &mut Faults) -> Config {
     };
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     Config {
-        operator: OperatorToken::new(raw.admin.token.0.clone()),
+        operator: raw.admin.token.clone(),
         keys: Keyring::new(secrets, public),
         wanted: Wanted {
             issuer: given(&access.issuer),

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::retry::{Breaker, Retry};
 
+pub use millrace_kit::secret::Secret;
+
 mod access;
 mod edge;
 mod jobs;
@@ -23,9 +25,6 @@ pub use origin::{Addressing, Origin, OriginTls, S3};
 pub use route::{Access as RouteAccess, Balance, Fallback, Images, Route, RouteRetry};
 pub use uploads::{Mode, Uploads};
 pub use warm::Warm;
-
-/// In place of what is not shown.
-pub const HIDDEN: &str = "(hidden)";
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -84,23 +83,6 @@ pub struct Admin {
     pub token: Secret,
     /// Names by which the admin port may be called when it is on a loopback address, beside `localhost` and addresses.
     pub hosts: Vec<String>,
-}
-
-/// Never shown: written out, it says only whether there is one.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(pub String);
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(if self.0.is_empty() { "" } else { HIDDEN })
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
-    }
 }
 
 /// The memory and disk tiers.

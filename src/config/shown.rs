@@ -1,9 +1,10 @@
 //! Settings for other eyes than the operator's.
 
+use millrace_kit::secret::HIDDEN;
 use serde_json::Value;
 use url::Url;
 
-use super::raw::{HIDDEN, Raw};
+use super::Raw;
 
 /// All of them, but for secrets and the passwords of addresses.
 pub fn shown(raw: &Raw) -> Value {

@@ -201,6 +201,7 @@ impl Sidecar {
             bounds: settings.query,
             subquery_step: settings.rules.interval,
             token: settings.token,
+            hosts: settings.hosts,
             alertmanagers,
             settings_yaml,
             reload: {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use millrace_kit::{
     config::{Faults, Layer},
+    secret::Secret,
     telemetry,
 };
 use schemars::JsonSchema;
@@ -15,9 +16,7 @@ use crate::{
     discovery::{self, Source, Target},
     http, notify,
     rules::{self, Fault, Group},
-    scaling, scrape,
-    secret::Secret,
-    series,
+    scaling, scrape, series,
 };
 
 mod receivers;
@@ -116,6 +115,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
     pub external_url: String,
+    /// Names that lead here, in lower case.
+    pub hosts: Vec<String>,
     pub token: Secret,
     pub query: http::QueryBounds,
     pub drain_timeout: Duration,

@@ -61,11 +61,13 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
             text.trim_end_matches('/').to_owned()
         }
     };
+    let hosts = hosts(&raw.http.hosts, &external_url, &mut faults);
     let labels = raw.external_labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     faults.into_result(Settings {
         data_dir,
         listen,
         external_url,
+        hosts,
         token: raw.http.token.clone(),
         query: http::QueryBounds {
             timeout: Duration::from_secs(raw.http.query_timeout_secs.max(1)),
@@ -91,6 +93,22 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
         inhibitions,
         log: raw.log.clone(),
     })
+}
+
+/// With that of the address that others know.
+fn hosts(listed: &[String], external_url: &str, faults: &mut Faults) -> Vec<String> {
+    let own = url::Url::parse(external_url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let names = listed.iter().enumerate().filter_map(|(at, name)| match url::Host::parse(name) {
+        Ok(host) => Some(host.to_string()),
+        Err(_) => {
+            faults.push(
+                format!("http.hosts[{at}]"),
+                format!("{name:?} is not a name of a host, without a port"),
+            );
+            None
+        }
+    });
+    names.chain(own).collect()
 }
 
 fn address(text: &str, faults: &mut Faults) -> SocketAddr {
@@ -286,6 +304,7 @@ mod tests {
 [http]
 listen = 'nowhere'
 external_url = 'ftp://x'
+hosts = ['ops.example', 'ops.example:80']
 [scrape]
 interval_secs = 5
 timeout_secs = 9
@@ -322,9 +341,10 @@ filter = 'a=b=c'
             "external_labels.0: is not",
             "log.filter: ",
             "http.external_url: must begin",
+            "http.hosts[1]: \"ops.example:80\" is not",
         ] {
             assert!(found.contains(part), "{part}\n{found}");
         }
-        assert_eq!(found.lines().count(), 12, "{found}");
+        assert_eq!(found.lines().count(), 13, "{found}");
     }
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use actix_web::{App, HttpServer, dev::ServerHandle, web};
-use millrace_kit::clock::{Clock, UnixMillis};
+use millrace_kit::{
+    clock::{Clock, UnixMillis},
+    secret::Secret,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -22,7 +25,6 @@ use crate::{
     rules::Engine,
     scaling::Controller,
     scrape::{self, Roster},
-    secret::Secret,
     series::Store,
 };
 
@@ -52,6 +54,9 @@ pub struct Config {
     pub listen: String,
     /// As receivers of notifications shall link to it; empty: `http://` and the listening address.
     pub external_url: String,
+    /// Names beside `localhost`, addresses and that of `external_url`, by which browsers and programs on this machine ask for
+    /// the sidecar. Under others they get nothing: pages of other sites could have made such a name lead here.
+    pub hosts: Vec<String>,
     /// Seconds a query may take.
     pub query_timeout_secs: u64,
     /// Samples a query may load and produce.
@@ -71,6 +76,7 @@ impl Default for Config {
         Self {
             listen: "127.0.0.1:8090".to_owned(),
             external_url: String::new(),
+            hosts: Vec::new(),
             query_timeout_secs: 30,
             max_query_samples: 20_000_000,
             max_query_series: 100_000,
@@ -118,6 +124,8 @@ pub struct State {
     pub bounds: QueryBounds,
     pub subquery_step: Duration,
     pub token: Secret,
+    /// Names that lead here, in lower case.
+    pub hosts: Vec<String>,
     /// Base URLs.
     pub alertmanagers: Vec<String>,
     /// The settings, in Prometheus' form.
@@ -149,6 +157,8 @@ pub struct Parts {
     pub bounds: QueryBounds,
     pub subquery_step: Duration,
     pub token: Secret,
+    /// Names that lead here, in lower case.
+    pub hosts: Vec<String>,
     /// Base URLs.
     pub alertmanagers: Vec<String>,
     /// The settings, in Prometheus' form.
@@ -176,6 +186,7 @@ impl State {
             bounds: parts.bounds,
             subquery_step: parts.subquery_step,
             token: parts.token,
+            hosts: parts.hosts,
             alertmanagers: parts.alertmanagers,
             settings_yaml: parts.settings_yaml,
             reload: parts.reload,
@@ -236,6 +247,7 @@ pub fn listen(
         App::new()
             .app_data(web::Data::from(state.clone()))
             .app_data(web::PayloadConfig::new(MAX_FORM_BYTES))
+            .wrap(actix_web::middleware::from_fn(authority::guard))
             .wrap(actix_web::middleware::from_fn(instruments::measure))
             .configure(health::routes)
             .configure(status::routes)

@@ -17,8 +17,8 @@ pub enum Error {
     Execution(String),
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples { limit: usize },
-    #[error("a selector of the query finds {found} series, more than the {limit} allowed")]
-    TooManySeries { found: usize, limit: usize },
+    #[error("a selector of the query finds more than the {limit} series allowed")]
+    TooManySeries { limit: usize },
     #[error("query timed out in expression evaluation")]
     Expired,
 }

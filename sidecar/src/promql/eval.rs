@@ -84,7 +84,7 @@ impl<'a> Evaluator<'a> {
     /// The samples of a range selector or subquery at one time.
     pub(super) fn range_vector(&self, expr: &Expr, steps: Steps) -> Result<Vec<RangeSeries>, Error> {
         let windows = Windows::of(self, expr, steps)?;
-        let mut series = windows.whole();
+        let mut series = windows.whole()?;
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(series)
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicUsize;
 
 use millrace_kit::clock::UnixMillis;
 
-use crate::series::{self, Matcher, Selected, Store};
+use crate::series::{Matcher, Store, Visitor};
 
 mod aggregate;
 mod binary;
@@ -30,25 +30,14 @@ pub use value::{RangeSeries, Value, VectorSample, format_value};
 
 /// Where samples come from.
 pub trait Source: Sync {
-    /// Samples with `from <= at <= to`, ascending per series. An error when there are more than `limit`.
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        from: UnixMillis,
-        to: UnixMillis,
-        limit: usize,
-    ) -> Result<Vec<Selected>, series::Error>;
+    /// Calls `each` for every series that satisfies the matchers and has samples with `from <= at <= to`, ascending; with the
+    /// place of the series among all. Perhaps from several threads at once, and in any order.
+    fn visit(&self, matchers: &[Matcher], from: UnixMillis, to: UnixMillis, each: &Visitor<'_>);
 }
 
 impl Source for Store {
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        from: UnixMillis,
-        to: UnixMillis,
-        limit: usize,
-    ) -> Result<Vec<Selected>, series::Error> {
-        Store::select(self, matchers, from, to, limit)
+    fn visit(&self, matchers: &[Matcher], from: UnixMillis, to: UnixMillis, each: &Visitor<'_>) {
+        Store::visit(self, matchers, from, to, each);
     }
 }
 

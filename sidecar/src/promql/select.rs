@@ -1,8 +1,13 @@
 //! Selectors: from matchers and modifiers to samples.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use millrace_kit::clock::UnixMillis;
+use parking_lot::Mutex;
 use promql_parser::{
     label::{self, MatchOp},
     parser::{AtModifier, Offset, VectorSelector},
@@ -15,8 +20,8 @@ use super::{
     value::{ABSENT, Column},
 };
 use crate::{
-    model::{METRIC_NAME, Sample, is_stale},
-    series::{Matcher, Selected},
+    model::{Labels, METRIC_NAME, Sample, is_stale},
+    series::Matcher,
 };
 
 /// What an instant selector yields for the sample it finds.
@@ -52,15 +57,12 @@ fn newest(
 ) -> Result<Vec<Column>, Error> {
     let references = references(evaluator, selector.at.as_ref(), selector.offset.as_ref(), steps);
     let lookback = evaluator.options.lookback_ms;
-    let selected = load(evaluator, selector, &references, lookback)?;
-    let mut columns = Vec::with_capacity(selected.len());
-    for series in selected {
-        evaluator.check_expired_sometimes()?;
+    read(evaluator, selector, &references, lookback, &|labels, samples| {
         let mut after = 0;
         let newest_at = |reference: &UnixMillis| {
             // References ascend: the search goes on where it was.
-            after += series.samples[after..].iter().take_while(|sample| sample.at <= *reference).count();
-            let sample = series.samples.get(after.checked_sub(1)?)?;
+            after = advance(samples, after, |sample| sample.at <= *reference);
+            let sample = samples.get(after.checked_sub(1)?)?;
             let usable = sample.at > reference.saturating_sub(lookback) && !is_stale(sample.value);
             usable.then_some(*sample)
         };
@@ -70,36 +72,64 @@ fn newest(
             (Some(sample), Yield::Value) => sample.value,
             (Some(sample), Yield::TimestampSeconds) => sample.at as f64 / 1000.0,
         });
-        let values: Vec<f64> = values.collect();
-        let column = Column { labels: series.labels, values };
-        if !column.is_empty() {
-            columns.push(column);
-        }
-    }
-    Ok(columns)
+        let column = Column { labels: labels.clone(), values: values.collect() };
+        (!column.is_empty()).then_some(column)
+    })
 }
 
-/// Everything in `(first reference − back, last reference]`, stale markers included.
-pub(super) fn load(
+/// What `each` makes of the series of a selector, in the order in which they were found. It is given everything in
+/// `(first reference − back, last reference]`, stale markers included.
+pub(super) fn read<T: Send>(
     evaluator: &Evaluator<'_>,
     selector: &VectorSelector,
     references: &[UnixMillis],
     back: i64,
-) -> Result<Vec<Selected>, Error> {
+    each: &(dyn Fn(&Labels, &mut Vec<Sample>) -> Option<T> + Sync),
+) -> Result<Vec<T>, Error> {
     let (Some(first), Some(last)) = (references.first(), references.last()) else { return Ok(Vec::new()) };
     let from = first.saturating_sub(back).saturating_add(1);
-    let limit = evaluator.samples_left();
-    let selected = evaluator.source.select(&matchers(selector)?, from, *last, limit);
-    let selected = selected.map_err(|error| match Error::from(error) {
-        Error::TooManySamples { .. } => Error::TooManySamples { limit: evaluator.options.max_samples },
-        other => other,
-    })?;
-    let (found, limit) = (selected.len(), evaluator.options.max_series);
-    if found > limit {
-        return Err(Error::TooManySeries { found, limit });
+    let options = evaluator.options;
+    let (most_samples, most_series) = (evaluator.samples_left(), options.max_series);
+    let (samples_read, series_read) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let made = Mutex::new(Vec::new());
+    let failed = Mutex::new(None);
+    evaluator.source.visit(&matchers(selector)?, from, *last, &|place, labels, samples| {
+        let samples_read = samples_read.fetch_add(samples.len(), Ordering::Relaxed) + samples.len();
+        let series_read = series_read.fetch_add(1, Ordering::Relaxed) + 1;
+        let failure = if samples_read > most_samples {
+            Some(Error::TooManySamples { limit: options.max_samples })
+        } else if series_read > most_series {
+            Some(Error::TooManySeries { limit: most_series })
+        } else {
+            (options.expired)().then_some(Error::Expired)
+        };
+        if failure.is_some() {
+            *failed.lock() = failure;
+            return ControlFlow::Break(());
+        }
+        if let Some(result) = each(labels, samples) {
+            made.lock().push((place, result));
+        }
+        ControlFlow::Continue(())
+    });
+    if let Some(failure) = failed.into_inner() {
+        return Err(failure);
     }
-    evaluator.charge(selected.iter().map(|series| series.samples.len()).sum())?;
-    Ok(selected)
+    evaluator.charge(samples_read.into_inner())?;
+    let mut made = made.into_inner();
+    made.sort_unstable_by_key(|(place, _)| *place);
+    Ok(made.into_iter().map(|(_, result)| result).collect())
+}
+
+/// The first place from `after` on whose sample is not `before` any more, which is likely near.
+pub(super) fn advance(samples: &[Sample], after: usize, before: impl Fn(&Sample) -> bool) -> usize {
+    let rest = samples.get(after..).unwrap_or_default();
+    let mut end = 1;
+    while end < rest.len() && before(&rest[end]) {
+        end *= 2;
+    }
+    let start = end / 2;
+    after + start + rest[start.min(rest.len())..end.min(rest.len())].partition_point(before)
 }
 
 pub(super) fn without_stale(samples: &mut Vec<Sample>) {
@@ -152,4 +182,23 @@ pub(super) fn matcher(written: &label::Matcher) -> Result<Matcher, Error> {
         MatchOp::Re(_) => Matcher::regex(&written.name, &written.value)?,
         MatchOp::NotRe(_) => Matcher::not_regex(&written.name, &written.value)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_found_from_wherever_the_search_was() {
+        let samples: Vec<_> = (0..40).map(|at| Sample { at, value: 0.0 }).collect();
+        for (after, until) in (0..=40).flat_map(|after| (after as i64..=40).map(move |until| (after, until)))
+        {
+            assert_eq!(
+                advance(&samples, after, |sample| sample.at < until),
+                until as usize,
+                "{after}, {until}"
+            );
+        }
+        assert_eq!(advance(&[], 0, |_| true), 0);
+    }
 }

@@ -1,7 +1,7 @@
 //! Range vectors: for each series and step, the samples in `(reference − range, reference]`.
 
 use millrace_kit::clock::UnixMillis;
-use promql_parser::parser::{Expr, SubqueryExpr};
+use promql_parser::parser::{Expr, SubqueryExpr, VectorSelector};
 
 use super::{
     Error, RangeSeries,
@@ -11,15 +11,29 @@ use super::{
     steps::Steps,
     value::{ABSENT, Column},
 };
-use crate::{model::Sample, series::Selected};
+use crate::model::{Labels, Sample};
 
-pub(super) struct Windows {
-    series: Vec<Selected>,
+pub(super) struct Windows<'a> {
+    evaluator: &'a Evaluator<'a>,
+    subject: Subject<'a>,
+    frame: Frame,
+}
+
+/// Where the windows lie.
+struct Frame {
     /// The right end of each step's window.
     references: Vec<UnixMillis>,
     range_ms: i64,
     steps: Steps,
 }
+
+enum Subject<'a> {
+    /// Read one series at a time: a day of thousands is much.
+    Selector(&'a VectorSelector),
+    Computed(Vec<RangeSeries>),
+}
+
+type Function<'a> = dyn Fn(Window<'_>) -> Option<f64> + Sync + 'a;
 
 /// One window, as functions see it.
 #[derive(Clone, Copy)]
@@ -35,24 +49,26 @@ pub(super) struct Window<'a> {
     pub(super) step: usize,
 }
 
-impl Windows {
-    pub(super) fn of(evaluator: &Evaluator<'_>, expr: &Expr, steps: Steps) -> Result<Self, Error> {
+impl<'a> Windows<'a> {
+    pub(super) fn of(evaluator: &'a Evaluator<'a>, expr: &'a Expr, steps: Steps) -> Result<Self, Error> {
         match unwrapped(expr) {
             Expr::MatrixSelector(matrix) => {
-                let range_ms = duration_ms(matrix.range);
                 let selector = &matrix.vs;
                 let references =
                     select::references(evaluator, selector.at.as_ref(), selector.offset.as_ref(), steps);
-                let mut series = select::load(evaluator, selector, &references, range_ms)?;
-                series.iter_mut().for_each(|series| select::without_stale(&mut series.samples));
-                Ok(Self { series, references, range_ms, steps })
+                let frame = Frame { references, range_ms: duration_ms(matrix.range), steps };
+                Ok(Self { evaluator, subject: Subject::Selector(selector), frame })
             }
             Expr::Subquery(subquery) => Self::of_subquery(evaluator, subquery, steps),
             _ => Err(Error::Parse("expected a range vector".to_owned())),
         }
     }
 
-    fn of_subquery(evaluator: &Evaluator<'_>, subquery: &SubqueryExpr, steps: Steps) -> Result<Self, Error> {
+    fn of_subquery(
+        evaluator: &'a Evaluator<'a>,
+        subquery: &SubqueryExpr,
+        steps: Steps,
+    ) -> Result<Self, Error> {
         let references = select::references(evaluator, subquery.at.as_ref(), subquery.offset.as_ref(), steps);
         let range_ms = duration_ms(subquery.range);
         let step = subquery.step.map_or(evaluator.options.subquery_step_ms, duration_ms);
@@ -64,44 +80,66 @@ impl Windows {
             0 => Vec::new(),
             _ => evaluator.vector(&subquery.expr, inner)?,
         };
-        let series = columns.into_iter().map(|column| {
-            let RangeSeries { labels, samples } = column.into_series(inner);
-            Selected { labels, samples }
-        });
-        Ok(Self { series: series.collect(), references, range_ms, steps })
+        let series = columns.into_iter().map(|column| column.into_series(inner)).collect();
+        let frame = Frame { references, range_ms, steps };
+        Ok(Self { evaluator, subject: Subject::Computed(series), frame })
     }
 
     /// Applies `function` to every window that holds a sample. Labels keep the metric name.
-    pub(super) fn map(
-        &self,
-        evaluator: &Evaluator<'_>,
-        function: &dyn Fn(Window<'_>) -> Option<f64>,
-    ) -> Result<Vec<Column>, Error> {
-        let mut columns = Vec::with_capacity(self.series.len());
-        for series in &self.series {
-            let mut column = Column::absent(series.labels.clone(), self.steps);
-            let (mut first, mut after) = (0, 0);
-            for (step, to) in self.references.iter().copied().enumerate() {
-                evaluator.check_expired_sometimes()?;
-                let from = to.saturating_sub(self.range_ms);
-                after += series.samples[after..].iter().take_while(|sample| sample.at <= to).count();
-                first += series.samples[first..after].iter().take_while(|sample| sample.at <= from).count();
-                let samples = &series.samples[first..after];
-                if !samples.is_empty() {
-                    let window = Window { samples, from, to, at: self.steps.at(step), step };
-                    column.values[step] = function(window).unwrap_or(ABSENT);
+    pub(super) fn map(&self, function: &Function<'_>) -> Result<Vec<Column>, Error> {
+        let frame = &self.frame;
+        match &self.subject {
+            Subject::Selector(selector) => self.read(selector, &|labels, samples| {
+                select::without_stale(samples);
+                frame.column(labels, samples, function)
+            }),
+            Subject::Computed(series) => {
+                let mut columns = Vec::with_capacity(series.len());
+                for RangeSeries { labels, samples } in series {
+                    self.evaluator.check_expired()?;
+                    columns.extend(frame.column(labels, samples, function));
                 }
-            }
-            if !column.is_empty() {
-                columns.push(column);
+                Ok(columns)
             }
         }
-        Ok(columns)
+    }
+
+    fn read<T: Send>(
+        &self,
+        selector: &VectorSelector,
+        each: &(dyn Fn(&Labels, &mut Vec<Sample>) -> Option<T> + Sync),
+    ) -> Result<Vec<T>, Error> {
+        select::read(self.evaluator, selector, &self.frame.references, self.frame.range_ms, each)
     }
 
     /// All samples of the (single) window.
-    pub(super) fn whole(self) -> Vec<RangeSeries> {
-        let series = self.series.into_iter().filter(|series| !series.samples.is_empty());
-        series.map(|Selected { labels, samples }| RangeSeries { labels, samples }).collect()
+    pub(super) fn whole(self) -> Result<Vec<RangeSeries>, Error> {
+        let mut series = match self.subject {
+            Subject::Selector(selector) => self.read(selector, &|labels, samples| {
+                select::without_stale(samples);
+                Some(RangeSeries { labels: labels.clone(), samples: samples.clone() })
+            })?,
+            Subject::Computed(series) => series,
+        };
+        series.retain(|series| !series.samples.is_empty());
+        Ok(series)
+    }
+}
+
+impl Frame {
+    fn column(&self, labels: &Labels, samples: &[Sample], function: &Function<'_>) -> Option<Column> {
+        let mut column = Column::absent(labels.clone(), self.steps);
+        let (mut first, mut after) = (0, 0);
+        for (step, to) in self.references.iter().copied().enumerate() {
+            let from = to.saturating_sub(self.range_ms);
+            after = select::advance(samples, after, |sample| sample.at <= to);
+            first = select::advance(&samples[..after], first, |sample| sample.at <= from);
+            let samples = &samples[first..after];
+            if !samples.is_empty() {
+                let window = Window { samples, from, to, at: self.steps.at(step), step };
+                column.values[step] = function(window).unwrap_or(ABSENT);
+            }
+        }
+        (!column.is_empty()).then_some(column)
     }
 }

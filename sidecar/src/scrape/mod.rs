@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod fetch;
+mod known;
 mod metadata;
 pub mod parse;
 mod roster;

@@ -1,18 +1,15 @@
 //! What one target exposed from scrape to scrape: attaches the target's labels, marks series that vanish as stale,
 //! adds the series about the scrape itself. Takes a scrape whole or not at all.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use millrace_kit::clock::UnixMillis;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
-    Appended, Described, Error, Fetched, SeriesId, Settings, Sink, metadata,
+    Appended, Described, Error, Fetched, SeriesId, Settings, Sink,
+    known::{Known, StandsFor},
+    metadata,
     parse::{Format, Parser},
 };
 use crate::{
@@ -43,42 +40,8 @@ pub struct Report {
 pub struct Session {
     target: Arc<Target>,
     limits: Settings,
-    /// Hash of the series text of the last scrapes → what it stands for. At 128 bits no two texts of a target have the same by
-    /// chance; one that makes them have it confuses only its own series.
-    known: HashMap<u128, Known, BuildHasherDefault<AsIs>>,
-    /// Counts scrapes, so that series of the last one can be told apart.
-    round: u64,
+    known: Known,
     described: Arc<Described>,
-}
-
-/// For keys that are hashes already.
-#[derive(Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        self.0 = key as u64;
-    }
-}
-
-struct Known {
-    /// None when the sink had no room.
-    id: Option<SeriesId>,
-    /// By a rule of the target.
-    dropped: bool,
-    seen: u64,
-    /// A series that brings its own timestamps is not ended by us.
-    own_time: bool,
-    /// Has a sample that a stale marker must follow.
-    written: bool,
 }
 
 /// Samples of one exposition, before they are handed on.
@@ -94,7 +57,7 @@ struct Scraped {
 
 impl Session {
     pub fn new(target: Arc<Target>, limits: Settings) -> Self {
-        Self { target, limits, known: HashMap::default(), round: 0, described: Arc::default() }
+        Self { target, limits, known: Known::default(), described: Arc::default() }
     }
 
     pub fn target(&self) -> &Arc<Target> {
@@ -109,7 +72,7 @@ impl Session {
         fetched: Result<Fetched, Error>,
         duration: Duration,
     ) -> Report {
-        self.round += 1;
+        self.known.begin();
         let scraped = fetched.and_then(|fetched| self.read(sink, at, &fetched));
         let mut report = Report {
             at,
@@ -133,12 +96,11 @@ impl Session {
             }
             Err(error) => {
                 report.error = Some(error.to_string());
-                // Nothing of this round counts as seen.
-                self.round += 1;
+                self.known.begin();
                 Vec::new()
             }
         };
-        self.end_vanished(at, &mut batch);
+        self.known.end_vanished(at, &mut batch);
         self.add_synthetic(sink, &report, &mut batch);
         let appended = sink.append(&batch);
         if appended.unknown > 0 {
@@ -154,9 +116,9 @@ impl Session {
 
     /// The target is no more: ends all its series.
     pub fn end(&mut self, sink: &dyn Sink, at: UnixMillis) {
-        self.round += 1;
+        self.known.begin();
         let mut batch = Vec::new();
-        self.end_vanished(at, &mut batch);
+        self.known.end_vanished(at, &mut batch);
         for name in SYNTHETIC {
             let id = sink.intern(&self.target.labels.with(METRIC_NAME, name));
             batch.extend(id.map(|id| (id, Sample { at, value: STALE_NAN })));
@@ -174,31 +136,32 @@ impl Session {
             if scraped.samples > self.limits.max_samples {
                 return Err(Error::TooManySamples(self.limits.max_samples));
             }
-            let text = xxh3_128(exposed.series.text().as_bytes());
-            if !self.known.contains_key(&text) {
-                let attached = self.attach(&exposed.labels());
-                let kept = relabel::apply(&self.target.metric_relabel, attached);
-                let kept = kept.filter(|labels| !labels.metric_name().is_empty());
-                let id = kept.as_ref().and_then(|labels| sink.intern(labels));
-                let dropped = kept.is_none();
-                scraped.added += usize::from(!dropped);
-                self.known.insert(text, Known { id, dropped, seen: 0, own_time: false, written: false });
-            }
-            let Some(known) = self.known.get_mut(&text) else { continue };
-            if std::mem::replace(&mut known.seen, self.round) == self.round {
+            let hash = xxh3_128(exposed.series.text().as_bytes());
+            let place = match self.known.find(hash) {
+                Some(place) => place,
+                None => {
+                    let attached = self.attach(&exposed.labels());
+                    let kept = relabel::apply(&self.target.metric_relabel, attached);
+                    let kept = kept.filter(|labels| !labels.metric_name().is_empty());
+                    scraped.added += usize::from(kept.is_some());
+                    let stands_for = match kept {
+                        None => StandsFor::Dropped,
+                        Some(labels) => sink.intern(&labels).map_or(StandsFor::Refused, StandsFor::Series),
+                    };
+                    self.known.add(hash, stands_for)
+                }
+            };
+            let Some(stands_for) = self.known.see(place, exposed.at.is_some()) else {
                 scraped.duplicates += 1;
                 continue;
-            }
-            if known.dropped {
-                continue;
-            }
-            scraped.kept += 1;
-            known.own_time = exposed.at.is_some();
-            match known.id {
-                Some(id) => {
-                    scraped.batch.push((id, Sample { at: exposed.at.unwrap_or(at), value: exposed.value }))
+            };
+            scraped.kept += usize::from(stands_for != StandsFor::Dropped);
+            match stands_for {
+                StandsFor::Series(id) => {
+                    scraped.batch.push((id, Sample { at: exposed.at.unwrap_or(at), value: exposed.value }));
                 }
-                None => scraped.refused += 1,
+                StandsFor::Refused => scraped.refused += 1,
+                StandsFor::Dropped => {}
             }
         }
         if scraped.added > 0 {
@@ -221,20 +184,6 @@ impl Session {
             labels.set_shared(attached.name.clone(), attached.value.clone());
         }
         labels.build()
-    }
-
-    /// Stale markers for what was there before and is not now.
-    fn end_vanished(&mut self, at: UnixMillis, batch: &mut Vec<(SeriesId, Sample)>) {
-        let round = self.round;
-        self.known.retain(|_, known| {
-            let vanished = known.seen != round;
-            if let Some(id) = known.id.filter(|_| vanished && known.written && !known.own_time) {
-                batch.push((id, Sample { at, value: STALE_NAN }));
-            }
-            known.written = true;
-            // A series that found no room is tried again.
-            !vanished && (known.id.is_some() || known.dropped)
-        });
     }
 
     fn add_synthetic(&self, sink: &dyn Sink, report: &Report, batch: &mut Vec<(SeriesId, Sample)>) {

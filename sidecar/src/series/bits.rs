@@ -1,5 +1,8 @@
 //! A stream of bits, most significant first. Reading past the end gives `None`.
 
+/// Bytes.
+const LEAST_GROWTH: usize = 16;
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct Writer {
     bytes: Vec<u8>,
@@ -24,6 +27,7 @@ impl Writer {
         let mut left = count;
         while left > 0 {
             if self.free == 0 {
+                self.grow();
                 self.bytes.push(0);
                 self.free = 8;
             }
@@ -53,8 +57,15 @@ impl Writer {
         self.bytes.capacity()
     }
 
-    pub(super) fn shrink(&mut self) {
-        self.bytes.shrink_to_fit();
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// In small steps: of the chunks that are written to there is one per series, each half empty if it doubled.
+    fn grow(&mut self) {
+        if self.bytes.len() == self.bytes.capacity() {
+            self.bytes.reserve_exact((self.bytes.len() / 4).max(LEAST_GROWTH));
+        }
     }
 }
 
@@ -91,6 +102,21 @@ impl<'a> Reader<'a> {
         let value = self.peek() >> 1 >> (63 - count);
         self.at = end;
         Some(value)
+    }
+
+    /// `count` numbers of `width` bits, at most 56 each.
+    pub(super) fn numbers(&mut self, width: u8, count: usize) -> Option<impl Iterator<Item = u64>> {
+        let from = self.at;
+        let end = from + usize::from(width) * count;
+        if end > self.bytes.len() * 8 {
+            return None;
+        }
+        self.at = end;
+        let bytes = self.bytes;
+        Some((0..count).map(move |index| {
+            let reader = Reader { bytes, at: from + usize::from(width) * index };
+            reader.peek() >> 1 >> (63 - width.min(63))
+        }))
     }
 
     /// Ones up to the first zero, at most `most`, which needs no zero after it.

@@ -41,6 +41,14 @@ impl Index {
         }
     }
 
+    /// Gives back room that lists have left over from growing.
+    pub(super) fn shrink(&mut self) {
+        let lists = self.names.values_mut().flat_map(BTreeMap::values_mut);
+        for slots in lists.filter(|slots| slots.capacity() - slots.len() > slots.len() / 8) {
+            slots.shrink_to_fit();
+        }
+    }
+
     /// A superset of the series that satisfy all matchers: conditions that an absent label satisfies are not looked
     /// at here.
     pub(super) fn candidates(&self, matchers: &[Matcher]) -> Vec<Slot> {

@@ -16,9 +16,11 @@ mod matcher;
 mod snapshot;
 mod store;
 mod table;
+mod visit;
 
 pub use matcher::{Matcher, anchored};
 pub use store::{Bounds, KEEP_AT_LEAST, Selected, Stats, Store};
+pub use visit::Visitor;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

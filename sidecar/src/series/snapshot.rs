@@ -1,11 +1,10 @@
 //! The store on disk, written at shutdown and read at start.
 //!
 //! Layout, little-endian: magic, then per series `1`, label count, labels (length-prefixed), chunk count, chunks
-//! (first time, sample count, free bits and kind, length-prefixed bytes); then `0` and the XXH3-64 of everything before.
+//! (first time, sample count, coding, length-prefixed bytes); then `0` and the XXH3-64 of everything before.
 //! A file that is short, foreign or damaged is refused whole.
 
 use std::{
-    collections::VecDeque,
     fs::File,
     io::{self, BufReader, BufWriter, Read, Write},
     path::Path,
@@ -13,12 +12,16 @@ use std::{
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Error, Store, chunk::Chunk, table::Series};
+use super::{
+    Error, Store,
+    chunk::{Open, Sealed},
+    table::Series,
+};
 use crate::model::Labels;
 
-const MAGIC: &[u8; 8] = b"MLRSER02";
-/// Without chunks of whole numbers.
-const MAGIC_BEFORE: &[u8; 8] = b"MLRSER01";
+const MAGIC: &[u8; 8] = b"MLRSER03";
+/// Without packed chunks, and without chunks of whole numbers.
+const MAGICS_BEFORE: [&[u8; 8]; 2] = [b"MLRSER02", b"MLRSER01"];
 /// Longest string or chunk; a longer length is damage.
 const FIELD_BYTES: u32 = 1 << 20;
 const LABELS: u32 = 1 << 10;
@@ -70,7 +73,8 @@ impl Store {
 
     /// None when the content is malformed.
     fn read_all(&self, file: &mut impl Read) -> io::Result<Option<usize>> {
-        if ![MAGIC, MAGIC_BEFORE].contains(&&array::<8>(file)?) {
+        let magic = array::<8>(file)?;
+        if magic != *MAGIC && !MAGICS_BEFORE.contains(&&magic) {
             return Ok(None);
         }
         let mut count = 0;
@@ -81,7 +85,7 @@ impl Store {
                 _ => return Ok(None),
             }
             let Some((labels, chunks)) = read_series(file)? else { return Ok(None) };
-            self.restore(labels, chunks);
+            self.restore(&labels, chunks);
             count += 1;
         }
     }
@@ -128,18 +132,18 @@ fn write_series(out: &mut impl Write, series: &Series) -> io::Result<()> {
         write_field(out, label.name.as_bytes())?;
         write_field(out, label.value.as_bytes())?;
     }
-    out.write_all(&(series.chunks.len() as u32).to_le_bytes())?;
-    for chunk in &series.chunks {
-        let (first_at, count, free, bytes) = chunk.encode();
+    out.write_all(&(series.chunks() as u32).to_le_bytes())?;
+    let chunks = series.sealed.iter().map(Sealed::encode).chain(series.open.as_ref().map(Open::encode));
+    for (first_at, count, coding, bytes) in chunks {
         out.write_all(&first_at.to_le_bytes())?;
         out.write_all(&count.to_le_bytes())?;
-        out.write_all(&[free])?;
+        out.write_all(&[coding])?;
         write_field(out, bytes)?;
     }
     Ok(())
 }
 
-fn read_series(file: &mut impl Read) -> io::Result<Option<(Labels, VecDeque<Chunk>)>> {
+fn read_series(file: &mut impl Read) -> io::Result<Option<(Labels, Vec<Sealed>)>> {
     let Some(count) = read_count(file, LABELS)? else { return Ok(None) };
     let mut pairs = Vec::new();
     for _ in 0..count {
@@ -148,17 +152,17 @@ fn read_series(file: &mut impl Read) -> io::Result<Option<(Labels, VecDeque<Chun
     }
     let labels = Labels::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let Some(count) = read_count(file, CHUNKS)? else { return Ok(None) };
-    let mut chunks: VecDeque<Chunk> = VecDeque::new();
+    let mut chunks: Vec<Sealed> = Vec::new();
     for _ in 0..count {
         let first_at = i64::from_le_bytes(array(file)?);
         let samples = u16::from_le_bytes(array(file)?);
-        let [free] = array(file)?;
+        let [coding] = array(file)?;
         let Some(bytes) = read_field(file)? else { return Ok(None) };
-        let Some(chunk) = Chunk::decode(first_at, samples, free, bytes) else { return Ok(None) };
-        if chunks.back().is_some_and(|before: &Chunk| before.last_at() >= chunk.first_at()) {
+        let Some(chunk) = Sealed::decode(first_at, samples, coding, bytes) else { return Ok(None) };
+        if chunks.last().is_some_and(|before| before.last_at() >= chunk.first_at()) {
             return Ok(None);
         }
-        chunks.push_back(chunk);
+        chunks.push(chunk);
     }
     Ok(Some((labels, chunks)))
 }

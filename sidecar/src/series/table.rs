@@ -1,15 +1,17 @@
 //! The series behind the store's lock: places, index, shared strings, accounting.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
     sync::Arc,
 };
 
+use hashbrown::HashTable;
 use millrace_kit::clock::UnixMillis;
 
 use super::{
     Bounds, KEEP_AT_LEAST, Matcher,
-    chunk::Chunk,
+    chunk::{Open, Sealed},
     index::{Index, Slot},
     store::millis,
 };
@@ -21,17 +23,28 @@ use crate::{
 /// When the byte bound is met, this share of the retention is given up at a time.
 const TRIM_STEPS: i64 = 48;
 
-/// Estimate of what a label costs beside its text: index entries, pointers.
-const LABEL_OVERHEAD: usize = 48;
+/// Room for so many sealed chunks at a time: four hours, where a scrape comes every fifteen seconds.
+const MORE_CHUNKS: usize = 4;
+
+/// Estimate of what a series costs beside its labels and chunks: its place, with room for growth, and how it is found.
+const SERIES_OVERHEAD: usize = size_of::<Entry>() + 16;
+
+/// The same of a label: pointers to name and value, entry in the index.
+const LABEL_OVERHEAD: usize = size_of::<Label>() + 8;
+
+/// The same of a name or value, beside its text, however many series share it.
+const SYMBOL_OVERHEAD: usize = 48;
 
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) slots: Vec<Entry>,
     free: Vec<Slot>,
-    pub(super) by_labels: HashMap<Labels, Slot>,
+    /// By the hash of the labels, which stand in the slot.
+    by_labels: HashTable<Slot>,
+    hasher: RandomState,
     index: Index,
     /// Every label name and value once.
-    pub(super) symbols: HashSet<Arc<str>>,
+    symbols: HashSet<Arc<str>>,
     pub(super) samples: usize,
     pub(super) bytes: usize,
     pub(super) refused_series: u64,
@@ -47,8 +60,10 @@ pub(super) struct Entry {
 
 pub(super) struct Series {
     pub(super) labels: Labels,
-    /// Ascending; the last is still written to.
-    pub(super) chunks: VecDeque<Chunk>,
+    /// Ascending.
+    pub(super) sealed: Vec<Sealed>,
+    /// After the sealed ones.
+    pub(super) open: Option<Open>,
     /// Was empty at the last clean-up: interned, but nothing came.
     idle: bool,
 }
@@ -58,19 +73,44 @@ impl Table {
         self.slots.iter().filter_map(|entry| entry.series.as_ref())
     }
 
-    pub(super) fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Series> {
+    pub(super) fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = (Slot, &Series)> {
         let slots = self.index.candidates(matchers).into_iter();
-        slots
-            .filter_map(|slot| self.slots.get(slot as usize)?.series.as_ref())
-            .filter(|series| matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name))))
+        slots.filter_map(|slot| Some((slot, self.slots.get(slot as usize)?.series.as_ref()?))).filter(
+            |(_, series)| matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name))),
+        )
+    }
+
+    /// Number of series.
+    pub(super) fn len(&self) -> usize {
+        self.by_labels.len()
     }
 
     pub(super) fn find(&self, labels: &Labels) -> Option<SeriesId> {
-        self.by_labels.get(labels).map(|slot| self.id(*slot))
+        let bears = |slot: &Slot| labels_at(&self.slots, *slot) == Some(labels);
+        self.by_labels.find(self.hasher.hash_one(labels), bears).map(|slot| self.id(*slot))
     }
 
     pub(super) fn id(&self, slot: Slot) -> SeriesId {
         SeriesId(u64::from(self.slots[slot as usize].generation) << 32 | u64::from(slot))
+    }
+
+    /// Lets go of names and values that no series has any more, and of room that lists in the index have left over.
+    pub(super) fn tidy(&mut self) {
+        let bytes = &mut self.bytes;
+        self.symbols.retain(|symbol| {
+            // The index holds one too, but only while a series has it.
+            let used = Arc::strong_count(symbol) > 1;
+            *bytes -= if used { 0 } else { symbol_bytes(symbol) };
+            used
+        });
+        self.index.shrink();
+    }
+
+    /// None when the series has gone.
+    pub(super) fn get(&self, id: SeriesId) -> Option<&Series> {
+        let (slot, generation) = parts(id);
+        let entry = self.slots.get(slot).filter(|entry| entry.generation == generation)?;
+        entry.series.as_ref()
     }
 
     /// The same labels with strings shared between series.
@@ -79,6 +119,7 @@ impl Table {
             Some(known) => known.clone(),
             None => {
                 self.symbols.insert(text.clone());
+                self.bytes += symbol_bytes(text);
                 text.clone()
             }
         };
@@ -90,38 +131,54 @@ impl Table {
             self.slots.push(Entry::default());
             (self.slots.len() - 1) as Slot
         });
-        self.bytes += label_bytes(&labels);
+        self.bytes += fixed_bytes(&labels);
         self.index.insert(&labels, slot);
-        self.by_labels.insert(labels.clone(), slot);
-        self.slots[slot as usize].series = Some(Series { labels, chunks: VecDeque::new(), idle: false });
+        let hash = self.hasher.hash_one(&labels);
+        self.slots[slot as usize].series =
+            Some(Series { labels, sealed: Vec::new(), open: None, idle: false });
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let rehash = |slot: &Slot| labels_at(slots, *slot).map_or(0, |labels| hasher.hash_one(labels));
+        self.by_labels.insert_unique(hash, slot, rehash);
         slot
     }
 
+    pub(super) fn restore(&mut self, labels: &Labels, mut chunks: Vec<Sealed>) {
+        let labels = self.shared(labels);
+        let slot = self.add(labels);
+        let Some(series) = self.slots[slot as usize].series.as_mut() else { return };
+        match chunks.pop().map(Open::resume) {
+            Some(Ok(open)) => series.open = Some(open),
+            Some(Err(full)) => chunks.push(full),
+            None => {}
+        }
+        chunks.shrink_to_fit();
+        series.sealed = chunks;
+        self.samples += series.samples_held();
+        self.bytes += series.chunk_bytes();
+    }
+
     pub(super) fn append(&mut self, id: SeriesId, sample: Sample, appended: &mut Appended) {
-        let entry = self.slots.get_mut((id.0 & u64::from(Slot::MAX)) as usize);
-        let entry = entry.filter(|entry| u64::from(entry.generation) == id.0 >> 32);
+        let (slot, generation) = parts(id);
+        let entry = self.slots.get_mut(slot).filter(|entry| entry.generation == generation);
         let Some(series) = entry.and_then(|entry| entry.series.as_mut()) else {
             appended.unknown += 1;
             return;
         };
-        match series.chunks.back_mut() {
-            Some(head) if head.last_at() == sample.at && head.last() == sample => appended.duplicate += 1,
-            Some(head) if head.last_at() >= sample.at => appended.out_of_order += 1,
-            Some(head) if head.takes(sample.value) => {
-                let before = head.memory();
-                head.push(sample);
-                self.bytes = self.bytes + head.memory() - before;
-                self.samples += 1;
-                appended.accepted += 1;
+        match series.last() {
+            Some(last) if last.at == sample.at && last == sample => {
+                appended.duplicate += 1;
+                return;
             }
-            _ => {
-                let chunk = Chunk::new(sample);
-                self.bytes += chunk.memory();
-                self.samples += 1;
-                series.chunks.push_back(chunk);
-                appended.accepted += 1;
+            Some(last) if last.at >= sample.at => {
+                appended.out_of_order += 1;
+                return;
             }
+            _ => {}
         }
+        let change = series.push(sample);
+        self.bytes = self.bytes.saturating_add_signed(change);
+        self.samples += 1;
+        appended.accepted += 1;
     }
 
     /// False when even the least history is too much.
@@ -141,14 +198,13 @@ impl Table {
     pub(super) fn drop_before(&mut self, cutoff: UnixMillis) {
         for slot in 0..self.slots.len() {
             let Some(series) = self.slots[slot].series.as_mut() else { continue };
-            let had = !series.chunks.is_empty();
-            while series.chunks.front().is_some_and(|chunk| chunk.last_at() < cutoff) {
-                if let Some(chunk) = series.chunks.pop_front() {
-                    self.samples -= chunk.len();
-                    self.bytes -= chunk.memory();
-                }
+            if series.is_empty() {
+                continue;
             }
-            let emptied = had && series.chunks.is_empty();
+            let (samples, bytes) = series.drop_before(cutoff);
+            let emptied = series.is_empty();
+            self.samples -= samples;
+            self.bytes -= bytes;
             if emptied {
                 self.remove(slot as Slot);
             }
@@ -159,7 +215,7 @@ impl Table {
     pub(super) fn drop_idle(&mut self) {
         for slot in 0..self.slots.len() {
             let Some(series) = self.slots[slot].series.as_mut() else { continue };
-            let empty = series.chunks.is_empty();
+            let empty = series.is_empty();
             if empty && series.idle {
                 self.remove(slot as Slot);
             } else {
@@ -172,34 +228,129 @@ impl Table {
         let entry = &mut self.slots[slot as usize];
         entry.generation = entry.generation.wrapping_add(1);
         if let Some(series) = entry.series.take() {
-            self.bytes -= label_bytes(&series.labels);
+            self.bytes -= fixed_bytes(&series.labels);
             self.index.remove(&series.labels, slot);
-            self.by_labels.remove(&series.labels);
+            let hash = self.hasher.hash_one(&series.labels);
+            if let Ok(found) = self.by_labels.find_entry(hash, |other| *other == slot) {
+                found.remove();
+            }
             self.free.push(slot);
         }
     }
 }
 
 impl Series {
-    pub(super) fn overlaps(&self, from: UnixMillis, to: UnixMillis) -> bool {
-        self.chunks.iter().any(|chunk| chunk.last_at() >= from && chunk.first_at() <= to)
+    pub(super) fn is_empty(&self) -> bool {
+        self.sealed.is_empty() && self.open.is_none()
     }
 
-    pub(super) fn samples(&self, from: UnixMillis, to: UnixMillis) -> Vec<Sample> {
-        let first = self.chunks.partition_point(|chunk| chunk.last_at() < from);
-        let chunks = || self.chunks.iter().skip(first).take_while(|chunk| chunk.first_at() <= to);
-        let mut samples = Vec::with_capacity(chunks().map(Chunk::len).sum());
-        for chunk in chunks() {
-            if chunk.first_at() >= from && chunk.last_at() <= to {
-                samples.extend(chunk.iter());
-            } else {
-                samples.extend(chunk.iter().filter(|sample| (from..=to).contains(&sample.at)));
+    pub(super) fn chunks(&self) -> usize {
+        self.sealed.len() + usize::from(self.open.is_some())
+    }
+
+    pub(super) fn first_at(&self) -> Option<UnixMillis> {
+        self.sealed.first().map(Sealed::first_at).or_else(|| self.open.as_ref().map(Open::first_at))
+    }
+
+    pub(super) fn last_at(&self) -> Option<UnixMillis> {
+        self.open.as_ref().map(|open| open.last().at).or_else(|| self.sealed.last().map(Sealed::last_at))
+    }
+
+    /// Only of what is still written to: a sealed chunk alone, which a snapshot may leave, is in the past.
+    fn last(&self) -> Option<Sample> {
+        let sealed = || self.sealed.last().map(|chunk| Sample { at: chunk.last_at(), value: f64::NAN });
+        self.open.as_ref().map(Open::last).or_else(sealed)
+    }
+
+    /// Later than all before. Returns by how much the bytes of the chunks change.
+    fn push(&mut self, sample: Sample) -> isize {
+        let before = self.open.as_ref().map_or(0, Open::memory);
+        let mut sealed_bytes = 0;
+        match &mut self.open {
+            Some(open) if open.takes(sample.value) => open.push(sample),
+            open => {
+                if let Some(full) = open.replace(Open::new(sample)) {
+                    let sealed = full.seal();
+                    sealed_bytes = sealed.memory();
+                    if self.sealed.len() == self.sealed.capacity() {
+                        self.sealed.reserve_exact(MORE_CHUNKS);
+                    }
+                    self.sealed.push(sealed);
+                }
             }
         }
-        samples
+        let after = sealed_bytes + self.open.as_ref().map_or(0, Open::memory);
+        after as isize - before as isize
+    }
+
+    /// Returns samples and bytes that went.
+    fn drop_before(&mut self, cutoff: UnixMillis) -> (usize, usize) {
+        let old = self.sealed.partition_point(|chunk| chunk.last_at() < cutoff);
+        let (mut samples, mut bytes) = (0, 0);
+        for chunk in self.sealed.drain(..old) {
+            samples += chunk.len();
+            bytes += chunk.memory();
+        }
+        if self.sealed.is_empty()
+            && let Some(open) = self.open.take_if(|open| open.last().at < cutoff)
+        {
+            samples += open.len();
+            bytes += open.memory();
+        }
+        (samples, bytes)
+    }
+
+    fn samples_held(&self) -> usize {
+        self.sealed.iter().map(Sealed::len).sum::<usize>() + self.open.as_ref().map_or(0, Open::len)
+    }
+
+    fn chunk_bytes(&self) -> usize {
+        self.sealed.iter().map(Sealed::memory).sum::<usize>() + self.open.as_ref().map_or(0, Open::memory)
+    }
+
+    /// At most: of the chunks that overlap with the range.
+    pub(super) fn samples_between(&self, from: UnixMillis, to: UnixMillis) -> usize {
+        let sealed = self.sealed_between(from, to).iter().map(Sealed::len).sum::<usize>();
+        sealed + self.open_between(from, to).map_or(0, Open::len)
+    }
+
+    fn sealed_between(&self, from: UnixMillis, to: UnixMillis) -> &[Sealed] {
+        let first = self.sealed.partition_point(|chunk| chunk.last_at() < from);
+        let after = self.sealed.partition_point(|chunk| chunk.first_at() <= to);
+        self.sealed.get(first..after).unwrap_or_default()
+    }
+
+    fn open_between(&self, from: UnixMillis, to: UnixMillis) -> Option<&Open> {
+        self.open.as_ref().filter(|open| open.first_at() <= to && open.last().at >= from)
+    }
+
+    /// Puts what it has between `from` and `to` into `samples`, in place of what was there.
+    pub(super) fn read(&self, from: UnixMillis, to: UnixMillis, samples: &mut Vec<Sample>) {
+        samples.clear();
+        for chunk in self.sealed_between(from, to) {
+            chunk.append_to(samples);
+        }
+        if let Some(open) = self.open_between(from, to) {
+            samples.extend(open.samples());
+        }
+        samples.truncate(samples.partition_point(|sample| sample.at <= to));
+        samples.drain(..samples.partition_point(|sample| sample.at < from));
     }
 }
 
-fn label_bytes(labels: &Labels) -> usize {
-    labels.iter().map(|label| label.name.len() + label.value.len() + LABEL_OVERHEAD).sum()
+/// Slot and generation.
+fn parts(id: SeriesId) -> (usize, u32) {
+    (id.0 as Slot as usize, (id.0 >> 32) as u32)
+}
+
+fn labels_at(slots: &[Entry], slot: Slot) -> Option<&Labels> {
+    slots.get(slot as usize)?.series.as_ref().map(|series| &series.labels)
+}
+
+fn fixed_bytes(labels: &Labels) -> usize {
+    labels.len() * LABEL_OVERHEAD + SERIES_OVERHEAD
+}
+
+fn symbol_bytes(symbol: &str) -> usize {
+    symbol.len() + SYMBOL_OVERHEAD
 }

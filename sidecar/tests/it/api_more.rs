@@ -83,7 +83,7 @@ async fn queries_have_bounds_and_tell_their_cost() {
     assert!(stats["data"]["stats"]["samples"]["totalQueryableSamples"].as_u64().unwrap() >= 2, "{stats}");
     assert!(stats["data"]["stats"]["timings"]["execTotalTime"].as_f64().unwrap() > 0.0);
     for (query, part) in [
-        ("{__name__=~\".%2B\"}", "more than the 2 allowed"),
+        ("{__name__=~\".%2B\"}", "more than the 2 series allowed"),
         (
             "jobs_total[1h:100ms]",
             "query processing would load too many samples into memory in query execution",

@@ -110,6 +110,13 @@ impl Rig {
         request.body(body.to_owned()).send().await.unwrap()
     }
 
+    pub async fn post_with(&self, path: &str, fields: &[(&str, &str)], body: &str) -> reqwest::Response {
+        let request =
+            self.http.post(format!("{}{path}", self.base)).header("content-type", "application/json");
+        let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.body(body.to_owned()).send().await.unwrap()
+    }
+
     /// Values of an instant query, with the labels other than job and instance.
     pub async fn query(&self, query: &str) -> Vec<String> {
         let found = self.post_form("/api/v1/query", &[("query", query)]).await;

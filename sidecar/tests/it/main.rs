@@ -5,6 +5,7 @@
 mod alerts;
 mod api;
 mod api_more;
+mod authority;
 mod binary;
 mod collectors;
 mod differential;

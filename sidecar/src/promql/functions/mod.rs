@@ -70,7 +70,7 @@ pub(super) fn eval(evaluator: &Evaluator<'_>, call: &Call, steps: Steps) -> Resu
         "sort_desc" => sorted(vector(0)?, |a, b| b.total_cmp(&a)),
         "absent" => absent(arg(0)?, &vector(0)?, steps),
         "absent_over_time" => {
-            let present = Windows::of(evaluator, arg(0)?, steps)?.map(evaluator, &|_| Some(1.0))?;
+            let present = Windows::of(evaluator, arg(0)?, steps)?.map(&|_| Some(1.0))?;
             absent(arg(0)?, &present, steps)
         }
         "histogram_quantile" => histogram::quantiles(&scalar(0)?, vector(1)?, steps)?,
@@ -87,12 +87,12 @@ pub(super) fn eval(evaluator: &Evaluator<'_>, call: &Call, steps: Steps) -> Resu
         "quantile_over_time" => {
             let phis = scalar(0)?;
             let windows = Windows::of(evaluator, arg(1)?, steps)?;
-            nameless(windows.map(evaluator, &|window| Some(over_time::quantile(phis[window.step], window)))?)?
+            nameless(windows.map(&|window| Some(over_time::quantile(phis[window.step], window)))?)?
         }
         "predict_linear" => {
             let ahead = scalar(1)?;
             let windows = Windows::of(evaluator, arg(0)?, steps)?;
-            nameless(windows.map(evaluator, &|window| regression::predict(window, ahead[window.step]))?)?
+            nameless(windows.map(&|window| regression::predict(window, ahead[window.step]))?)?
         }
         _ => return by_kind(evaluator, call, steps),
     };
@@ -113,7 +113,7 @@ fn by_kind(evaluator: &Evaluator<'_>, call: &Call, steps: Steps) -> Result<Evalu
     let first = *args.first().ok_or_else(|| Error::Parse(format!("{name}() lacks an argument")))?;
     let function = counter::find(name).or_else(|| over_time::find(name)).or_else(|| regression::find(name));
     if let Some(function) = function {
-        let columns = Windows::of(evaluator, first, steps)?.map(evaluator, &function)?;
+        let columns = Windows::of(evaluator, first, steps)?.map(&function)?;
         let columns = if over_time::keeps_name(name) { distinct(columns)? } else { nameless(columns)? };
         return Ok(Evaluated::Vector(columns));
     }

@@ -1,32 +1,43 @@
-//! A text that is never shown, and how a request proves that it knows it.
+//! A text of the settings that is never shown, and how a request proves that it knows it.
 
-use std::{fmt, hint::black_box};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use serde::{Deserialize, Serialize, Serializer};
 
-/// Empty: nobody knows it.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// In place of what is not shown.
+pub const HIDDEN: &str = "(hidden)";
+
+/// Empty: nobody knows it. Written out, it says only whether there is one.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub struct Secret(pub String);
 
 impl Secret {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
+    pub fn is_set(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Takes as long for any two texts of the same length.
+    pub fn is(&self, given: &[u8]) -> bool {
+        self.is_set() && verify_slices_are_equal(given, self.0.as_bytes()).is_ok()
+    }
+
     /// Of the field `Authorization`.
     pub fn admits(&self, authorization: &[u8]) -> bool {
         let Some((scheme, given)) = authorization.split_at_checked("bearer ".len()) else { return false };
-        scheme.eq_ignore_ascii_case(b"bearer ")
-            && !self.0.is_empty()
-            && equal(given.trim_ascii(), self.0.as_bytes())
+        scheme.eq_ignore_ascii_case(b"bearer ") && self.is(given.trim_ascii())
     }
 }
 
-/// Takes as long for any two texts of the same length.
-fn equal(a: &[u8], b: &[u8]) -> bool {
-    let differing = a.iter().zip(b).fold(0, |all, (a, b)| black_box(all | (a ^ b)));
-    a.len() == b.len() && differing == 0
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.is_set() { HIDDEN } else { "" })
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -54,6 +65,7 @@ mod tests {
             assert_eq!(secret.admits(field.as_bytes()), admitted, "{field}");
         }
         assert!(!Secret::default().admits(b"Bearer "));
+        assert!(!Secret::default().is(b""));
         assert_eq!(format!("{secret:?}"), "Secret");
     }
 }
