@@ -10,19 +10,19 @@ import { root } from '../processes.mjs';
 import { startDashboardFleet } from './dashboard-fleet.mjs';
 import { eventually } from './servers.mjs';
 
-/** What a fleet at peace, without uploads and without scaling, has nothing to say of. */
-const QUIET = /^(Errors|Given up|Turned away|Repeated requests|Broken bodies|Waiting for an origin|Video segments|Uploads|Bytes uploaded|Uploads under way|Improved images|Evictions|Time to apply a purge|Wanted and ready|By state|Warm-up|Changes|What held it back|Last change|Signals as read|Coverage of signals|Reasons of misses|Jobs|Jobs, p95|Jobs running and refused)$/;
+/** What a fleet at peace, without uploads and jobs, has nothing to say of. */
+const QUIET = /^(Errors|Given up|Turned away|Repeated requests|Broken bodies|Waiting for an origin|Video segments|Uploads|Bytes uploaded|Uploads under way|Improved images|Evictions|Time to apply a purge|Reasons of misses|Jobs|Jobs, p95|Jobs running and refused)$/;
 
 let fleet;
 
-before(async () => { fleet = await startDashboardFleet({ policy: false }); });
+before(async () => { fleet = await startDashboardFleet(); });
 after(async () => assert.deepEqual((await fleet?.stop() ?? []).filter((code) => code !== 0), []));
 
 const read = (name) => readFileSync(join(root, 'dashboards', `${name}.json`), 'utf8');
 
 async function ask(expr) {
   const query = expr.replaceAll('$__rate_interval', '30s').replaceAll(/\$(instance|pool)/g, '.*');
-  const answer = await fetch(`${fleet.real}/api/v1/query?${new URLSearchParams({ query })}`);
+  const answer = await fetch(`${fleet.dashboard}/api/v1/query?${new URLSearchParams({ query })}`);
   const body = await answer.json();
   assert.equal(body.status, 'success', `${query}: ${body.error}`);
   return body.data.result.length;

@@ -139,6 +139,8 @@ pub struct Settings {
 /// Groups that are scaled, and how much of their journals is kept.
 #[derive(Debug, Clone)]
 pub struct Scaling {
+    /// Where the policies stand, to be read anew; empty: nowhere.
+    pub file: String,
     pub policies: scaling::Policies,
     pub journal_bytes: u64,
 }
