@@ -100,7 +100,9 @@ export class Chart {
     if (!this.rows.length) return this.say('Nothing measured in this range');
     this.empty.remove();
     const shown = this.rows.map((row) => (this.hidden.has(row.name) ? row.values.map(() => null) : row.values));
-    const drawn = this.spec.stack ? stacked(shown) : shown;
+    // Nothing has no place among decades.
+    const placed = this.spec.scale === 'log' ? shown.map((values) => values.map((value) => (value > 0 ? value : null))) : shown;
+    const drawn = this.spec.stack ? stacked(placed) : placed;
     // uPlot draws later series over earlier ones: the tallest of a stack first.
     const order = drawn.map((_, at) => at);
     if (this.spec.stack) order.reverse();

@@ -195,9 +195,12 @@ function open(root, { refresh: again }) {
       let chart = charts.get(signal.name);
       if (!chart) {
         const kind = kindOf(signal.unit);
-        chart = new Chart({ title: signal.name, note: kind === 'count' ? signal.unit : '', kind, colour: () => '--one' });
+        // Thresholds of times are often far above what is normal.
+        const scale = kind === 'seconds' ? 'log' : undefined;
+        chart = new Chart({ title: signal.name, note: scale ? 'log scale' : kind === 'count' ? signal.unit : '', kind, scale, colour: () => '--one' });
         charts.set(signal.name, chart);
         plots.append(chart.root);
+        chart.say('Asking…');
       }
       chart.thresholds = lines(signal);
       chart.marks = marks;
