@@ -168,7 +168,7 @@ above = ${this.manual ? 100000 : 3.5 * users}
 for_secs = 4
 [[groups.up]]
 signal = "p95"
-above = 0.5
+above = ${this.manual ? 1000 : 0.5}
 for_secs = 4
 explained_by_origin = true
 [[groups.down]]
