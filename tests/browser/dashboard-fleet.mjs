@@ -49,7 +49,7 @@ ${more}
 `;
 
 /** Two at least; any load at all wants a third, which takes minutes to get warm, and nobody tells how long queues are. */
-const policy = (library, port) => `[[groups]]
+const policy = (library, port, environment) => `[[groups]]
 name = "edge"
 min = 2
 max = 4
@@ -92,6 +92,7 @@ drain_deadline_secs = 20
 [groups.fleet.process]
 command = ["${binary('millrace', 'debug')}", "serve", "--listen", "{data}", "--admin", "{admin}", "--data-dir", "{data_dir}"]
 args = ["--origin", "${library}", "--memory", "32MiB", "--disk", "128MiB"]
+environment = { ${Object.entries(environment).map(([name, value]) => `${name} = "${value}"`).join(', ')} }
 data_port = ${port}
 admin_port = ${port + 300}
 [groups.fleet.warm]
@@ -151,7 +152,8 @@ async function end(folder) {
   });
 }
 
-export async function startDashboardFleet() {
+/** `environment` is that of the servers. */
+export async function startDashboardFleet(environment = {}) {
   const scratch = mkdtempSync(join(tmpdir(), 'millrace-dashboard-'));
   const started = [];
   let quiet = async () => {};
@@ -170,7 +172,7 @@ export async function startDashboardFleet() {
     const [rules, scaling, config] = ['rules.yml', 'scaling.toml', 'sidecar.toml'].map((name) => join(scratch, name));
     writeFileSync(rules, RULES);
     // Below those that the system gives away; which are taken is for the sidecar to see.
-    writeFileSync(scaling, policy(library, 20_000 + 600 * (process.pid % 15)));
+    writeFileSync(scaling, policy(library, 20_000 + 600 * (process.pid % 15), environment));
     // The discard port: nobody listens there.
     writeFileSync(config, `${['127.0.0.1:9', weary.address].map((address) => `[[targets]]\nurl = "http://${address}"\njob = "millrace"\n`).join('')}
 [http]

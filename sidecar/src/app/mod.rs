@@ -179,7 +179,6 @@ impl Sidecar {
             &settings.scaling,
             &fleets,
             &settings.data_dir,
-            settings.scrape.interval,
             store.clone(),
             clock.clone(),
             instruments.clone(),

@@ -32,7 +32,6 @@ pub struct Scaling {
     pub controller: Arc<Controller>,
     settings: config::Scaling,
     data_dir: PathBuf,
-    scrape_interval: Duration,
     /// Of the groups that are acted on.
     conductors: BTreeMap<String, Arc<Conductor>>,
     clock: Clock,
@@ -44,7 +43,6 @@ impl Scaling {
         settings: &config::Scaling,
         fleets: &Fleets,
         data_dir: &Path,
-        scrape_interval: Duration,
         store: Arc<Store>,
         clock: Clock,
         instruments: Arc<Instruments>,
@@ -65,7 +63,6 @@ impl Scaling {
             controller: Arc::new(Controller::new(groups)),
             settings: settings.clone(),
             data_dir: data_dir.to_owned(),
-            scrape_interval,
             conductors: fleets.by_group.clone(),
             clock,
             instruments,
@@ -79,7 +76,7 @@ impl Scaling {
         if file.is_empty() {
             return Ok(());
         }
-        let policies = scaling::load(file, &self.data_dir, self.scrape_interval)?;
+        let policies = scaling::load(file, &self.data_dir, self.settings.scrape_interval)?;
         let mut faults = Faults::default();
         for (key, message) in self.obstacles(&policies) {
             faults.0.push(Fault { place: file.to_owned(), key, message });

@@ -222,7 +222,7 @@ fn scaling(
             scaling::Policies::default()
         }),
     };
-    Scaling { file: raw.file.clone(), policies, journal_bytes: journal_bytes as u64 }
+    Scaling { file: raw.file.clone(), policies, scrape_interval, journal_bytes: journal_bytes as u64 }
 }
 
 fn inhibitions(raw: &[notify::InhibitionConfig], faults: &mut Faults) -> Vec<notify::Inhibition> {
