@@ -121,7 +121,7 @@ test('scaling: state, signals with thresholds, decisions with reasons', async ()
   await eventually('the step to three', async () => /2 → 3\s+requests is [\d.]+, above 0\.2/.test(await decisions.innerText()));
   assert.doesNotMatch(await decisions.innerText(), /enough cold instances/, 'changes only, at first');
   await page.getByRole('button', { name: 'Held back' }).click();
-  const held = decisions.locator('details', { hasText: 'enough cold instances' }).first();
+  const held = decisions.locator('details', { hasText: 'enough cold instances' }).last();
   await held.locator('summary').click();
   await eventually('the whole decision', async () => /Otherwise: [^]*requests > 0\.2[^]*not for long enough|Otherwise: [^]*true\s+requests > 0\.2/.test(await held.innerText()));
   const { at } = (await fleet.group()).last;
@@ -392,7 +392,7 @@ test('an instance that is drained leaves, and who has drained it can be read', a
   await go('instances');
   await page.getByRole('button', { name: 'Drain edge-2' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Drain', exact: true }).click();
-  await shows(/edge-2[^]*draining for[^]*asked to leave by hand/);
+  await shows(/edge-2[^]*(draining for[^]*asked to leave by hand|stopping for)/);
   assert.equal(await page.getByRole('button', { name: 'Drain edge-2' }).count(), 0);
   await go('scaling');
   await shows(/By hand[^]*edge-2 drained\s+this machine/);

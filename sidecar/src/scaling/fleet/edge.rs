@@ -158,16 +158,20 @@ impl Client {
 
     pub(super) async fn worth(&self, admin: &str) -> Worth {
         let streams = self.streams(admin).await;
-        Worth { streams, ..self.hot(admin).await }
+        Worth { streams, ..self.hot(admin).await.unwrap_or_default() }
     }
 
-    /// What it is asked for most; nothing when it does not say.
-    pub(super) async fn hot(&self, admin: &str) -> Worth {
+    /// What it is asked for most; nothing when it does not know the question. None: no answer.
+    pub(super) async fn hot(&self, admin: &str) -> Option<Worth> {
         let url = format!("{admin}/api/v1/cache/hot?limit={HOT_OBJECTS}");
-        let objects = self.0.get::<HotAnswer>(&url).await.map(|answer| answer.objects).unwrap_or_default();
+        let objects = match self.0.get::<HotAnswer>(&url).await {
+            Ok(answer) => answer.objects,
+            Err(Fault::Silent(_)) => return None,
+            Err(_) => Vec::new(),
+        };
         let mut seen = BTreeSet::new();
         let once = objects.into_iter().filter(|hot| seen.insert(hot.name.clone())).take(HOT_OBJECTS);
-        Worth { streams: None, hot: once.map(|hot| (hot.name, hot.bytes)).collect() }
+        Some(Worth { streams: None, hot: once.map(|hot| (hot.name, hot.bytes)).collect() })
     }
 }
 

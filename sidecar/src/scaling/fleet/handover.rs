@@ -17,7 +17,8 @@ pub(super) enum Handover {
     Over(u64),
 }
 
-/// Asks who has what, and tells those that stay (names and admin ports) what to take.
+/// Asks who has what, and tells those that stay (names and admin ports) what to take. Due again when somebody does not answer
+/// or is busy.
 pub(super) async fn begin(
     edges: &edge::Client,
     leaving: &str,
@@ -26,6 +27,9 @@ pub(super) async fn begin(
 ) -> Handover {
     let theirs = join_all(takers.iter().map(|(_, admin)| edges.hot(admin)));
     let (own, theirs) = join(edges.hot(leaving), theirs).await;
+    let (Some(own), Some(theirs)) = (own, theirs.into_iter().collect::<Option<Vec<_>>>()) else {
+        return Handover::Due;
+    };
     let shares = shares(&own, &theirs, settings.warm.bytes);
     let wanted = takers.iter().zip(&shares).filter(|(_, share)| !share.is_empty());
     let told = wanted.map(|((name, admin), share)| async move {
