@@ -2,10 +2,11 @@
 // A fleet of real parts on one machine: HAProxy, local instances of the built server that the built sidecar runs, an origin that
 // counts, and viewers (scripts/load-test.mjs).
 //
-//   node scripts/bench-scaling.mjs [spike|joins|kill|sidecar|blind|origin]…
+//   node scripts/bench-scaling.mjs [spike|joins|leave|kill|sidecar|blind|origin]…
 //
 // - spike: from 2 instances to 4 and back to 2, and no request fails;
 // - joins: what the origin bears while one more instance joins at steady load, warmed from its peers and cold;
+// - leave: what only a leaving instance has is with those that stay, unless the policy says otherwise;
 // - kill: an instance that is killed is replaced;
 // - sidecar: the sidecar is killed while instances join, started again, and none is started twice;
 // - blind: nothing is done while one or all instances say nothing;
@@ -82,8 +83,8 @@ writeFileSync(paths, Array.from({ length: OBJECTS }, (_, at) => `/object/${at}`)
 // ---- the fleet
 
 class Fleet {
-  constructor(name, { warm = '64MiB', min = 2, max = 4, manual = false } = {}) {
-    Object.assign(this, { name, folder: join(scratch, name), warm, min, max, manual });
+  constructor(name, { warm = '64MiB', min = 2, max = 4, manual = false, handOver = true } = {}) {
+    Object.assign(this, { name, folder: join(scratch, name), warm, min, max, manual, handOver });
     execFileSync('mkdir', ['-p', join(this.folder, 'data')]);
   }
 
@@ -167,7 +168,7 @@ above = ${this.manual ? 100000 : 3.5 * users}
 for_secs = 4
 [[groups.up]]
 signal = "p95"
-above = 0.5
+above = ${this.manual ? 1000 : 0.5}
 for_secs = 4
 explained_by_origin = true
 [[groups.down]]
@@ -191,6 +192,7 @@ address = "unix://${this.folder}/admin.sock"
 slow_start_secs = 3
 [groups.fleet.warm]
 bytes = "${this.warm}"
+hand_over = ${this.handOver}
 `;
   }
 
@@ -315,6 +317,34 @@ async function joins() {
   }
 }
 
+async function leave() {
+  const EACH = 100;
+  for (const handOver of [true, false]) {
+    await withFleet(`leave-${handOver}`, { manual: true, max: 3, handOver }, async (fleet) => {
+      await fleet.aim(3);
+      await fleet.until('three', async () => (await fleet.group()).ready === 3);
+      const before = (await fleet.group()).instances;
+      const own = (at) => Array.from({ length: EACH }, (_, number) => `/object/${at * EACH + number}`);
+      for (const [at, { data_url: url }] of before.entries()) {
+        for (const path of [...own(at), ...own(at)]) await (await fetch(url + path)).arrayBuffer();
+      }
+      const told = Date.now();
+      await fleet.aim(2);
+      await fleet.until('two', async () => (await fleet.group()).instances.length === 2);
+      const took = Math.round((Date.now() - told) / 100) / 10;
+      const stayed = (await fleet.group()).instances;
+      const gone = before.findIndex(({ name }) => stayed.every((one) => one.name !== name));
+      const copies = await Promise.all(own(gone).map(async (path) => {
+        const asked = stayed.map(({ data_url: url }) => fetch(url + path, { headers: { 'cache-control': 'only-if-cached' } }));
+        return (await Promise.all(asked)).filter((answer) => answer.status === 200).length;
+      }));
+      const kept = copies.filter((count) => count > 0).length;
+      say({ measurement: 'leave', hand_over: handOver, left: before[gone].name, of: EACH, kept, copies: copies.reduce((sum, count) => sum + count, 0), seconds: took });
+      expect('what it had is kept, or not', kept === (handOver ? EACH : 0));
+    });
+  }
+}
+
 async function kill() {
   await withFleet('kill', { manual: true }, async (fleet) => {
     const viewing = view(fleet, 25, users, join(scratch, 'kill.html'));
@@ -386,6 +416,7 @@ async function slowOrigin() {
 try {
   if (wanted('spike')) await spike();
   if (wanted('joins')) await joins();
+  if (wanted('leave')) await leave();
   if (wanted('kill')) await kill();
   if (wanted('sidecar')) await killedSidecar();
   if (wanted('blind')) await blind();

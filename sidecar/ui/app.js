@@ -65,6 +65,7 @@ function go() {
   view.open.at?.(parameters);
   drawNav();
   document.title = titled();
+  $('heading').textContent = view.tab.title;
   refresh();
 }
 

@@ -5,6 +5,8 @@ import { button, el, table } from './dom.js';
 import { clock, text, tick } from './format.js';
 import { POWERS, SCALES, WHOLE, drawMarks, drawThresholds, isPowerOfTen } from './paint.js';
 
+/** A time closer to the left edge would lie on the lowest value. */
+const EDGE = 16;
 const HEIGHT = 190;
 /** Entries of a legend; more are drawn, and stand in the table. */
 const LEGEND = 12;
@@ -100,7 +102,9 @@ export class Chart {
     if (!this.rows.length) return this.say('Nothing measured in this range');
     this.empty.remove();
     const shown = this.rows.map((row) => (this.hidden.has(row.name) ? row.values.map(() => null) : row.values));
-    const drawn = this.spec.stack ? stacked(shown) : shown;
+    // Nothing has no place among decades.
+    const placed = this.spec.scale === 'log' ? shown.map((values) => values.map((value) => (value > 0 ? value : null))) : shown;
+    const drawn = this.spec.stack ? stacked(placed) : placed;
     // uPlot draws later series over earlier ones: the tallest of a stack first.
     const order = drawn.map((_, at) => at);
     if (this.spec.stack) order.reverse();
@@ -166,7 +170,7 @@ export class Chart {
       cursor: { sync: { key: sync.key }, y: false, drag: { x: true, y: false, setScale: false, dist: 8 }, points: { size: 6, show: !stack } },
       scales: { y: (SCALES[scale] ?? SCALES.linear)(highest) },
       axes: [
-        { ...axis, grid: { show: false }, size: 20, gap: 3, space: 50, values: (_, splits) => splits.map((at) => clock(at, splits[1] - splits[0] < 60)) },
+        { ...axis, grid: { show: false }, size: 20, gap: 3, space: 50, values: (u, splits) => splits.map((at) => (u.valToPos(at, 'x') < EDGE ? null : clock(at, splits[1] - splits[0] < 60))) },
         { ...axis, grid, size: 56, gap: 4, space: 38, ...(kind === 'count' && this.isWhole() && { incrs: WHOLE }), ...(kind === 'size' && { incrs: POWERS }), values: (_, splits) => splits.map((value) => (scale === 'log' && !isPowerOfTen(value) ? null : tick(kind, value))) },
       ],
       series: [{}, ...series],

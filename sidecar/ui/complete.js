@@ -1,4 +1,4 @@
-// Suggestions while an expression is typed: metrics with their help, functions, labels and their values. A combobox with a list, as
+// Suggestions while an expression is typed: metrics with their help, functions, labels and their values. A list that belongs to the text, as
 // ARIA describes it: arrows choose, Tab or Enter takes, Escape closes.
 
 import * as api from './api.js';
@@ -49,13 +49,12 @@ export function complete(field, list) {
   list.setAttribute('role', 'listbox');
   list.setAttribute('aria-label', 'Suggestions');
   list.hidden = true;
-  for (const [name, value] of Object.entries({ role: 'combobox', 'aria-autocomplete': 'list', 'aria-expanded': 'false', 'aria-controls': list.id, 'aria-haspopup': 'listbox' })) field.setAttribute(name, value);
+  for (const [name, value] of Object.entries({ 'aria-autocomplete': 'list', 'aria-controls': list.id, 'aria-haspopup': 'listbox' })) field.setAttribute(name, value);
 
   function close() {
     turn += 1;
     words = [];
     list.hidden = true;
-    field.setAttribute('aria-expanded', 'false');
     field.removeAttribute('aria-activedescendant');
   }
 
@@ -95,7 +94,6 @@ export function complete(field, list) {
       return item;
     }));
     list.hidden = false;
-    field.setAttribute('aria-expanded', 'true');
     choose(0);
   }
 

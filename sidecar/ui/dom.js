@@ -81,6 +81,8 @@ export function table(caption, columns, rows) {
   for (const { title, className } of columns) {
     const cell = el('th', className, title);
     cell.scope = 'col';
+    // What needs no heading for the eye needs one for the ear.
+    if (!title) cell.append(el('span', 'hidden', 'more'));
     head.append(cell);
   }
   const body = el('tbody');

@@ -11,7 +11,7 @@ export const SCALES = {
   // The whole, from nothing to all of it.
   whole: () => ({ range: () => [0, 1] }),
   // Whole decades.
-  log: () => ({ distr: 3, range: (_, low, high) => [10 ** Math.floor(Math.log10(low > 0 ? low : 0.001)), 10 ** Math.ceil(Math.log10(high > 0 ? high * 1.01 : 1))] }),
+  log: (least) => ({ distr: 3, range: (_, low, high) => [10 ** Math.floor(Math.log10(low > 0 ? low : 0.001)), 10 ** Math.ceil(Math.log10((Math.max(high ?? 0, least) || 0.99) * 1.01))] }),
 };
 
 /** Steps between ticks of things that come in ones. */
@@ -40,6 +40,7 @@ function line(u, colour, dash, from, to) {
 export function drawThresholds(u, lines, css) {
   const { ctx, bbox } = u;
   ctx.save();
+  const written = [];
   for (const { value, name, tone } of lines) {
     if (value > u.scales.y.max || value < u.scales.y.min) continue;
     const y = u.valToPos(value, 'y', true);
@@ -54,6 +55,9 @@ export function drawThresholds(u, lines, css) {
     const at = [bbox.left + bbox.width - 3 * devicePixelRatio, y + (above ? -2 : 3) * devicePixelRatio];
     const width = ctx.measureText(name).width + 8 * devicePixelRatio;
     const height = 14 * devicePixelRatio;
+    // Beside those that stand at its height already.
+    for (const other of written) if (Math.abs(other.y - at[1]) < height) at[0] = Math.min(at[0], other.left - 6 * devicePixelRatio);
+    written.push({ y: at[1], left: at[0] - width });
     ctx.fillStyle = css('--surface');
     ctx.globalAlpha = 0.8;
     ctx.fillRect(at[0] - width + 4 * devicePixelRatio, above ? at[1] - height : at[1] - devicePixelRatio, width, height);

@@ -60,7 +60,7 @@ pub fn hex(number: u128) -> String {
     format!("{number:032x}")
 }
 
-fn number(hex: &str) -> Option<u128> {
+pub fn number(hex: &str) -> Option<u128> {
     u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32)
 }
 

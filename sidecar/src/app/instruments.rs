@@ -127,7 +127,7 @@ impl Instruments {
 
     pub(super) fn observe_scaling(&self, controller: &Controller, now: UnixMillis) {
         for group in controller.groups() {
-            let (pool, view) = (group.policy.name.as_str(), group.view(now));
+            let (pool, view) = (group.name.as_str(), group.view(now));
             let desired = i64::from(view.fleet.aim);
             self.scaling_desired.with_label_values(&[pool]).set(desired);
             self.scaling_instances.with_label_values(&[pool, "desired"]).set(desired);

@@ -205,8 +205,9 @@ impl Sidecar {
             alertmanagers,
             settings_yaml,
             reload: {
-                let (evaluation, tasks) = (evaluation.clone(), tasks.clone());
-                Box::new(move || evaluation.reload(&tasks))
+                let (evaluation, scaling) = (evaluation.clone(), scaling.clone());
+                let tasks = tasks.clone();
+                Box::new(move || reload(&evaluation, &scaling, &tasks))
             },
             instruments: http::Instruments::new(&registry)?,
             exposition: exposition(
@@ -242,13 +243,14 @@ impl Sidecar {
         self.listening.address
     }
 
-    /// Works until a signal says stop; HUP reads the rule files anew.
+    /// Works until a signal says stop; HUP reads the rule files and the scaling policy anew.
     pub async fn run(self, mut signals: Signals) -> Result<(), Error> {
-        let evaluation = self.evaluation.clone();
+        let (evaluation, scaling) = (self.evaluation.clone(), self.scaling.clone());
         let tasks = self.tasks.clone();
         self.run_until(async move {
             while signals.next().await == Signal::Reload {
-                evaluation.reload(&tasks);
+                // What was wrong is in the log.
+                let _ = reload(&evaluation, &scaling, &tasks);
             }
         })
         .await
@@ -288,6 +290,22 @@ impl Sidecar {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Reads rules and policy anew; what is bad changes nothing, and the other one is taken all the same.
+fn reload(evaluation: &Arc<Evaluation>, scaling: &Scaling, tasks: &Tasks) -> Result<(), String> {
+    let mut wrong = String::new();
+    if !evaluation.reload(tasks) {
+        wrong.push_str("failed to reload: the rule files are bad, see the log\n");
+    }
+    if let Err(faults) = scaling.reload() {
+        for fault in &faults.0 {
+            tracing::error!("{fault}");
+        }
+        tracing::error!(faults = faults.0.len(), "the scaling policy is bad; the old one stays");
+        wrong.push_str(&format!("failed to reload the scaling policy, the old one stays:\n{faults}\n"));
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
 /// Two sidecars on one directory would overwrite each other's state.

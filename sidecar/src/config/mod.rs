@@ -140,7 +140,11 @@ pub struct Settings {
 /// Groups that are scaled, and how much of their journals is kept.
 #[derive(Debug, Clone)]
 pub struct Scaling {
+    /// Where the policies stand, to be read anew; empty: nowhere.
+    pub file: String,
     pub policies: scaling::Policies,
+    /// Says how old a sample may be where a policy does not.
+    pub scrape_interval: Duration,
     pub journal_bytes: u64,
 }
 

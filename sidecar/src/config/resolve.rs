@@ -240,7 +240,7 @@ fn scaling(
             scaling::Policies::default()
         }),
     };
-    Scaling { policies, journal_bytes: journal_bytes as u64 }
+    Scaling { file: raw.file.clone(), policies, scrape_interval, journal_bytes: journal_bytes as u64 }
 }
 
 fn inhibitions(raw: &[notify::InhibitionConfig], faults: &mut Faults) -> Vec<notify::Inhibition> {

@@ -130,8 +130,8 @@ pub struct State {
     pub alertmanagers: Vec<String>,
     /// The settings, in Prometheus' form.
     pub settings_yaml: String,
-    /// Reads the rule files anew; false when they are bad.
-    pub reload: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Reads rule files and policy anew, or says what is bad.
+    pub reload: Reload,
     pub instruments: Instruments,
     /// The exposition of the process.
     pub exposition: Box<dyn Fn() -> String + Send + Sync>,
@@ -142,6 +142,8 @@ pub struct State {
     listeners: Arc<Semaphore>,
     phase: AtomicU8,
 }
+
+pub type Reload = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// Everything of [`State`] that is given from outside.
 pub struct Parts {
@@ -163,8 +165,8 @@ pub struct Parts {
     pub alertmanagers: Vec<String>,
     /// The settings, in Prometheus' form.
     pub settings_yaml: String,
-    /// Reads the rule files anew; false when they are bad.
-    pub reload: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Reads rule files and policy anew, or says what is bad.
+    pub reload: Reload,
     pub instruments: Instruments,
     pub exposition: Box<dyn Fn() -> String + Send + Sync>,
     pub receivers: Box<dyn Fn() -> Vec<ReceiverStatus> + Send + Sync>,

@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use millrace_kit::clock::UnixMillis;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -16,12 +17,13 @@ use super::{
     signals::{self, Source},
 };
 
+mod by_hand;
+
 /// Decisions by hand are for a while.
 pub const MAX_OVERRIDE: Duration = Duration::from_secs(24 * 3600);
 
 /// Decisions kept in memory per group: 16 hours at 15 s. Older ones are in the journal.
 const KEPT: usize = 4000;
-const MAX_REASON_BYTES: usize = 500;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -48,7 +50,8 @@ pub struct Controller {
 }
 
 pub struct Group {
-    pub policy: Policy,
+    pub name: String,
+    policy: ArcSwap<Policy>,
     fleet: Arc<dyn Fleet>,
     source: Source,
     journal: Journal,
@@ -63,9 +66,10 @@ pub struct Group {
 struct Memory {
     /// None before the first decision of a group without a past.
     state: Option<State>,
-    /// This process has decided.
-    begun: bool,
+    /// By which this process has decided last.
+    decided_by: Option<Arc<Policy>>,
     manual: Option<Override>,
+    by_hand: VecDeque<Entry>,
     recent: VecDeque<Decision>,
     readings: Vec<Reading>,
     seen: Vec<(String, InstanceState)>,
@@ -99,7 +103,7 @@ impl Controller {
     }
 
     pub fn group(&self, name: &str) -> Result<&Arc<Group>, Error> {
-        let found = self.groups.iter().find(|group| group.policy.name == name);
+        let found = self.groups.iter().find(|group| group.name == name);
         found.ok_or_else(|| Error::UnknownGroup(name.to_owned()))
     }
 }
@@ -119,10 +123,12 @@ impl Group {
             state: found.state,
             manual: found.manual,
             recent: found.decisions.into(),
+            by_hand: found.by_hand.into(),
             ..Memory::default()
         };
         Self {
-            policy,
+            name: policy.name.clone(),
+            policy: ArcSwap::from_pointee(policy),
             fleet,
             source,
             journal,
@@ -130,6 +136,19 @@ impl Group {
             memory: Mutex::new(memory),
             deciding: tokio::sync::Mutex::new(()),
             nudged: Notify::new(),
+        }
+    }
+
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// Decides by this from now on. What is remembered stays: cooldowns, what was wanted, since when rules hold.
+    pub fn adopt(&self, policy: Policy) {
+        if policy != **self.policy.load() {
+            tracing::info!(group = self.name, "another policy");
+            self.policy.store(Arc::new(policy));
+            self.nudged.notify_one();
         }
     }
 
@@ -141,7 +160,7 @@ impl Group {
         let before = std::mem::replace(&mut self.memory.lock().seen, seen);
         for instance in &view.instances {
             if !before.contains(&(instance.name.clone(), instance.state)) {
-                (self.listener)(Event::Instance { group: &self.policy.name, instance });
+                (self.listener)(Event::Instance { group: &self.name, instance });
             }
         }
     }
@@ -151,16 +170,23 @@ impl Group {
         let _one = self.deciding.lock().await;
         let view = self.fleet.view();
         let ready = scraped_as(&view);
-        let readings = signals::read_all(&self.source, &self.policy, &ready, now).await;
+        let policy = self.policy();
+        let readings = signals::read_all(&self.source, &policy, &ready, now).await;
         let group = self.clone();
         // The disk may take its time.
-        let decided = tokio::task::spawn_blocking(move || group.settle(&view, readings, now)).await;
+        let decided = tokio::task::spawn_blocking(move || group.settle(&view, readings, &policy, now)).await;
         let decision = decided.ok()?;
         (self.listener)(Event::Decision(&decision));
         Some(decision)
     }
 
-    fn settle(&self, view: &FleetView, readings: Vec<Reading>, now: UnixMillis) -> Decision {
+    fn settle(
+        &self,
+        view: &FleetView,
+        readings: Vec<Reading>,
+        policy: &Arc<Policy>,
+        now: UnixMillis,
+    ) -> Decision {
         let mut memory = self.memory.lock();
         memory.manual = memory.manual.take().filter(|manual| now < manual.until);
         let inputs = Inputs {
@@ -173,16 +199,17 @@ impl Group {
         };
         let mut state = memory.state.take().unwrap_or_else(|| State::new(now, view.aim));
         let mut written = Ok(());
-        if !memory.begun {
-            memory.begun = true;
+        let before = memory.decided_by.replace(policy.clone());
+        if before.is_none() {
             state.started_at = now;
-            written = self.journal.start(now, &self.policy, &state);
         }
-        let (decision, next) = decide(&state, &inputs, &self.policy, now);
-        if let Err(error) = written.and_then(|()| self.journal.tick(&inputs, &decision, &self.policy, &state))
-        {
+        if before.is_none_or(|before| !Arc::ptr_eq(&before, policy)) {
+            written = self.journal.start(now, policy, &state);
+        }
+        let (decision, next) = decide(&state, &inputs, policy, now);
+        if let Err(error) = written.and_then(|()| self.journal.tick(&inputs, &decision, policy, &state)) {
             // Instances are needed, whether or not it can be told later.
-            tracing::error!(group = self.policy.name, "decision is not written down: {error}");
+            tracing::error!(group = self.name, "decision is not written down: {error}");
         }
         memory.state = Some(next);
         memory.readings = readings;
@@ -193,7 +220,7 @@ impl Group {
         drop(memory);
         if decision.from != decision.to {
             tracing::info!(
-                group = self.policy.name,
+                group = self.name,
                 from = decision.from,
                 to = decision.to,
                 binding = decision.binding.as_str(),
@@ -205,65 +232,13 @@ impl Group {
         decision
     }
 
-    /// Until somebody has decided something by hand.
+    /// Until somebody has decided something by hand, or there is another policy.
     pub async fn nudged(&self) {
         self.nudged.notified().await;
     }
 
-    pub async fn set_override(&self, wanted: Override, now: UnixMillis) -> Result<Override, Error> {
-        self.check(&wanted, now)?;
-        self.by_hand(wanted.by.clone(), Some(wanted.clone()), now).await?;
-        Ok(wanted)
-    }
-
-    pub async fn end_override(&self, by: String, now: UnixMillis) -> Result<(), Error> {
-        self.by_hand(by, None, now).await
-    }
-
-    async fn by_hand(&self, by: String, manual: Option<Override>, now: UnixMillis) -> Result<(), Error> {
-        let _one = self.deciding.lock().await;
-        tracing::info!(group = self.policy.name, by, ?manual, "override");
-        self.journal.by_hand(&Entry::Override { at: now, by, manual: manual.clone() })?;
-        self.memory.lock().manual = manual;
-        self.nudged.notify_one();
-        Ok(())
-    }
-
-    fn check(&self, wanted: &Override, now: UnixMillis) -> Result<(), Error> {
-        let Policy { min, max, .. } = self.policy;
-        let longest = i64::try_from(MAX_OVERRIDE.as_millis()).unwrap_or(i64::MAX);
-        let refuse = |message: String| Err(Error::Invalid(message));
-        match wanted.desired {
-            Some(_) if wanted.pause => return refuse("say either `desired` or `pause`".to_owned()),
-            None if !wanted.pause => return refuse("say `desired` or `pause`".to_owned()),
-            Some(desired) if !(min..=max).contains(&desired) => {
-                return refuse(format!("{desired} is not between {min} and {max}, the bounds of the policy"));
-            }
-            _ => {}
-        }
-        if wanted.until <= now || wanted.until - now > longest {
-            return refuse(format!("`seconds` must be from 1 to {}", longest / 1000));
-        }
-        if wanted.reason.len() > MAX_REASON_BYTES {
-            return refuse(format!("`reason` is longer than {MAX_REASON_BYTES} bytes"));
-        }
-        Ok(())
-    }
-
-    pub async fn drain(&self, instance: &str, by: String, now: UnixMillis) -> Result<(), Error> {
-        let _one = self.deciding.lock().await;
-        let group = self.policy.name.clone();
-        let unknown = || Error::UnknownInstance { group: group.clone(), instance: instance.to_owned() };
-        if !self.fleet.view().instances.iter().any(|known| known.name == instance) {
-            return Err(unknown());
-        }
-        tracing::info!(group, by, instance, "drain");
-        self.journal.by_hand(&Entry::Drain { at: now, by, instance: instance.to_owned() })?;
-        self.fleet.drain(instance).map_err(|_| unknown())
-    }
-
     pub fn view(&self, now: UnixMillis) -> GroupView {
-        let fleet = self.fleet.view();
+        let (fleet, policy) = (self.fleet.view(), self.policy());
         let memory = self.memory.lock();
         let manual = memory.manual.clone().filter(|manual| now < manual.until);
         let judged = memory.readings.iter();
@@ -276,7 +251,7 @@ impl Group {
             manual,
             ready: count(&fleet).ready,
             fleet,
-            readings: judged.map(|reading| (reading.clone(), unusable(reading, &self.policy))).collect(),
+            readings: judged.map(|reading| (reading.clone(), unusable(reading, &policy))).collect(),
             last: memory.recent.back().cloned(),
         }
     }

@@ -23,6 +23,8 @@ use super::{
 
 /// Files of a group: the one that is written, and older ones.
 const FILES: u64 = 4;
+/// Changes by hand that are remembered. Older ones are in the files.
+pub const KEPT_BY_HAND: usize = 200;
 /// A longer line is none of ours.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
@@ -102,6 +104,8 @@ pub struct Remembered {
     pub manual: Option<Override>,
     /// The newest, oldest first.
     pub decisions: Vec<Decision>,
+    /// Changes by hand, too.
+    pub by_hand: Vec<Entry>,
 }
 
 impl Journal {
@@ -146,11 +150,20 @@ impl Journal {
                 found.manual = inputs.manual;
                 found.decisions.push(*decision);
             }
-            Entry::Override { manual, .. } => found.manual = manual,
-            Entry::Drain { .. } => {}
+            Entry::Override { .. } | Entry::Drain { .. } => {
+                if let Entry::Override { manual, .. } = &entry {
+                    found.manual.clone_from(manual);
+                }
+                if found.by_hand.len() >= 2 * KEPT_BY_HAND {
+                    found.by_hand.drain(..KEPT_BY_HAND);
+                }
+                found.by_hand.push(entry);
+            }
         });
         let surplus = found.decisions.len().saturating_sub(keep);
         found.decisions.drain(..surplus);
+        let surplus = found.by_hand.len().saturating_sub(KEPT_BY_HAND);
+        found.by_hand.drain(..surplus);
         found
     }
 

@@ -197,6 +197,19 @@ async fn people_override_and_pause_for_a_while() {
     let drain = rig.post("/api/v1/scaling/instances/nobody/drain?group=edge", "application/json", "").await;
     assert_eq!(drain.status(), 404);
 
+    // The newest first; the pause ended by itself.
+    let by_hand = group(&rig).await["by_hand"].clone();
+    let shown: Vec<_> = by_hand
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {} {}", one["kind"], one["by"], one["override"]["desired"]).replace('"', ""))
+        .collect();
+    let ended = "override this machine null";
+    assert_eq!(shown, [ended, "override this machine 4", ended]);
+    assert_eq!(by_hand[0]["override"], Value::Null);
+    assert_eq!(by_hand[2]["override"]["pause"], true);
+
     // Each change by hand stands in the journal.
     let journal = std::fs::read_to_string(folder.path().join("data/scaling/edge.jsonl")).unwrap();
     let kinds: Vec<String> = journal
@@ -205,6 +218,70 @@ async fn people_override_and_pause_for_a_while() {
         .collect();
     assert_eq!(kinds, ["start", "tick", "override", "tick", "tick", "tick", "override", "tick", "override"]);
     rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_read_anew_without_forgetting_and_a_faulty_one_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rig, targets) = rig(&folder, POLICY).await;
+    targets.iter().for_each(|target| target.expose("load 60\n"));
+    rig.decide(15).await;
+    rig.decide(15).await;
+    assert_eq!(bindings(&rig, "?limit=1").await, ["up 3 none"]);
+    let write = |text: &str| std::fs::write(folder.path().join("scaling.toml"), text).unwrap();
+    let reload = async || {
+        let answer = rig.post("/-/reload", "text/plain", "").await;
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let other = POLICY.replace("\"edge\"", "\"core\"");
+    for (text, wanted) in [
+        (
+            POLICY.replace("min = 1", "min = 9").replace("15 }]\ndown", "15, abov = 1 }]\ndown"),
+            vec!["scaling.toml:10: groups[0].up[0].abov: unknown key; did you mean `above`?"],
+        ),
+        (
+            POLICY.replace("min = 1", "min = 9").replace("below = 10.0", "below = 70.0"),
+            vec!["groups[0].min: must not be more than max, 4", "groups[0].down"],
+        ),
+        (
+            format!("prometheus = 'http://127.0.0.1:9'\n{other}"),
+            vec![
+                "prometheus: is only changed when the sidecar starts",
+                "groups: \"edge\" is not there any more; groups only go when the sidecar starts",
+                "groups[0].name: \"core\" is new; groups only come when the sidecar starts",
+            ],
+        ),
+    ] {
+        write(&text);
+        let (status, said) = reload().await;
+        assert_eq!(status, 500, "{said}");
+        for wanted in wanted {
+            assert!(said.contains(wanted), "{wanted}\n{said}");
+        }
+    }
+    assert_eq!(group(&rig).await["signals"][0]["up"], 50.0, "the old one stays");
+
+    write(&POLICY.replace("above = 50.0", "above = 40.0").replace("max = 4", "max = 7"));
+    assert_eq!(reload().await, (200, String::new()));
+    let shown = group(&rig).await;
+    assert_eq!((&shown["max"], &shown["signals"][0]["up"]), (&json!(7), &json!(40.0)));
+    // Neither a hold as after a start nor a forgotten cooldown; the rule that has changed has to last anew.
+    rig.decide(15).await;
+    rig.decide(15).await;
+    assert_eq!(bindings(&rig, "?limit=1").await, ["hold 2 cooldown_up"]);
+    for _ in 0..4 {
+        rig.decide(15).await;
+    }
+    assert!(bindings(&rig, "?limit=4").await.contains(&"up 3 none".to_owned()));
+    rig.stop().await;
+    let (policy, data) = (folder.path().join("scaling.toml"), folder.path().join("data"));
+    let (policy, data) = (policy.display().to_string(), data.display().to_string());
+    // Since then, all follows from the new one and what was remembered.
+    let times = ["--from", "2026-01-01T00:00:40Z", "--to", "2026-01-01T00:10:00Z"];
+    let (code, said, problem) =
+        run(&[["replay", "--data-dir", &data, "--policy", &policy].as_slice(), &times].concat());
+    assert_eq!(code, Some(0), "{said}{problem}");
+    assert!(said.contains("same policy: all 6 decisions are as they were"), "{said}");
 }
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {

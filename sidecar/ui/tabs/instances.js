@@ -19,7 +19,9 @@ const Q = {
   warm: () => 'max by (instance) (millrace_warm_ratio)',
 };
 const pick = (name) => ({ [name]: Q[name] });
-const rows = (name) => (got) => named(got[name], 'instance');
+/** Names of scaled instances by what they are scraped as. */
+const names = new Map();
+const rows = (name) => (got) => named(got[name], 'instance').map((row) => ({ ...row, name: names.get(row.name) ?? row.name }));
 
 const PANELS = [
   { title: 'Requests', note: 'per second, by instance', kind: 'rate', queries: pick('rate'), rows: rows('rate'), colour: inTurn },
@@ -88,11 +90,14 @@ function open(root, { refresh: again }) {
   root.append(box('section', '', box('h2', '', 'Instances ', count), list), box('section', '', el('h2', 'hidden', 'History'), panels.root));
 
   async function refresh(ctx) {
+    const [groups] = await Promise.allSettled([api.scaling()]);
+    names.clear();
+    for (const one of (groups.value ?? []).flatMap((group) => group.instances)) names.set(host(one.admin_url), one.name);
     const drawn = panels.refresh(ctx);
-    const names = Object.keys(Q);
-    const [groups, ...answers] = await Promise.allSettled([api.scaling(), ...names.map((name) => ctx.range(Q[name](ctx.window)))]);
+    const asked = Object.keys(Q);
+    const answers = await Promise.allSettled(asked.map((name) => ctx.range(Q[name](ctx.window))));
     if (answers.every((answer) => answer.status === 'rejected' && !answer.reason.answered)) throw answers[0].reason;
-    const got = Object.fromEntries(names.map((name, at) => [name, answers[at].value ?? []]));
+    const got = Object.fromEntries(asked.map((name, at) => [name, answers[at].value ?? []]));
     const found = gather(groups.value, ctx.servers);
     const well = found.filter((one) => one.state === 'ready' || one.state === 'up').length;
     count.textContent = found.length ? `${well} of ${found.length} take requests` : '';

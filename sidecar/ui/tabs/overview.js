@@ -123,7 +123,7 @@ function firing(groups, now) {
 
 function open(root) {
   const alerts = el('div', 'alerts');
-  const row = el('div', 'tiles');
+  const row = box('div', 'tiles', ...Array.from({ length: 6 }, () => el('div', 'tile is-bone')));
   const panels = new Panels(PANELS, 'History');
   const origins = el('div');
   root.append(box('section', '', el('h2', 'hidden', 'Firing alerts'), alerts), box('section', '', el('h2', 'hidden', 'Now'), row),

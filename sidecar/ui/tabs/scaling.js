@@ -16,7 +16,12 @@ const BINDING = {
 const FILTERS = [['changes', 'Changes'], ['held', 'Held back'], ['all', 'All']];
 const LIMIT = 500;
 
-const byHand = (decision) => decision.binding === 'override' || decision.binding === 'paused';
+/** What somebody has done, in words. */
+function act({ kind, instance, override }) {
+  if (kind === 'drain') return `${instance} drained`;
+  if (!override) return 'ended';
+  return `${override.pause ? 'paused' : `held at ${override.desired}`} until ${moment(Date.parse(override.until), Date.now())}`;
+}
 
 // ---- the group at a glance -------------------------------------------------------------------------------
 
@@ -167,10 +172,10 @@ function open(root, { refresh: again }) {
       : nothing(filter === 'changes' ? 'Nothing was changed in this range' : filter === 'held' ? 'Nothing was held back in this range' : 'Nothing was decided in this range'));
   }
 
-  function drawAudit() {
-    const items = decided.filter(byHand);
-    renew(audit, items.length ? table('By hand', [{ title: 'When', label: '' }, { title: 'What', label: '' }, { title: 'Why', className: 'wrap wide', label: '' }], items.slice(0, 30).map((one) => [moment(Date.parse(one.at), now) + (one.until ? ` – ${moment(Date.parse(one.until), now)}` : ''), BINDING[one.binding], one.reason]))
-      : nothing('Nobody has steered by hand in this range'));
+  function drawAudit(group) {
+    const columns = [{ title: 'When', label: '' }, { title: 'What', label: '' }, { title: 'Who', label: 'by' }, { title: 'Why', className: 'wrap wide', label: '' }];
+    const items = group.by_hand.map((one) => [moment(Date.parse(one.at), now), act(one), one.by, one.override?.reason ?? '']);
+    renew(audit, items.length ? table('By hand', columns, items) : nothing('Nobody has steered by hand yet'));
   }
 
   async function drawPlots(group, ctx) {
@@ -190,9 +195,12 @@ function open(root, { refresh: again }) {
       let chart = charts.get(signal.name);
       if (!chart) {
         const kind = kindOf(signal.unit);
-        chart = new Chart({ title: signal.name, note: kind === 'count' ? signal.unit : '', kind, colour: () => '--one' });
+        // Thresholds of times are often far above what is normal.
+        const scale = kind === 'seconds' ? 'log' : undefined;
+        chart = new Chart({ title: signal.name, note: scale ? 'log scale' : kind === 'count' ? signal.unit : '', kind, scale, colour: () => '--one' });
         charts.set(signal.name, chart);
         plots.append(chart.root);
+        chart.say('Asking…');
       }
       chart.thresholds = lines(signal);
       chart.marks = marks;
@@ -235,7 +243,7 @@ function open(root, { refresh: again }) {
     decided = found;
     drawFilters();
     drawDecisions();
-    drawAudit();
+    drawAudit(group);
     await drawPlots(group, ctx);
   }
   return { refresh, close: () => [instances, ...charts.values()].forEach((chart) => chart.forget()) };

@@ -1,7 +1,7 @@
 //! Filling an empty store from peers: what they are asked for most, from them and never from an origin, within bounds of
 //! bytes, rate and time. One such run at a time. What a peer gives away: [`super::handover`].
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use millrace_kit::{
     clock::Clock,
@@ -19,6 +19,7 @@ mod pace;
 mod peer;
 mod run;
 
+use super::handover::number;
 use peer::Peer;
 
 /// What a run is to bring, if its order does not say otherwise.
@@ -53,6 +54,8 @@ pub struct Order {
     pub bytes: Option<u64>,
     pub bytes_per_sec: Option<u64>,
     pub deadline_secs: Option<u32>,
+    /// Names of what is to be taken, out of lists of what is hot; without, all of it.
+    pub objects: Option<Vec<String>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +68,10 @@ pub enum Refusal {
     TooManyPeers,
     #[error("a run has at least one second")]
     NoTime,
+    #[error("at most {MAX_NAMED} objects")]
+    TooManyObjects,
+    #[error("{0:?} is not the name of an object, of 32 hexadecimal digits")]
+    NoName(String),
     #[error("{0:?} is not an address such as http://10.0.0.2:8081")]
     NoAddress(String),
     #[error("{0}")]
@@ -106,6 +113,8 @@ pub fn address(text: &str) -> Option<Url> {
 
 /// At most so many peers are asked.
 pub const MAX_PEERS: usize = 16;
+/// Objects that an order may name.
+pub const MAX_NAMED: usize = 1_000;
 
 pub struct Warmer {
     config: Config,
@@ -130,6 +139,8 @@ struct Current {
 /// A checked order.
 struct Bounds {
     peers: Vec<Arc<Peer>>,
+    /// None: whatever the peers are asked for most.
+    objects: Option<HashSet<u128>>,
     bytes: u64,
     bytes_per_sec: u64,
     deadline: Duration,
@@ -212,6 +223,7 @@ impl Warmer {
             1..=MAX_PEERS => {}
             _ => return Err(Refusal::TooManyPeers),
         }
+        let objects = order.objects.map(named).transpose()?;
         let peer = |url: &Url| {
             let token = if config.peers.contains(url) { config.token.0.as_str() } else { shown };
             Peer::new(url, token).map(Arc::new).map_err(Refusal::Peer)
@@ -223,6 +235,7 @@ impl Warmer {
         }
         Ok(Bounds {
             peers: peers.iter().map(peer).collect::<Result<_, _>>()?,
+            objects,
             bytes: order.bytes.unwrap_or(config.bytes),
             bytes_per_sec: order.bytes_per_sec.unwrap_or(config.bytes_per_sec),
             deadline,
@@ -254,6 +267,13 @@ impl Warmer {
         current.running = None;
         current.starting = false;
     }
+}
+
+fn named(names: Vec<String>) -> Result<HashSet<u128>, Refusal> {
+    if names.len() > MAX_NAMED {
+        return Err(Refusal::TooManyObjects);
+    }
+    names.into_iter().map(|name| number(&name).ok_or(Refusal::NoName(name))).collect()
 }
 
 /// Ends the run also when its task is dropped or panics.

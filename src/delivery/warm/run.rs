@@ -107,7 +107,9 @@ impl Warmer {
 
     /// What is worth having, the most wanted first.
     async fn targets(&self, bounds: &Bounds) -> Result<Vec<Target>, String> {
-        let lists = join_all(bounds.peers.iter().map(|peer| peer.hottest(MOST, bounds.bytes))).await;
+        // What is named may stand behind more than that.
+        let bytes = if bounds.objects.is_some() { u64::MAX } else { bounds.bytes };
+        let lists = join_all(bounds.peers.iter().map(|peer| peer.hottest(MOST, bytes))).await;
         let mut targets: HashMap<u128, Target> = HashMap::new();
         let mut failure = None;
         let mut answered = false;
@@ -123,6 +125,9 @@ impl Warmer {
             answered = true;
             for object in list.objects.into_iter().take(MOST) {
                 let (Some(id), Some(name)) = (object.id(), object.name()) else { continue };
+                if bounds.objects.as_ref().is_some_and(|named| !named.contains(&name)) {
+                    continue;
+                }
                 let target = targets.entry(name).or_insert(Target { hits: 0, bytes: 0, at: Vec::new() });
                 target.hits = target.hits.saturating_add(object.hits);
                 target.bytes = target.bytes.max(object.bytes);

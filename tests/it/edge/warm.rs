@@ -155,6 +155,39 @@ async fn what_is_asked_for_most_comes_first_and_within_bounds() {
 }
 
 /// Each server numbers its purges itself, and hears of them at its own time.
+/// A server that leaves hands over what only it has: those that stay are told the names.
+#[tokio::test]
+async fn an_order_may_name_what_is_to_be_taken() {
+    let origin = OriginDouble::start().await;
+    let old = Edge::over(&origin).await;
+    for n in 0..4 {
+        origin.on(&format!("/{n}"), Answer::pattern(1000, n).cache_control("max-age=60"));
+        old.get(&format!("/{n}")).await;
+    }
+    let list = json(&old.admin_get("/api/v1/cache/hot").await);
+    let name = |path: &str| {
+        let mut all = list["objects"].as_array().unwrap().iter();
+        all.find(|one| one["url"].as_str().unwrap().ends_with(path)).unwrap()["name"].clone()
+    };
+    let new = old.sibling(|_| {}).await;
+    // The second is unknown there, or gone meanwhile.
+    let named = json!({ "peers": [url(&old)], "objects": [name("/2"), "0".repeat(32), name("/3")] });
+    assert_eq!(order(&new, named).await.status, 202);
+    let told = over(&new).await;
+    assert_eq!((&told["state"], &told["objects"], &told["bytes"]), (&json!("done"), &json!(2), &json!(2000)));
+    for (path, cache) in [("/0", "MISS"), ("/1", "MISS"), ("/2", "HIT"), ("/3", "HIT")] {
+        assert_eq!(new.get(path).await.cache(), cache, "{path}");
+    }
+    for (objects, said) in [
+        (json!(["2"]), "\"2\" is not the name of an object, of 32 hexadecimal digits"),
+        (json!(vec!["0".repeat(32); 1001]), "at most 1000 objects"),
+    ] {
+        let refused = order(&new, json!({ "peers": [url(&old)], "objects": objects })).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.text().contains(&said.replace('"', "\\\"")), "{}", refused.text());
+    }
+}
+
 #[tokio::test]
 async fn what_was_purged_here_does_not_come_back() {
     let origin = OriginDouble::start().await;

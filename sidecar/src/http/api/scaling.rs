@@ -15,6 +15,8 @@ use crate::{
 /// Decisions of one answer.
 const MAX_DECISIONS: usize = 4000;
 const DECISIONS: usize = 100;
+/// Changes by hand that are shown of a group.
+const BY_HAND: usize = 50;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -43,7 +45,7 @@ async fn all(state: web::Data<State>) -> HttpResponse {
 }
 
 fn shown(group: &Group, now: UnixMillis) -> Value {
-    let (policy, view) = (&group.policy, group.view(now));
+    let (policy, view) = (group.policy(), group.view(now));
     let signals = policy.signals.iter().map(|signal| {
         let read = view.readings.iter().find(|(reading, _)| reading.name == signal.name);
         let reading = read.map(|(reading, _)| reading);
@@ -62,7 +64,7 @@ fn shown(group: &Group, now: UnixMillis) -> Value {
             "why": why,
             "up": threshold(&policy.up, &signal.name),
             "down": threshold(&policy.down, &signal.name),
-            "target": target(policy, &signal.name),
+            "target": target(&policy, &signal.name),
         })
     });
     json!({
@@ -80,6 +82,7 @@ fn shown(group: &Group, now: UnixMillis) -> Value {
         "instances": view.fleet.instances.iter().map(instance).collect::<Vec<_>>(),
         "signals": signals.collect::<Vec<_>>(),
         "last": view.last,
+        "by_hand": group.by_hand(BY_HAND),
     })
 }
 

@@ -1,5 +1,5 @@
 //! `/status/…` as Prometheus has them, and `/-/…`: whom one talks to, how it is set, what it holds, and that it should read
-//! its rules anew.
+//! its rules and its policy anew.
 
 use std::collections::BTreeMap;
 
@@ -133,14 +133,13 @@ async fn ready(state: web::Data<State>) -> HttpResponse {
     }
 }
 
-/// The old rules stay when the new ones are bad.
+/// The old ones stay when the new ones are bad.
 async fn reload(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, Error> {
     if let Err(message) = authority::may_change(&state, &request) {
         return Err(Error { kind: Kind::Forbidden, message: message.to_owned() });
     }
     Ok(match (state.reload)() {
-        true => HttpResponse::Ok().finish(),
-        false => HttpResponse::InternalServerError()
-            .body("failed to reload: the rule files are bad, see the log\n"),
+        Ok(()) => HttpResponse::Ok().finish(),
+        Err(wrong) => HttpResponse::InternalServerError().body(wrong),
     })
 }

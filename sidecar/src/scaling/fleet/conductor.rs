@@ -22,6 +22,7 @@ use super::{
     actuator::{self, Actuator, Listing, Stop},
     balancer::{self, Balancer, Seats},
     edge::{self, Probe, Question},
+    handover,
     ledger::{Book, Ledger},
     life::Sight,
     reconcile::{Order, Round, leave, members, reconcile, surplus, total},
@@ -42,7 +43,8 @@ const STREAMS_EVERY: Duration = Duration::from_secs(5);
 
 /// Of one group.
 pub struct Conductor {
-    settings: Settings,
+    settings: ArcSwap<Settings>,
+    group: String,
     actuator: Box<dyn Actuator>,
     balancer: Option<Box<dyn Balancer>>,
     edges: edge::Client,
@@ -90,7 +92,8 @@ impl Conductor {
         let mut view = ledger.book.view(false, Some("not looked yet".to_owned()));
         view.converging = true;
         Ok(Self {
-            settings: settings.clone(),
+            settings: ArcSwap::from_pointee(settings.clone()),
+            group: group.clone(),
             actuator,
             balancer,
             edges: edge::Client::new(settings)?,
@@ -105,7 +108,17 @@ impl Conductor {
 
     /// Names the instances as targets.
     pub fn source(&self) -> Result<Source, Error> {
-        Ok(Source::named(&self.settings.source, self.named.clone())?)
+        Ok(Source::named(&self.settings.load().source, self.named.clone())?)
+    }
+
+    /// What of these settings could only be had with a new conductor, by its key.
+    pub fn fixed(&self, wanted: &Settings) -> Vec<&'static str> {
+        self.settings.load().fixed(wanted)
+    }
+
+    /// How instances join and leave, from the next round on.
+    pub fn adjust(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
     }
 
     pub fn view(&self) -> FleetView {
@@ -140,7 +153,7 @@ impl Conductor {
         let mut ledger = self.ledger.lock();
         let changed = change(&mut ledger.book);
         if let Err(error) = ledger.save() {
-            tracing::error!(group = self.settings.group, "state of the fleet could not be saved: {error}");
+            tracing::error!(group = self.group, "state of the fleet could not be saved: {error}");
         }
         let before = self.view.load();
         let mut view = ledger.book.view(before.reachable, before.error.clone());
@@ -180,7 +193,7 @@ impl Conductor {
             let mut ledger = self.ledger.lock();
             let round = Round {
                 now,
-                settings: &self.settings,
+                settings: &self.settings.load(),
                 listing: &listing,
                 probes: &probes,
                 sight: sight(seats.as_ref()),
@@ -198,7 +211,9 @@ impl Conductor {
             let members = members(&self.ledger.lock().book);
             troubles.note(balancer.seat(&members).await);
         }
+        let (gifts, orders) = orders.into_iter().partition(|order| matches!(order, Order::HandOver(_)));
         self.carry_out(orders, &listing, now, troubles).await;
+        self.hand_over(gifts).await;
         troubles.note(self.save().await);
         true
     }
@@ -222,7 +237,7 @@ impl Conductor {
                     entry.state == InstanceState::Draining
                         || now - entry.seen.streams_at >= millis(STREAMS_EVERY)
                 }),
-                warmth: entry.is_some_and(|entry| entry.state == InstanceState::Warming),
+                warmth: book.takes(name) || entry.is_some_and(|entry| entry.state == InstanceState::Warming),
             };
             asked.push((name.clone(), running.admin_url.clone(), question));
         }
@@ -247,7 +262,7 @@ impl Conductor {
     /// For those that are lacking.
     fn names(&self, book: &Book, listing: &Listing) -> Vec<String> {
         let lacking = (book.aim.unwrap_or(0) as usize).saturating_sub(book.staying());
-        let all = (1..=MAX_INSTANCES).map(|number| format!("{}-{number}", self.settings.group));
+        let all = (1..=MAX_INSTANCES).map(|number| format!("{}-{number}", self.group));
         let free = |name: &String| {
             !listing.instances.contains_key(name)
                 && !book.instances.iter().any(|entry| entry.name == *name)
@@ -265,8 +280,7 @@ impl Conductor {
     ) {
         let (total, peers, admin_urls) = {
             let book = &self.ledger.lock().book;
-            let ready = book.instances.iter().filter(|entry| entry.state == InstanceState::Ready);
-            let peers: Vec<_> = ready.map(|entry| entry.admin_url.clone()).collect();
+            let peers: Vec<_> = book.serving().into_iter().map(|(_, admin)| admin).collect();
             let urls: BTreeMap<_, _> =
                 book.instances.iter().map(|entry| (entry.name.clone(), entry.admin_url.clone())).collect();
             (total(book, listing.desired, book.aim_or_staying()), peers, urls)
@@ -309,8 +323,25 @@ impl Conductor {
                 }
                 continue;
             }
-            ledger.book.failed(&order, &error.0, self.settings.crash_limit, now);
+            ledger.book.failed(&order, &error.0, self.settings.load().crash_limit, now);
             troubles.0.push(error.0);
+        }
+    }
+
+    /// One after the other: those that stay take from one at a time.
+    async fn hand_over(&self, gifts: Vec<Order>) {
+        for order in gifts {
+            let Order::HandOver(name) = order else { continue };
+            let (leaving, takers) = {
+                let mut ledger = self.ledger.lock();
+                let leaving = ledger.book.get(&name).map(|entry| entry.admin_url.clone());
+                (leaving.unwrap_or_default(), ledger.book.serving())
+            };
+            let begun = handover::begin(&self.edges, &leaving, &takers, &self.settings.load()).await;
+            tracing::info!(instance = name, handover = ?begun, "hands over what only it has");
+            if let Some(entry) = self.ledger.lock().book.get(&name) {
+                entry.seen.handover = begun;
+            }
         }
     }
 
@@ -328,10 +359,11 @@ impl Conductor {
             Order::Ask(name) => self.actuator.stop(name, Stop::Ask, total).await,
             Order::Kill(name) => self.actuator.stop(name, Stop::Kill, total).await,
             Order::Clear(name) => self.actuator.clear(name).await,
+            Order::HandOver(_) => Ok(()),
             Order::Warm(name) => {
                 let admin = admin_urls.get(name).map(String::as_str).unwrap_or_default();
                 let peers: Vec<_> = peers.iter().filter(|peer| *peer != admin).cloned().collect();
-                match self.edges.warm(admin, &peers, &self.settings).await {
+                match self.edges.warm(admin, &peers, &self.settings.load()).await {
                     Err(Some(reason)) => Err(actuator::Error(reason)),
                     // Asked again in the next round.
                     Ok(()) | Err(None) => Ok(()),
@@ -356,7 +388,7 @@ impl Conductor {
         if error != before.error
             && let Some(error) = &error
         {
-            tracing::warn!(group = self.settings.group, "{error}");
+            tracing::warn!(group = self.group, "{error}");
         }
         let mut view = ledger.book.view(reachable, error);
         view.converging |= !reachable;

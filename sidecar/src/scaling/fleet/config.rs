@@ -73,6 +73,8 @@ pub struct WarmConfig {
     pub bytes_per_sec: String,
     /// It then serves as it is.
     pub deadline_secs: u64,
+    /// Those that stay take from one that leaves what only it has, within the same bounds, while it drains.
+    pub hand_over: bool,
 }
 
 impl Default for Config {
@@ -101,6 +103,11 @@ impl Default for Config {
 
 impl Default for WarmConfig {
     fn default() -> Self {
-        Self { bytes: "256MiB".to_owned(), bytes_per_sec: "50MiB".to_owned(), deadline_secs: 60 }
+        Self {
+            bytes: "256MiB".to_owned(),
+            bytes_per_sec: "50MiB".to_owned(),
+            deadline_secs: 60,
+            hand_over: true,
+        }
     }
 }

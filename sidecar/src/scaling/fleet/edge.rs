@@ -1,11 +1,11 @@
 //! What the conductor asks of an instance itself, on its admin port: is it ready, how warm is it, what does it do.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use millrace_kit::metrics::catalogue;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Error, Settings,
@@ -70,7 +70,7 @@ struct HotAnswer {
 
 #[derive(Deserialize)]
 struct HotObject {
-    id: String,
+    name: String,
     bytes: u64,
 }
 
@@ -127,22 +127,51 @@ impl Client {
             "bytes_per_sec": settings.warm.bytes_per_sec,
             "deadline_secs": settings.warm.deadline.as_secs(),
         });
+        self.order(admin, &body).await
+    }
+
+    /// Has it take these objects from a peer that leaves; the rate is shared by `takers`. The answer is as to [`Self::warm`].
+    pub(super) async fn take(
+        &self,
+        admin: &str,
+        leaving: &str,
+        objects: &[String],
+        takers: usize,
+        settings: &Settings,
+    ) -> Result<(), Option<String>> {
+        let takers = u64::try_from(takers).unwrap_or(u64::MAX).max(1);
+        let body = json!({
+            "peers": [leaving],
+            "objects": objects,
+            "bytes": settings.warm.bytes,
+            "bytes_per_sec": (settings.warm.bytes_per_sec / takers).max(1),
+            "deadline_secs": settings.handover_deadline().as_secs().max(1),
+        });
+        self.order(admin, &body).await
+    }
+
+    async fn order(&self, admin: &str, body: &Value) -> Result<(), Option<String>> {
         let url = format!("{admin}/api/v1/cache/warm");
-        match self.0.send(Method::POST, &url, Some((&body, "application/json"))).await {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(unable(&fault)),
-        }
+        let answer = self.0.send(Method::POST, &url, Some((body, "application/json"))).await;
+        answer.map(drop).map_err(|fault| unable(&fault))
     }
 
     pub(super) async fn worth(&self, admin: &str) -> Worth {
+        let streams = self.streams(admin).await;
+        Worth { streams, ..self.hot(admin).await.unwrap_or_default() }
+    }
+
+    /// What it is asked for most; nothing when it does not know the question. None: no answer.
+    pub(super) async fn hot(&self, admin: &str) -> Option<Worth> {
         let url = format!("{admin}/api/v1/cache/hot?limit={HOT_OBJECTS}");
-        let hot: BTreeMap<String, u64> = match self.0.get::<HotAnswer>(&url).await {
-            Ok(answer) => {
-                answer.objects.into_iter().take(HOT_OBJECTS).map(|hot| (hot.id, hot.bytes)).collect()
-            }
-            Err(_) => BTreeMap::new(),
+        let objects = match self.0.get::<HotAnswer>(&url).await {
+            Ok(answer) => answer.objects,
+            Err(Fault::Silent(_)) => return None,
+            Err(_) => Vec::new(),
         };
-        Worth { streams: self.streams(admin).await, hot }
+        let mut seen = BTreeSet::new();
+        let once = objects.into_iter().filter(|hot| seen.insert(hot.name.clone())).take(HOT_OBJECTS);
+        Some(Worth { streams: None, hot: once.map(|hot| (hot.name, hot.bytes)).collect() })
     }
 }
 

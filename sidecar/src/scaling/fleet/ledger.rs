@@ -8,7 +8,7 @@ use std::{
 use millrace_kit::clock::UnixMillis;
 use serde::{Deserialize, Serialize};
 
-use super::{FleetView, InstanceState, InstanceView, reconcile::Order, value::natural};
+use super::{FleetView, InstanceState, InstanceView, handover::Handover, reconcile::Order, value::natural};
 use crate::durable;
 
 /// Before a crashed instance is started again: doubled each time.
@@ -58,6 +58,8 @@ pub(super) struct Seen {
     pub(super) misses: u32,
     /// Since when it has not answered at all.
     pub(super) silent_since: Option<UnixMillis>,
+    /// While it drains.
+    pub(super) handover: Handover,
 }
 
 impl Entry {
@@ -142,6 +144,18 @@ impl Book {
         self.instances.iter().filter(|entry| entry.state == state).count()
     }
 
+    /// Names and admin ports of those that serve.
+    pub(super) fn serving(&self) -> Vec<(String, String)> {
+        let ready = self.instances.iter().filter(|entry| entry.state == InstanceState::Ready);
+        ready.map(|entry| (entry.name.clone(), entry.admin_url.clone())).collect()
+    }
+
+    /// Whether it takes what another hands over.
+    pub(super) fn takes(&self, name: &String) -> bool {
+        let running = |entry: &Entry| matches!(&entry.seen.handover, Handover::Running(takers) if takers.contains(name));
+        self.instances.iter().any(running)
+    }
+
     /// Those that shall stay.
     pub(super) fn staying(&self) -> usize {
         self.instances.iter().filter(|entry| !entry.state.leaves()).count()
@@ -157,7 +171,7 @@ impl Book {
             match order {
                 Order::Start(name) => self.get(name).into_iter().for_each(|entry| entry.seen.started = false),
                 Order::Ask(name) => self.get(name).into_iter().for_each(|entry| entry.asked = false),
-                Order::Count(_) | Order::Warm(_) | Order::Kill(_) | Order::Clear(_) => {}
+                Order::Count(_) | Order::Warm(_) | Order::HandOver(_) | Order::Kill(_) | Order::Clear(_) => {}
             }
         }
     }

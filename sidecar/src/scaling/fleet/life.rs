@@ -1,5 +1,7 @@
 //! One step in the life of one instance: from what it was and what was seen of it now, what it is and what is to be done.
 
+use std::collections::BTreeMap;
+
 use millrace_kit::clock::UnixMillis;
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     actuator::Running,
     balancer::{Duty, Seats},
     edge::{Health, Probe, Warmth},
+    handover::Handover,
     ledger::Entry,
     reconcile::Order,
     settings::millis,
@@ -36,6 +39,8 @@ pub(super) struct Scene<'a> {
     pub(super) settings: &'a Settings,
     pub(super) running: Option<&'a Running>,
     pub(super) probe: Option<&'a Probe>,
+    /// Of all instances.
+    pub(super) probes: &'a BTreeMap<String, Probe>,
     pub(super) sight: Sight<'a>,
     /// Instances other than this that serve.
     pub(super) others_ready: usize,
@@ -247,18 +252,49 @@ fn draining(entry: &mut Entry, scene: &Scene, orders: &mut Vec<Order>) -> Fate {
         return Fate::Gone;
     }
     let waited = scene.now - entry.since;
+    hand_over(entry, scene, waited, orders);
     // While the balancer cannot be told, it may go on giving requests to the instance.
     let told = !matches!(scene.sight, Sight::Dark);
     if scene.leaving() {
         entry.asked = true;
         entry.enter(InstanceState::Stopping, scene.now, "told to stop by others");
-    } else if waited >= SETTLE_MS && is_idle(entry, scene) {
-        entry.enter(InstanceState::Stopping, scene.now, "drained");
+    } else if let (true, Handover::Over(bytes)) =
+        (waited >= SETTLE_MS && is_idle(entry, scene), &entry.seen.handover)
+    {
+        let note =
+            if *bytes > 0 { format!("drained, {bytes} bytes handed over") } else { "drained".to_owned() };
+        entry.enter(InstanceState::Stopping, scene.now, note);
     } else if told && waited >= millis(scene.settings.drain_deadline) {
         let left = entry.seen.streams.map_or_else(String::new, |left| format!(" with {left} requests left"));
         entry.enter(InstanceState::Stopping, scene.now, format!("at the deadline of its drain{left}"));
     }
     Fate::Stays
+}
+
+/// Those that stay take what only it has, for as long as warming may take.
+fn hand_over(entry: &mut Entry, scene: &Scene, waited: UnixMillis, orders: &mut Vec<Order>) {
+    let Settings { warm, .. } = scene.settings;
+    let in_time = waited < millis(scene.settings.handover_deadline()) + GRACE_MS;
+    match &entry.seen.handover {
+        Handover::Over(_) => {}
+        _ if !in_time || !scene.alive() => entry.seen.handover = Handover::Over(0),
+        Handover::Due if warm.hand_over && warm.bytes > 0 && entry.joined && scene.others_ready > 0 => {
+            orders.push(Order::HandOver(entry.name.clone()));
+        }
+        Handover::Due => entry.seen.handover = Handover::Over(0),
+        Handover::Running(takers) => {
+            let mut taken = 0;
+            for probe in takers.iter().filter_map(|taker| scene.probes.get(taker)) {
+                match &probe.warmth {
+                    Some(Warmth::Done { bytes, .. }) => taken += bytes,
+                    // Not asked yet, or no answer.
+                    Some(Warmth::Running(_)) | None => return,
+                    Some(Warmth::Idle | Warmth::Failed(_) | Warmth::Unable(_)) => {}
+                }
+            }
+            entry.seen.handover = Handover::Over(taken);
+        }
+    }
 }
 
 fn is_idle(entry: &Entry, scene: &Scene) -> bool {

@@ -10,6 +10,7 @@ pub mod balancer;
 mod conductor;
 pub mod config;
 mod edge;
+mod handover;
 mod ledger;
 mod life;
 mod reconcile;

@@ -10,6 +10,7 @@ use super::{
     actuator::Listing,
     balancer::{Duty, Member, Members},
     edge::{Health, Probe},
+    handover::Handover,
     ledger::{Book, Entry},
     life::{Fate, Scene, Sight, advance},
     value::{Candidate, Worth, least_valuable, natural},
@@ -34,6 +35,8 @@ pub(super) enum Order {
     /// As many as this, of one that names instances itself.
     Count(u32),
     Warm(String),
+    /// To those that stay, what only it has.
+    HandOver(String),
     Ask(String),
     Kill(String),
     Clear(String),
@@ -93,6 +96,7 @@ fn live(book: &mut Book, round: &Round, orders: &mut Vec<Order>) {
             now: round.now,
             settings: round.settings,
             running: round.listing.instances.get(&entry.name),
+            probes: round.probes,
             probe: round.probes.get(&entry.name),
             sight: round.sight,
             others_ready: serving - was,
@@ -201,6 +205,7 @@ fn shrink(book: &mut Book, round: &Round, aim: u32) {
 
 /// One that does not serve has nothing to finish.
 pub(super) fn leave(entry: &mut Entry, now: UnixMillis, why: &str) {
+    entry.seen.handover = Handover::Due;
     match entry.state {
         InstanceState::Draining | InstanceState::Stopping => {}
         InstanceState::Ready => entry.enter(InstanceState::Draining, now, why),

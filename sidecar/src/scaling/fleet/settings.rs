@@ -42,6 +42,26 @@ pub struct Warm {
     /// For one instance.
     pub bytes_per_sec: u64,
     pub deadline: Duration,
+    /// Whether those that stay take what only a leaving instance has.
+    pub hand_over: bool,
+}
+
+impl Settings {
+    /// What is built once, where it differs.
+    pub(super) fn fixed(&self, other: &Self) -> Vec<&'static str> {
+        let parts = [
+            ("actuator", self.actuator != other.actuator),
+            ("balancer", self.balancer != other.balancer),
+            ("job or labels", self.source != other.source),
+            ("token_file", self.token_file != other.token_file),
+        ];
+        parts.into_iter().filter(|(_, differs)| *differs).map(|(part, _)| part).collect()
+    }
+
+    /// For taking what a leaving instance has.
+    pub(super) fn handover_deadline(&self) -> Duration {
+        self.warm.deadline.min(self.drain_deadline)
+    }
 }
 
 impl Config {
@@ -117,6 +137,7 @@ impl Config {
                 bytes: size(&self.warm.bytes, &at("warm.bytes"), faults),
                 bytes_per_sec: (rate / u64::from(max_cold.max(1))).max(1),
                 deadline,
+                hand_over: self.warm.hand_over,
             },
             start_deadline,
             drain_deadline,

@@ -10,8 +10,14 @@ use std::{
 pub(super) struct Worth {
     /// Requests that it is answering. None: not known, which counts as many.
     pub(super) streams: Option<u64>,
-    /// Bytes of its hottest objects, by their names.
-    pub(super) hot: BTreeMap<String, u64>,
+    /// Its hottest objects, the hottest first: names, which are the same at every instance, and bytes.
+    pub(super) hot: Vec<(String, u64)>,
+}
+
+impl Worth {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.hot.iter().map(|(name, _)| name.as_str())
+    }
 }
 
 /// One that could leave. Of different ranks, those of the lower leave first.
@@ -34,7 +40,7 @@ pub(super) fn least_valuable(
         // What two have is lost when both leave: the second is chosen by what the first has left behind.
         let mut holders: BTreeMap<&str, u32> = BTreeMap::new();
         for worth in stay.iter().filter_map(|index| worth.get(&candidates[*index].name)) {
-            for object in worth.hot.keys() {
+            for object in worth.names() {
                 *holders.entry(object).or_default() += 1;
             }
         }

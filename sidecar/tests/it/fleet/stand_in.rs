@@ -40,7 +40,7 @@ async fn serve() {
     let mut term = signal(SignalKind::terminate()).unwrap();
     let tasks = Tasks::new();
     let (data, admin) = (TcpListener::bind(data).await.unwrap(), TcpListener::bind(admin).await.unwrap());
-    let own_name = name.clone();
+    let (own_name, named) = (name.clone(), name.clone());
     service::serve(&tasks, data, move |_| (200, own_name.clone()));
     let asked = AtomicU32::new(0);
     service::serve(&tasks, admin, move |request: &Request| {
@@ -48,6 +48,7 @@ async fn serve() {
             (_, "/health/ready") => (200, "{}".to_owned()),
             (_, "/metrics") => (200, "http_server_active_requests 0\n".to_owned()),
             ("POST", "/api/v1/cache/warm") => {
+                println!("{named} is told {}", request.body);
                 asked.store(1, Ordering::Relaxed);
                 (202, "{}".to_owned())
             }
@@ -60,7 +61,9 @@ async fn serve() {
                 }
             },
             (_, target) if target.starts_with("/api/v1/cache/hot") => {
-                (200, r#"{"objects":[{"id":"a","url":"/a","bytes":5,"hits":1}],"bytes":5}"#.to_owned())
+                let hot =
+                    |name: &str| format!(r#"{{"id":"1","name":"{name}","url":"/a","bytes":5,"hits":1}}"#);
+                (200, format!(r#"{{"objects":[{},{}],"bytes":10}}"#, hot("all"), hot(&format!("of {named}"))))
             }
             _ => (404, String::new()),
         }

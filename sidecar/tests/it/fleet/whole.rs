@@ -36,6 +36,10 @@ impl Fleet {
         self.conductor.view().instances.iter().filter(|one| one.state == state).count()
     }
 
+    fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.home.path().join("scaling/instances").join(name).join("log")).unwrap()
+    }
+
     async fn until_ready(&self, count: usize) -> Vec<InstanceView> {
         until(&format!("{count} ready and no more"), async || {
             let view = self.conductor.view();
@@ -107,8 +111,18 @@ async fn instances_come_leave_and_die_without_a_failed_request() {
     fleet.until_ready(4).await;
 
     fleet.conductor.aim(2);
-    fleet.until_ready(2).await;
+    let stayed = fleet.until_ready(2).await;
     assert_eq!(processes(fleet.home.path()).len(), 2);
+    // What only those that left had is with those that stayed.
+    let logs: String = stayed.iter().map(|one| fleet.log(&one.name)).collect();
+    for gone in grown.iter().filter(|one| !stayed.iter().any(|other| other.name == one.name)) {
+        let told = format!(r#""objects":["of {}"]"#, gone.name);
+        assert!(
+            logs.lines().any(|line| line.contains(&told) && line.contains(&gone.admin_url)),
+            "{told}\n{logs}"
+        );
+    }
+    assert!(!logs.contains(r#""objects":["all"#), "{logs}");
     let left = fleet.conductor.view().instances[0].name.clone();
     assert!(fleet.conductor.drain("edge-99").is_err());
     fleet.conductor.drain(&left).unwrap();

@@ -52,7 +52,7 @@ pub struct Config {
     pub memory: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     config: Config,
     memory: Option<i64>,

@@ -42,7 +42,7 @@ pub struct Config {
     pub ca_file: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     scale: String,
     pods: String,

@@ -24,7 +24,7 @@ pub use webhook::{Config as WebhookConfig, Webhook};
 const LAST_LINES: usize = 20;
 const LAST_BYTES: usize = 4 << 10;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Settings {
     Process(process::Settings),
     Docker(docker::Settings),

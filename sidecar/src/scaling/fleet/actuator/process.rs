@@ -55,7 +55,7 @@ pub struct Config {
     pub data_dir: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     command: Vec<String>,
     environment: BTreeMap<String, String>,

@@ -31,7 +31,7 @@ pub struct Config {
     pub token_file: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     url: String,
     token_file: Option<std::path::PathBuf>,

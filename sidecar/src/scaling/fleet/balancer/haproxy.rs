@@ -28,14 +28,14 @@ pub struct Config {
     pub options: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     address: Address,
     backend: String,
     options: String,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Address {
     Unix(String),
     Tcp(String),

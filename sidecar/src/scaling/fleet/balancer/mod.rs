@@ -12,7 +12,7 @@ mod nginx;
 pub use haproxy::{Config as HaproxyConfig, Haproxy};
 pub use nginx::{Config as NginxConfig, Nginx};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Settings {
     None,
     Haproxy(haproxy::Settings),

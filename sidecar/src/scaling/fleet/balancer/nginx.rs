@@ -25,7 +25,7 @@ pub struct Config {
     pub reload: Vec<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     file: PathBuf,
     upstream: String,

@@ -29,6 +29,8 @@ struct World {
     seats: Seats,
     /// Whether there is a balancer, and whether it answers.
     balancer: Option<bool>,
+    /// Who takes what a leaving instance has.
+    takers: Vec<String>,
     /// Does not end when it is asked to.
     stubborn: bool,
     starts: u32,
@@ -91,6 +93,9 @@ impl World {
                 Order::Start(name) => {
                     assert!(self.running.insert(name.clone()), "{name} is started twice");
                     self.starts += 1;
+                }
+                Order::HandOver(name) => {
+                    self.book.get(name).unwrap().seen.handover = Handover::Running(self.takers.clone());
                 }
                 Order::Ask(name) if !self.stubborn => assert!(self.running.remove(name)),
                 Order::Kill(name) => assert!(self.running.remove(name)),
@@ -208,6 +213,31 @@ fn a_stream_that_does_not_end_is_cut_at_the_deadline_and_a_deaf_instance_is_kill
     assert_eq!(orders, [Order::Ask("edge-2".to_owned())], "a second time would cut its drain short");
     world.rounds(&settings, 6);
     assert_eq!(world.states(), "1 ready");
+}
+
+#[test]
+fn one_that_drains_waits_for_those_that_take_what_only_it_has_but_not_for_ever() {
+    for (bytes, note) in [(Some(7), "drained, 7 bytes handed over"), (None, "drained")] {
+        let settings = settings("warm = { deadline_secs = 5 }");
+        let mut world = World { takers: vec!["edge-1".to_owned()], ..World::with(2, &settings) };
+        world.warmth.insert("edge-1".to_owned(), Warmth::Running(None));
+        world.streams.insert("edge-2".to_owned(), 0);
+        world.book.aim = Some(1);
+        world.rounds(&settings, 5);
+        assert_eq!(world.states(), "1 ready, 2 draining");
+        if let Some(bytes) = bytes {
+            world.warmth.insert("edge-1".to_owned(), Warmth::Done { ratio: None, bytes });
+            world.round(&settings);
+        } else {
+            world.rounds(&settings, 3);
+        }
+        assert_eq!((world.states().as_str(), world.note("edge-2")), ("1 ready, 2 stopping", note));
+    }
+    let settings = settings("warm = { hand_over = false }");
+    let mut world = World::with(2, &settings);
+    world.book.aim = Some(1);
+    let orders: Vec<_> = (0..4).flat_map(|_| world.round(&settings)).collect();
+    assert!(!orders.iter().any(|order| matches!(order, Order::HandOver(_))), "{orders:?}");
 }
 
 #[test]

@@ -42,6 +42,7 @@ pub(super) fn is_held(folder: &Path) -> io::Result<bool> {
 }
 
 /// Who holds the lock; none: nobody does any more.
+#[expect(clippy::disallowed_methods, reason = "runs where files may be slow, on a thread that may wait")]
 pub(super) fn awaited_holder(folder: &Path) -> io::Result<Option<Holder>> {
     let deadline = Instant::now() + UNSEEN;
     while is_held(folder)? {
