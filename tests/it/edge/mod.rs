@@ -37,6 +37,7 @@ mod parent;
 mod proxies;
 mod purge;
 mod purge_model;
+mod queues;
 mod races;
 mod ranges;
 mod restart;
