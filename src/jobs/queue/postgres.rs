@@ -291,18 +291,19 @@ impl Queue for Postgres {
     ) -> BoxFuture<'a, Result<bool>> {
         async move {
             let client = self.pool.get().await?;
-            let over = async |state: State, detail: Option<String>, result: Option<String>| {
-                client.execute(OVER, &[&id, &worker, &state.as_str(), &now, &detail, &result]).await
-            };
-            let ended = match ending {
-                Ending::Succeeded { result } => over(State::Succeeded, None, Some(result)).await?,
-                Ending::Failed { detail } => over(State::Failed, Some(detail), None).await?,
-                Ending::Dead { detail } => over(State::Dead, Some(detail), None).await?,
+            let (state, detail, result) = match ending {
                 Ending::Again { due, detail } => {
-                    client.execute(AGAIN, &[&id, &worker, &due, &detail]).await?
+                    return Ok(client.execute(AGAIN, &[&id, &worker, &due, &detail]).await? > 0);
                 }
-                Ending::Released { due } => client.execute(RELEASE, &[&id, &worker, &due]).await?,
+                Ending::Released { due } => {
+                    return Ok(client.execute(RELEASE, &[&id, &worker, &due]).await? > 0);
+                }
+                Ending::Succeeded { result } => (State::Succeeded, None, Some(result)),
+                Ending::Failed { detail } => (State::Failed, Some(detail), None),
+                Ending::Dead { detail } => (State::Dead, Some(detail), None),
             };
+            let values: Values<'_> = &[&id, &worker, &state.as_str(), &now, &detail, &result];
+            let ended = client.execute(OVER, values).await?;
             Ok(ended > 0)
         }
         .boxed()
@@ -332,7 +333,7 @@ impl Queue for Postgres {
     }
 
     fn get<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<Option<Job>>> {
-        async move { find(&**self.pool.get().await?, id).await }.boxed()
+        async move { find(&*self.pool.get().await?, id).await }.boxed()
     }
 
     fn list(&self, listing: Listing) -> BoxFuture<'_, Result<Vec<Job>>> {
@@ -360,7 +361,7 @@ impl Queue for Postgres {
     }
 
     fn waiting(&self) -> BoxFuture<'_, Result<usize>> {
-        async move { count(&**self.pool.get().await?, WAITING, &[]).await }.boxed()
+        async move { count(&*self.pool.get().await?, WAITING, &[]).await }.boxed()
     }
 
     fn prune(&self, before: i64, most: usize) -> BoxFuture<'_, Result<usize>> {

@@ -18,7 +18,7 @@ use super::{
     Edge, Reply, client, eventually,
     killed::{BINARY, Program},
 };
-use crate::origin_double::OriginDouble;
+use crate::{origin_double::OriginDouble, uploads::database::Database};
 
 const SECRET: &str = "a-secret-of-the-tests-0123456789-abcdef";
 
@@ -41,15 +41,19 @@ fn video(folder: &Path, name: &str, size: &str, seconds: u32) -> Vec<u8> {
 async fn server(folder: &Path, settings: impl FnOnce(&mut Raw)) -> Edge {
     let url = folder.to_str().unwrap().to_owned();
     Edge::start_with(|raw| {
-        raw.access.secret.0 = SECRET.to_owned();
         raw.origins = vec![raw::Origin { url, ..Default::default() }];
-        raw.media.segment_secs = 2;
-        raw.media.ladder = vec![raw::LadderStep { height: 96, kbps: 150 }];
-        raw.jobs.scratch = "256MiB".to_owned();
-        raw.jobs.threads = 1;
-        settings(raw);
+        as_all_here(raw, settings);
     })
     .await
+}
+
+fn as_all_here(raw: &mut Raw, settings: impl FnOnce(&mut Raw)) {
+    raw.access.secret.0 = SECRET.to_owned();
+    raw.media.segment_secs = 2;
+    raw.media.ladder = vec![raw::LadderStep { height: 96, kbps: 150 }];
+    raw.jobs.scratch = "256MiB".to_owned();
+    raw.jobs.threads = 1;
+    settings(raw);
 }
 
 fn token(scope: &str, sub: &str, prefix: Option<&str>) -> String {
@@ -283,6 +287,41 @@ async fn a_killed_server_takes_its_jobs_up_again() {
     assert_eq!(working_in(&scratch), 0, "nothing is left of the server before");
     assert_eq!(fs::read_dir(scratch.join("scratch")).unwrap().count(), 0);
     assert_eq!(program.get("/assets/o.mp4").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_of_a_fleet_have_one_queue() {
+    let mut database = Database::start().await;
+    let (folder, programs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    video(folder.path(), "a.mp4", "160x90", 2);
+    let (program, url) = (endless(programs.path()), database.url("postgres"));
+    let mut one = server(folder.path(), |raw| {
+        raw.jobs.database.0.clone_from(&url);
+        raw.media.ffmpeg = program.to_str().unwrap().to_owned();
+    })
+    .await;
+    let job = json!({"preset": "compress", "source": "/a.mp4", "output": "o.mp4"});
+    let id = send(&one, job.clone()).await;
+    let path = format!("/api/v1/jobs/{id}");
+    eventually("a job under way", async || {
+        body(&one.admin_get(&path).await)["progress"].as_f64().is_some_and(|done| done > 0.2)
+    })
+    .await;
+    // Another server knows of it, and takes it up when the first one stops.
+    let two = one.sibling(|raw| as_all_here(raw, |raw| raw.jobs.database.0.clone_from(&url))).await;
+    assert_eq!(body(&two.admin_get(&path).await)["state"], "running");
+    let events = client::open(two.admin(), "GET", &format!("{path}/events"), &[], b"").await;
+    one.ask_to_stop().await.unwrap().unwrap();
+    let told = becomes(two.admin(), &id, "succeeded").await;
+    assert_eq!(told["attempts"], 1, "what is given back does not count");
+    assert_eq!(two.get("/assets/o.mp4").await.status, 200);
+    let events = events.whole().await.text();
+    assert!(events.contains("\"running\"") && events.contains("\"succeeded\""), "{events}");
+    // Without the database, jobs are not taken for done.
+    database.kill();
+    let reply = two.admin_post("/api/v1/jobs", &[], job.to_string().as_bytes()).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert!(!reply.field("retry-after").is_empty() && !reply.text().contains("postgres"), "{}", reply.text());
 }
 
 #[tokio::test]
