@@ -175,6 +175,53 @@ async fn each_preset_makes_what_it_says() {
 }
 
 #[tokio::test]
+async fn sound_alone_is_made_of_films_and_of_sounds() {
+    let folder = tempfile::tempdir().unwrap();
+    video(folder.path(), "a.mp4", "160x90", 4);
+    let output = Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:sample_rate=48000:duration=2",
+        ])
+        .arg(folder.path().join("b.flac"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let edge = server(folder.path(), |_| {}).await;
+    for (job, seconds) in [
+        (json!({"preset": "compress", "source": "/a.mp4", "audio_kbps": 64}), 4.0),
+        (json!({"preset": "trim", "source": "/a.mp4", "start": 1, "end": 3, "exact": false}), 2.0),
+        (json!({"preset": "speed", "source": "/b.flac", "factor": 0.5}), 4.0),
+        (json!({"preset": "concat", "sources": ["/b.flac", "/a.mp4"]}), 6.0),
+    ] {
+        let mut job = job;
+        job["output"] = json!("made/o.m4a");
+        becomes(edge.admin(), &send(&edge, job.clone()).await, "succeeded").await;
+        let reply = edge.get("/assets/made/o.m4a").await;
+        assert_eq!((reply.status, reply.field("content-type")), (200, "audio/mp4"), "{job}");
+        fs::write(folder.path().join("shape"), &reply.body).unwrap();
+        let said = Command::new("ffprobe")
+            .args(["-v", "error", "-show_entries", "stream=codec_name:format=duration", "-of", "csv=p=0"])
+            .arg(folder.path().join("shape"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let (codecs, duration) = said.trim().split_once('\n').unwrap();
+        assert_eq!(codecs, "aac", "{job}");
+        assert!((duration.parse::<f64>().unwrap() - seconds).abs() < 0.2, "{job}: {said}");
+        assert!((pitch(folder.path()) - 440.0).abs() < 15.0, "{job}: {}", pitch(folder.path()));
+    }
+    let pictures = json!({"preset": "compress", "source": "/b.flac", "output": "o.mp4"});
+    let told = becomes(edge.admin(), &send(&edge, pictures).await, "failed").await;
+    assert!(told["detail"].as_str().unwrap().contains(".m4a"), "{told}");
+}
+
+#[tokio::test]
 async fn sources_that_will_not_do_fail_with_words() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("list.mp4"), "#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n").unwrap();
@@ -182,7 +229,7 @@ async fn sources_that_will_not_do_fail_with_words() {
     let edge = server(folder.path(), |_| {}).await;
     for (source, why) in [
         ("/none.mp4", "404"),
-        ("/list.mp4", "no MP4, QuickTime, Matroska or WebM"),
+        ("/list.mp4", "no MP4, QuickTime, Matroska, WebM"),
         ("/cut.mp4", "cannot be processed"),
         ("/a.jpg?w=100", "source"),
     ] {
