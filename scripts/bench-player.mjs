@@ -23,10 +23,10 @@ const SCRIPTS = {
   shaka: readFileSync(join(root, 'tests/browser/node_modules/shaka-player/dist/shaka-player.compiled.js'), 'utf8'),
 };
 /** Played at the speed of life, in seconds, and when the rendition changes. */
-const STRETCH = 24;
-const CHANGES = [[6, 720], [12, RUNG], [18, 1080]];
+const STRETCH = 32;
+const CHANGES = [[5, 720], [18, 1080]];
 /** The segments of the stretch, and what a player reads ahead. */
-const WARM_SEGMENTS = 9;
+const WARM_SEGMENTS = 10;
 
 /** A page with a player of that name: it stays at one rendition, and tells of what goes wrong. */
 async function viewer(browser, site, player) {
@@ -40,6 +40,8 @@ async function viewer(browser, site, player) {
   await page.evaluate(async ({ player: name, base, rung }) => {
     const video = document.querySelector('video');
     window.stalls = 0;
+    window.heights = new Set();
+    video.addEventListener('resize', () => window.heights.add(video.videoHeight));
     video.addEventListener('waiting', () => { if (video.currentTime > 0.2 && !video.seeking) window.stalls++; });
     if (name === 'shaka') {
       const shaka = new window.shaka.Player();
@@ -95,19 +97,17 @@ async function tour(page, places) {
 /** Stalls on the way, and how many heights were seen. */
 async function stretch(page) {
   const at = (seconds) => page.waitForFunction((place) => window.fault || document.querySelector('video').currentTime >= place, seconds, { timeout: PATIENCE_MS });
-  const heights = new Set();
   const begun = Date.now();
   for (const [seconds, lines] of [...CHANGES, [STRETCH, 0]]) {
     await at(seconds);
-    heights.add(await page.evaluate(() => document.querySelector('video').videoHeight));
     if (lines) await page.evaluate((wanted) => window.choose(wanted), lines);
   }
-  const { stalls, fault, dropped, frames } = await page.evaluate(() => {
+  const { stalls, fault, heights, dropped, frames } = await page.evaluate(() => {
     const quality = document.querySelector('video').getVideoPlaybackQuality();
-    return { stalls: window.stalls, fault: window.fault, dropped: quality.droppedVideoFrames, frames: quality.totalVideoFrames };
+    return { stalls: window.stalls, fault: window.fault, heights: [...window.heights], dropped: quality.droppedVideoFrames, frames: quality.totalVideoFrames };
   });
   if (fault) throw new Error(fault);
-  return `${stalls} (${heights.size} renditions, ${((Date.now() - begun) / 1000).toFixed(1)} s for ${STRETCH - 0.5} s, ${dropped} of ${frames} pictures dropped)`;
+  return `${stalls} (${heights.join(', ')} lines, ${((Date.now() - begun) / 1000).toFixed(1)} s for ${STRETCH - 0.5} s, ${dropped} of ${frames} pictures dropped)`;
 }
 
 const scratch = mkdtempSync(join(tmpdir(), 'millrace-seek-'));

@@ -10,6 +10,7 @@ use super::{
     whole,
 };
 use crate::{
+    cache::FieldLines,
     media::{
         subtitles::{self, BadSubtitles},
         video::{Asset, Language},

@@ -46,9 +46,9 @@ async fn postgresql_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_share_a_queue() {
     let database = Database::start().await;
+    database.create("shared").await;
     // Both bring the tables up.
-    let ((_one, one), (_two, two)) =
-        tokio::join!(server(&database, "postgres"), server(&database, "postgres"));
+    let ((_one, one), (_two, two)) = tokio::join!(server(&database, "shared"), server(&database, "shared"));
     // What many add at once stays within bounds, and is one job for each key.
     let room = Room { all: 20, owner: 50 };
     let (ids, keys): (Vec<_>, Vec<_>) = (0..40).map(|n| (format!("{n}"), format!("{}", n % 10))).unzip();
@@ -87,7 +87,7 @@ async fn servers_share_a_queue() {
     assert!(two.end(left, "other", done(), 4000).await.unwrap());
 
     // Each connection may break once, which is said; then there are others.
-    database.end_connections("postgres").await;
+    database.end_connections("shared").await;
     let mut said = Vec::new();
     let waiting = loop {
         match one.waiting().await {
