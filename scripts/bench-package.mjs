@@ -18,7 +18,6 @@ const files = join(scratch, 'files');
 for (const folder of [library, files]) mkdirSync(folder);
 /** Each is asked for so often when it is a hit. */
 const AGAIN = 5;
-const TICKS = 100;
 
 // 16 Mbit/s, a keyframe each five seconds: segments of 10 MB.
 const ffmpeg = (...args) => execFileSync('ffmpeg', ['-nostdin', '-v', 'error', '-y', ...args]);
@@ -38,11 +37,10 @@ const ask = (url, keep) => new Promise((done, fail) => {
   }).on('error', fail);
 });
 
-/** Milliseconds of processor time that processes have used. */
-const spent = (ids) => ids.reduce((sum, id) => {
-  const fields = readFileSync(`/proc/${id}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
-  return sum + (Number(fields[11]) + Number(fields[12])) * (1000 / TICKS);
-}, 0);
+/** Milliseconds of processor time that processes have used; a thread that ended takes its own with it, but pools keep theirs. */
+const spent = (ids) => ids.reduce((sum, id) => sum + readdirSync(`/proc/${id}/task`).reduce((all, thread) => {
+  try { return all + Number(readFileSync(`/proc/${id}/task/${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e6; } catch { return all; }
+}, 0), 0);
 
 /** For each of `urls`, asked for one after the other. */
 async function cost(ids, urls) {

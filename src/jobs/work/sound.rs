@@ -7,6 +7,8 @@ use super::{
 
 /// What such an output's name ends in.
 pub(super) const EXTENSION: &str = "m4a";
+/// By which it is known for sound, whatever its name. Four bytes.
+const BRAND: [&str; 2] = ["-brand", "M4A "];
 /// Of what this demuxer reads, MP4 can keep whatever is in it as it is.
 const SAME: &str = "mov";
 
@@ -50,6 +52,7 @@ pub(super) fn plan(work: &Work, facts: &[Facts]) -> Result<Vec<Step>, Unfit> {
         true => args.all(&["-c", "copy", "-avoid_negative_ts", "make_zero"]),
         false => args.sound(kbps),
     }
+    args.all(&BRAND);
     Ok(vec![args.file(seconds)])
 }
 
@@ -69,5 +72,6 @@ fn join(facts: &[Facts]) -> Step {
     args.pair("-filter_complex", graph);
     args.all(&["-map", "[a]"]);
     args.sound(AUDIO_KBPS);
+    args.all(&BRAND);
     args.file(facts.iter().map(|one| one.seconds).sum())
 }

@@ -167,7 +167,7 @@ fn stills_are_spread_evenly() {
 #[test]
 fn sound_alone_as_the_output_says() {
     let sound = Facts { format: "flac", video: false, ..facts() };
-    let aac = |kbps: u16| format!("-c:a aac -ac 2 -b:a {kbps}k {END}");
+    let aac = |kbps: u16| format!("-c:a aac -ac 2 -b:a {kbps}k -brand M4A  {END}");
     let from = |format: &str| format!("-protocol_whitelist file -f {format} -i in-0");
     for (job, facts, expected) in [
         (
@@ -184,7 +184,7 @@ fn sound_alone_as_the_output_says() {
             json!({"preset": "trim", "source": "/a.mp4", "output": "o.m4a", "start": 1, "end": 3, "exact": false}),
             facts(),
             format!(
-                "{OPENING} -ss 1.000 {INPUT} -t 2.000 -map 0:a:0 -c copy -avoid_negative_ts make_zero {END}"
+                "{OPENING} -ss 1.000 {INPUT} -t 2.000 -map 0:a:0 -c copy -avoid_negative_ts make_zero -brand M4A  {END}"
             ),
         ),
         (

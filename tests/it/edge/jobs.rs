@@ -203,7 +203,7 @@ async fn sound_alone_is_made_of_films_and_of_sounds() {
         job["output"] = json!("made/o.m4a");
         becomes(edge.admin(), &send(&edge, job.clone()).await, "succeeded").await;
         let reply = edge.get("/assets/made/o.m4a").await;
-        assert_eq!((reply.status, reply.field("content-type")), (200, "audio/mp4"), "{job}");
+        assert_eq!((reply.status, reply.field("content-type")), (200, "audio/m4a"), "{job}");
         fs::write(folder.path().join("shape"), &reply.body).unwrap();
         let said = Command::new("ffprobe")
             .args(["-v", "error", "-show_entries", "stream=codec_name:format=duration", "-of", "csv=p=0"])

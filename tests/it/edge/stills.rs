@@ -154,7 +154,11 @@ async fn a_page_for_what_is_missing_is_no_subtitles() {
     let directory = tempfile::tempdir().unwrap();
     let film = make(&directory.path().join("film.mp4"), "+faststart");
     let origin = OriginDouble::start().await;
-    origin.on_any(Answer::ok("<!doctype html><p>Lost?").content_type("text/html; charset=utf-8"));
+    origin.on_any(
+        Answer::ok("<!doctype html><p>Lost?")
+            .content_type("text/html; charset=utf-8")
+            .cache_control("max-age=60"),
+    );
     origin.on("/film.mp4", Answer::ok(film).etag("\"1\"").content_type("video/mp4"));
     let edge = Edge::with(&origin, |raw| raw.media.subtitles = vec!["en".to_owned()]).await;
     let master = edge.get("/film.mp4/master.m3u8").await.text();
