@@ -132,7 +132,12 @@ async fn a_job_is_done_and_followed_to_its_end() {
     assert_eq!(states.last(), Some(&State::Succeeded));
     let told = shop.state(&id).await;
     assert_eq!((told.progress, told.result), (1.0, Some(serde_json::json!({"warmed": 1}))));
-    assert!(shop.metric("millrace_jobs_total{preset=\"ladder\",result=\"succeeded\"} 1"));
+    // Counted after it is told.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !shop.metric("millrace_jobs_total{preset=\"ladder\",result=\"succeeded\"} 1") {
+        assert!(std::time::Instant::now() < deadline, "{}", shop.registry.encode());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test]
