@@ -1,7 +1,7 @@
-// The measuring part of bench-video.sh: an origin that counts bytes, one fresh server for each round, and its clients.
+// The part of bench-video.sh from cold: an origin that counts bytes, one fresh server for each round, and its clients.
 
 import { spawn } from 'node:child_process';
-import { createReadStream, statSync } from 'node:fs';
+import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { Agent, createServer, get as request } from 'node:http';
 import { createServer as listener } from 'node:net';
@@ -14,6 +14,8 @@ const { size } = statSync(file);
 
 let sent = 0;
 const origin = createServer((asked, reply) => {
+  // There are no subtitles beside it.
+  if (asked.url !== '/hour.mp4') return reply.writeHead(404).end();
   const range = /^bytes=(\d+)-(\d*)$/.exec(asked.headers.range ?? '');
   const start = range ? Number(range[1]) : 0;
   const end = range?.[2] ? Math.min(Number(range[2]), size - 1) : size - 1;
@@ -55,49 +57,71 @@ async function until(condition) {
   }
 }
 
-async function round() {
+/** Processor time of a server and of the programs that it has run, in seconds. */
+const spent = ({ pid }) => readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ').slice(11, 15).reduce((sum, ticks) => sum + Number(ticks) / 100, 0);
+
+/** `work` with a fresh server, and the addresses of the film and of its admin port. */
+async function withServer(work) {
   const [data, admin] = [await freePort(), await freePort()];
   const directory = await mkdtemp(join(scratch, 'data-'));
   const server = spawn(millrace, [
     'serve', '--listen', `127.0.0.1:${data}`, '--admin', `127.0.0.1:${admin}`, '--data-dir', directory,
     '--origin', `http://127.0.0.1:${origin.address().port}`, '--set', 'media.encode_ahead=0',
   ], { stdio: 'ignore' });
-  const base = `http://127.0.0.1:${data}/hour.mp4`;
-  const encodes = async () => {
-    const { body } = await ask(`http://127.0.0.1:${admin}/metrics`);
-    const lines = body.toString().split('\n').filter((line) => line.startsWith('millrace_media_encodes_total'));
-    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
-  };
   try {
     await until(async () => (await ask(`http://127.0.0.1:${admin}/health/ready`)).status === 200);
     // The encoder has been tried out by then, as on any server that has been running for a second.
     await new Promise((done) => setTimeout(done, 1500));
-    sent = 0;
-    const begun = performance.now();
-    await ask(`${base}/master.m3u8`);
-    const index = sent;
-    const playlist = (await ask(`${base}/480p/index.m3u8`)).body.toString();
-    await ask(`${base}/480p/init.mp4`);
-    const before = performance.now() - begun;
-    const cold = await ask(`${base}/480p/seg-1.m4s`);
-    if (cold.status !== 200) throw new Error(`seg-1: ${cold.status} ${cold.body}`);
-    const durations = playlist.split('\n').filter((line) => line.startsWith('#EXTINF')).map((line) => parseFloat(line.slice(8)));
-    const own = (await ask(`${base}/source/seg-1.m4s`)).body.length;
-    const cost = sent - index;
-    const warm = await ask(`${base}/480p/seg-20.m4s`);
-    const counted = await encodes();
-    const crowd = await Promise.all(Array.from({ length: 100 }, () => ask(`${base}/480p/seg-40.m4s`)));
-    const same = crowd.every(({ status, body }) => status === 200 && body.equals(crowd[0].body));
-    return {
-      start: before + cold.first, blocks: cost / BLOCK, allowed: Math.ceil(own / BLOCK) + 2, index: index / BLOCK,
-      first: warm.first, speed: warm.all / 1000 / durations[19], crowd: (await encodes()) - counted, same,
-    };
+    return await work(`http://127.0.0.1:${data}/hour.mp4`, `http://127.0.0.1:${admin}`, server);
   } finally {
     server.kill('SIGTERM');
     await new Promise((done) => server.once('exit', done));
     await rm(directory, { recursive: true });
   }
 }
+
+const round = () => withServer(async (base, admin) => {
+  const encodes = async () => {
+    const { body } = await ask(`${admin}/metrics`);
+    const lines = body.toString().split('\n').filter((line) => line.startsWith('millrace_media_encodes_total'));
+    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  };
+  sent = 0;
+  const begun = performance.now();
+  await ask(`${base}/master.m3u8`);
+  const index = sent;
+  const playlist = (await ask(`${base}/480p/index.m3u8`)).body.toString();
+  await ask(`${base}/480p/init.mp4`);
+  const before = performance.now() - begun;
+  const cold = await ask(`${base}/480p/seg-1.m4s`);
+  if (cold.status !== 200) throw new Error(`seg-1: ${cold.status} ${cold.body}`);
+  const durations = playlist.split('\n').filter((line) => line.startsWith('#EXTINF')).map((line) => parseFloat(line.slice(8)));
+  const own = (await ask(`${base}/source/seg-1.m4s`)).body.length;
+  const cost = sent - index;
+  const warm = await ask(`${base}/480p/seg-8.m4s`);
+  const counted = await encodes();
+  const crowd = await Promise.all(Array.from({ length: 100 }, () => ask(`${base}/480p/seg-11.m4s`)));
+  const same = crowd.every(({ status, body }) => status === 200 && body.equals(crowd[0].body));
+  return {
+    start: before + cold.first, blocks: cost / BLOCK, allowed: Math.ceil(own / BLOCK) + 2, index: index / BLOCK,
+    first: warm.first, speed: warm.all / 1000 / durations[7], crowd: (await encodes()) - counted, same,
+  };
+});
+
+/** The first sprite of a film that nobody has asked for, and what all of them cost. */
+const stills = () => withServer(async (base, _, server) => {
+  const before = spent(server);
+  const begun = performance.now();
+  const cues = (await ask(`${base}/storyboard.vtt`)).body.toString();
+  const sprites = [...new Set(cues.match(/storyboard-\d+\.webp/g))];
+  await ask(`${base}/${sprites[0]}`);
+  const first = performance.now() - begun;
+  for (const sprite of sprites.slice(1)) {
+    const { status } = await ask(`${base}/${sprite}`);
+    if (status !== 200) throw new Error(`${sprite}: ${status}`);
+  }
+  return { first, cpu: spent(server) - before, sprites: sprites.length };
+});
 
 const results = [];
 for (let i = 0; i < Number(rounds); i++) results.push(await round());
@@ -111,5 +135,8 @@ console.log(`| and for the segment | ≤ its blocks + 1 (${worst('allowed')} MiB
 console.log(`| another segment: first byte | ≤ 0.5 s | ${(median('first') / 1000).toFixed(2)} s |`);
 console.log(`| another segment: whole | ≤ 0.35 × real time | ${median('speed').toFixed(2)} × |`);
 console.log(`| encodes of a segment that 100 want at once | 1 | ${worst('crowd')}${results.every((one) => one.same) ? '' : ', bodies differ'} |`);
+const board = await stills();
+console.log(`| first sprite of a storyboard | ≤ 3 s | ${(board.first / 1000).toFixed(2)} s |`);
+console.log(`| the whole storyboard (${board.sprites} sprites), processor time | ≤ 60 s | ${board.cpu.toFixed(1)} s |`);
 agent.destroy();
 origin.close();

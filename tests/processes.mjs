@@ -45,5 +45,5 @@ export function start(program, args, patterns) {
     });
     child.kill('SIGTERM');
   });
-  return { ready, stop, output: () => output };
+  return { id: child.pid, ready, stop, output: () => output };
 }

@@ -1,6 +1,6 @@
 //! What jobs read and write, brought together: sources and warm objects through the cache, outputs through the uploads.
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -12,8 +12,8 @@ use crate::{
     config::JobSettings,
     delivery::{Delivery, Nothing},
     jobs::{
-        Failure, Jobs, Keeping, Kept, Ladder, Library, Order, Part, Priority, Scratch, Setup, Sqlite, Work,
-        Workshop,
+        Failure, Jobs, Keeping, Kept, Ladder, Library, Lock, Order, Part, Postgres, Priority, Queue, Scratch,
+        Setup, Sqlite, Work, Workshop,
     },
     media::Source,
     upload::{self, Asset, Condition, Digests, Put, Uploads},
@@ -37,12 +37,16 @@ pub async fn start(
 ) -> Result<Jobs, Error> {
     let JobSettings { config, ffmpeg, .. } = settings;
     let dir = config.dir.clone();
-    let open = move || {
-        let queue = Sqlite::open(&dir)?;
-        Ok::<_, Error>((queue, Scratch::open(dir.join("scratch"))?))
+    let queue: Arc<dyn Queue> = match &config.database {
+        None => Arc::new(on_disk(dir.clone(), |dir| Sqlite::open(&dir)).await?),
+        Some(database) => {
+            let lock = on_disk(dir.clone(), |dir| Lock::take(&dir)).await?;
+            Arc::new(Postgres::open(database, lock, registry).await?)
+        }
     };
-    let (queue, scratch) = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
-    let jobs = Jobs::new(Arc::new(queue), config.clone(), clock, tasks, registry)?;
+    // With the right to the directory, what is left in it is nobody's.
+    let scratch = on_disk(dir, |dir| Scratch::open(dir.join("scratch"))).await?;
+    let jobs = Jobs::new(queue, config.clone(), clock, tasks, registry)?;
     let workshop = Workshop {
         library: Arc::new(Everything { delivery, uploads }),
         scratch,
@@ -53,6 +57,17 @@ pub async fn start(
     };
     jobs.start(workshop);
     Ok(jobs)
+}
+
+async fn on_disk<T: Send + 'static, E: Send + 'static>(
+    dir: PathBuf,
+    open: impl FnOnce(PathBuf) -> Result<T, E> + Send + 'static,
+) -> Result<T, Error>
+where
+    Error: From<E>,
+{
+    let opened = tokio::task::spawn_blocking(move || open(dir)).await.map_err(io::Error::other)?;
+    Ok(opened?)
 }
 
 /// Has viewers find what is put here, when they come.

@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use millrace_kit::config::Faults;
 
 use super::{
-    Raw,
+    Raw, database,
     raw::{Mode, Ready},
     uploads,
 };
@@ -62,9 +62,12 @@ pub(super) fn resolve(raw: &Raw, has_uploads: bool, faults: &mut Faults) -> Opti
     }
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let time = seconds(jobs.timeout_secs);
+    let (connections, ca_file) = (jobs.database_connections, &jobs.database_ca_file);
+    let database = database::resolve(&jobs.database, connections, ca_file, "jobs.database", faults);
     wanted.then(|| JobSettings {
         config: Config {
             dir: uploads::dir(raw, &jobs.dir, "jobs"),
+            database,
             workers: jobs.workers as usize,
             queue: jobs.queue as usize,
             per_owner: jobs.per_owner as usize,

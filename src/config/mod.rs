@@ -2,6 +2,7 @@
 //! at once, before a port is bound.
 
 mod access;
+mod database;
 mod edge;
 mod http_origin;
 mod jobs;

@@ -7,13 +7,13 @@ use http::HeaderValue;
 use millrace_kit::config::Faults;
 
 use super::{
-    Raw, http_origin,
+    Raw, database, http_origin,
     raw::{self, Mode},
     s3 as s3_settings,
 };
 use crate::{
     origin::{CdnLoop, Spec, parse_spec, s3},
-    store::{blobs::BucketPlace, catalogue},
+    store::{blobs::BucketPlace, database::Config as DatabaseConfig},
     upload::{Limits, TypeRules},
 };
 
@@ -38,7 +38,7 @@ pub enum BlobSettings {
 #[derive(Debug, Clone)]
 pub enum CatalogueSettings {
     Sqlite(PathBuf),
-    Postgres(Box<catalogue::PostgresConfig>),
+    Postgres(Box<DatabaseConfig>),
 }
 
 /// S3 answers when it has stored what was sent.
@@ -68,7 +68,6 @@ pub(super) fn resolve(
         ("expiry_secs", uploads.expiry_secs.into()),
         ("max_unfinished", uploads.max_unfinished.into()),
         ("max_unfinished_per_owner", uploads.max_unfinished_per_owner.into()),
-        ("database_connections", uploads.database_connections.into()),
     ] {
         if number == 0 {
             faults.push(format!("uploads.{field}"), "must be at least 1");
@@ -157,21 +156,10 @@ fn blobs(raw: &Raw, longest: u64, cdn_loop: &CdnLoop, faults: &mut Faults) -> Bl
 
 fn catalogue(raw: &Raw, faults: &mut Faults) -> CatalogueSettings {
     let uploads = &raw.uploads;
-    let ca_file = (!uploads.database_ca_file.is_empty()).then(|| PathBuf::from(&uploads.database_ca_file));
-    match uploads.database.0.as_str() {
-        "" => CatalogueSettings::Sqlite(assets(raw).join("catalogue.sqlite")),
-        url => match url.parse::<catalogue::PostgresServer>() {
-            Ok(server) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                let connections = uploads.database_connections as usize;
-                let config = catalogue::PostgresConfig { server, connections, ca_file };
-                CatalogueSettings::Postgres(Box::new(config))
-            }
-            // Not what is wrong with it: that may show the password.
-            _ => {
-                faults.push("uploads.database", "is not an address such as postgres://user@host/name");
-                CatalogueSettings::Sqlite(PathBuf::new())
-            }
-        },
+    let (connections, ca_file) = (uploads.database_connections, &uploads.database_ca_file);
+    match database::resolve(&uploads.database, connections, ca_file, "uploads.database", faults) {
+        Some(config) => CatalogueSettings::Postgres(Box::new(config)),
+        None => CatalogueSettings::Sqlite(assets(raw).join("catalogue.sqlite")),
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     admission::{Denied, Grant, Scope},
     delivery::{Access, Target, split_url},
-    jobs::{Error, Follower, Jobs, Listing, MAX_WORK, Order, Priority, State, Told, Work},
+    jobs::{Error, Follower, Jobs, Listing, MAX_WORK, Order, Priority, QueueError, State, Told, Work},
     upload::AssetKey,
 };
 
@@ -287,6 +287,7 @@ async fn next_event(mut follower: Follower) -> Option<(Result<Bytes, std::conver
 }
 
 fn refusal(error: &Error) -> HttpResponse {
+    let mut text = error.to_string();
     let status = match error {
         Error::Bad(_) | Error::Idempotency => StatusCode::UNPROCESSABLE_ENTITY,
         Error::OwnerFull => StatusCode::TOO_MANY_REQUESTS,
@@ -295,11 +296,15 @@ fn refusal(error: &Error) -> HttpResponse {
         Error::State(_) => StatusCode::CONFLICT,
         Error::Queue(error) => {
             tracing::error!("{error}");
-            return problem(StatusCode::INTERNAL_SERVER_ERROR, "the queue of jobs cannot be used");
+            "the queue of jobs cannot be used".clone_into(&mut text);
+            match error {
+                QueueError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            }
         }
     };
-    let mut answer = problem(status, &error.to_string());
-    if matches!(error, Error::OwnerFull | Error::Full | Error::Followers) {
+    let mut answer = problem(status, &text);
+    if [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status) {
         answer.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER));
     }
     answer

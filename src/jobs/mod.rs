@@ -9,11 +9,15 @@ use millrace_kit::{
     metrics::{self, Registry},
     tasks::Tasks,
 };
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    time::sleep,
+};
 
 mod instruments;
 mod library;
 mod live;
+mod lock;
 mod queue;
 mod run;
 mod scratch;
@@ -25,7 +29,10 @@ mod worker;
 mod tests;
 
 pub use library::{Failure, Keeping, Kept, Library};
-pub use queue::{Error as QueueError, Job, Listing, Priority, Queue, Sqlite, State};
+pub use lock::Lock;
+pub use queue::{
+    Added, Ending, Error as QueueError, Job, Listing, NewJob, Postgres, Priority, Queue, Room, Sqlite, State,
+};
 pub use run::Workshop;
 pub use scratch::Scratch;
 pub use told::Told;
@@ -33,11 +40,14 @@ pub use work::{Ladder, Part, Setup, Work};
 
 use instruments::Instruments;
 use live::Live;
-use queue::{Added, NewJob, Room};
+
+use crate::store::database;
 
 #[derive(Debug, Clone)]
 pub struct Config {
     pub dir: PathBuf,
+    /// None: the queue is in `dir`, for one server.
+    pub database: Option<database::Config>,
     /// Jobs that run at a time.
     pub workers: usize,
     /// Jobs that may wait.
@@ -59,6 +69,8 @@ pub struct Config {
 const MAX_FINISHED: usize = 10_000;
 /// Who follow jobs at a time.
 const MAX_FOLLOWERS: usize = 64;
+/// Between two looks at a job that another server may be doing.
+const SHARED_LOOK: Duration = Duration::from_secs(1);
 /// Longest JSON of the work of one job.
 pub const MAX_WORK: usize = 64 << 10;
 
@@ -123,6 +135,8 @@ pub struct Follower {
     id: String,
     changes: watch::Receiver<u64>,
     last: Option<Told>,
+    /// What others do is looked for as often.
+    patience: Duration,
     _place: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -246,7 +260,8 @@ impl Jobs {
         let place = self.inner.followers.clone().try_acquire_owned().map_err(|_| Error::Followers)?;
         let changes = self.inner.live.changes();
         self.find(id, owner).await?;
-        Ok(Follower { jobs: self.clone(), id: id.to_owned(), changes, last: None, _place: place })
+        let patience = if self.inner.queue.is_shared() { SHARED_LOOK } else { Duration::MAX };
+        Ok(Follower { jobs: self.clone(), id: id.to_owned(), changes, last: None, patience, _place: place })
     }
 
     fn told(&self, job: Job) -> Told {
@@ -286,6 +301,7 @@ impl Follower {
             let stopping = self.jobs.inner.tasks.stopping();
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
+                () = sleep(self.patience) => {}
                 () = stopping.cancelled() => return None,
             }
         }

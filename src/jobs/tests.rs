@@ -55,6 +55,7 @@ struct Shop {
 fn config(dir: &std::path::Path) -> Config {
     Config {
         dir: dir.to_owned(),
+        database: None,
         workers: 1,
         queue: 4,
         per_owner: 3,

@@ -40,8 +40,9 @@ pub struct Told {
 const LEAST_DONE: f64 = 0.01;
 
 impl Told {
+    /// `progress`: as this server knows it, if it is at it.
     pub(super) fn of(job: Job, progress: Option<f64>, now: i64) -> Self {
-        let running = progress.filter(|_| job.state == State::Running);
+        let running = (job.state == State::Running).then(|| progress.unwrap_or(job.progress));
         let progress = match job.state {
             State::Succeeded => 1.0,
             _ => running.unwrap_or(0.0),

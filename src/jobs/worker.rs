@@ -25,7 +25,8 @@ const MOST_BACK_OFF: Duration = Duration::from_secs(3600);
 const BUSY: Duration = Duration::from_secs(30);
 /// Before another look at a queue that cannot be read.
 const TROUBLE: Duration = Duration::from_secs(5);
-const TIDYING: Duration = Duration::from_secs(60);
+/// Between two looks for what others have left behind.
+const TIDYING: Duration = Duration::from_secs(15);
 
 /// How an attempt came to its end.
 enum Ended {
@@ -118,13 +119,21 @@ impl Jobs {
     async fn hold(&self, id: &str, lease: &str) {
         let mut beats = interval(HEARTBEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut held_until = self.now() + millis(LEASE);
         loop {
             beats.tick().await;
             let until = self.now() + millis(LEASE);
-            match self.inner.queue.renew(id, lease, until).await {
-                Ok(true) => {}
+            let progress = self.inner.live.progress(id).unwrap_or(0.0);
+            match self.inner.queue.renew(id, lease, until, progress).await {
+                Ok(true) => held_until = until,
                 Ok(false) => return,
-                Err(error) => tracing::warn!("a job's lease could not be renewed: {error}"),
+                Err(error) => {
+                    tracing::warn!("a job's lease could not be renewed: {error}");
+                    // By now another server may have it.
+                    if self.now() >= held_until {
+                        return;
+                    }
+                }
             }
         }
     }

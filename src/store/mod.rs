@@ -1,11 +1,12 @@
-//! What we own: the bytes of uploaded assets ([`blobs`]), and what is known of them ([`catalogue`]). Knows neither HTTP nor
-//! who may do what.
+//! What we own: the bytes of uploaded assets ([`blobs`]), and what is known of them ([`catalogue`]); and how a [`database`] is reached.
+//! Knows neither HTTP nor who may do what.
 //!
 //! A blob never changes and is named by chance. The catalogue says which blob is an asset's; so a commit is one row, and whoever
 //! reads has the old asset or the new one. Bytes are durable before the row is, and the row before anybody is told.
 
 pub mod blobs;
 pub mod catalogue;
+pub mod database;
 mod id;
 mod key;
 

@@ -21,6 +21,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Registry {
     inner: prometheus::Registry,
     gauges: Arc<Mutex<HashMap<&'static str, IntGaugeVec>>>,
+    histograms: Arc<Mutex<HashMap<&'static str, HistogramVec>>>,
 }
 
 /// A definition was registered twice, or is itself malformed: a programming error found at start-up.
@@ -37,7 +38,7 @@ impl Registry {
         let inner = prometheus::Registry::new();
         // A second process collector cannot be registered on a registry made just now.
         let _ = inner.register(Box::new(ProcessCollector::for_self()));
-        Self { inner, gauges: Arc::default() }
+        Self { inner, gauges: Arc::default(), histograms: Arc::default() }
     }
 
     pub fn counter(&self, def: &'static Def) -> Result<IntCounterVec, Error> {
@@ -60,12 +61,19 @@ impl Registry {
         self.register(def, GaugeVec::new(opts(def), def.labels))
     }
 
+    /// The same one each time.
     pub fn histogram(&self, def: &'static Def) -> Result<HistogramVec, Error> {
+        let mut histograms = self.histograms.lock();
+        if let Some(made) = histograms.get(def.name) {
+            return Ok(made.clone());
+        }
         let Kind::Histogram(buckets) = def.kind else {
             return Err(Error { name: def.name, reason: "is not defined as a histogram".to_owned() });
         };
         let opts = HistogramOpts::from(opts(def)).buckets(buckets.to_vec());
-        self.register(def, HistogramVec::new(opts, def.labels))
+        let made = self.register(def, HistogramVec::new(opts, def.labels))?;
+        histograms.insert(def.name, made.clone());
+        Ok(made)
     }
 
     /// The exposition in Prometheus text format 0.0.4.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Mode;
+use super::{Mode, Secret};
 
 /// Work that nobody waits for: `POST /api/v1/jobs` on the admin port. What a job makes of videos is put in place as an asset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,9 +14,17 @@ pub struct Jobs {
     /// Where the queue is kept, and what is being worked on; empty: `jobs` in `cache.data_dir`, or if that is empty too,
     /// `millrace/jobs` where the user's data is. One server per directory.
     pub dir: String,
-    /// Jobs that run at a time.
+    /// Where the queue is: empty for a file in `dir`, or `postgres://user@host/name?sslmode=require`, which any number of servers may
+    /// share: each takes jobs from it, and what one that died has left is taken up by another.
+    #[schemars(with = "String")]
+    pub database: Secret,
+    /// Connections to the database.
+    pub database_connections: u32,
+    /// File of certificates (PEM) to trust beside the system's when connecting to the database.
+    pub database_ca_file: String,
+    /// Jobs that run at a time, on this server.
     pub workers: u32,
-    /// Jobs that may wait; more are answered 503.
+    /// Jobs that may wait, at all servers that share the queue; more are answered 503.
     pub queue: u32,
     /// Jobs that one owner (`sub` of the token) may have waiting and running; more are answered 429.
     pub per_owner: u32,
@@ -45,7 +53,10 @@ impl Default for Jobs {
         Self {
             mode: Mode::Auto,
             dir: String::new(),
-            workers: 1,
+            database: Secret::default(),
+            database_connections: 4,
+            database_ca_file: String::new(),
+            workers: 2,
             queue: 1000,
             per_owner: 100,
             attempts: 3,

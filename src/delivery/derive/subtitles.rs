@@ -10,6 +10,7 @@ use super::{
     whole,
 };
 use crate::{
+    cache::FieldLines,
     media::{
         subtitles::{self, BadSubtitles},
         video::{Asset, Language},
@@ -19,6 +20,8 @@ use crate::{
 
 /// Languages looked for at a time.
 const AT_A_TIME: usize = 8;
+
+const PAGE: &[u8] = b"text/html";
 
 /// What such a file is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +106,9 @@ impl VideoAsset {
         let looks = Form::ALL.map(|form| async move {
             let address = self.source.beside(&self.core, &format!("{language}.{}", form.extension()));
             let address = address.ok_or_else(missing)?;
-            Ok((self.core.source(&address, Want::All, born).await?, form))
+            let found = self.core.source(&address, Want::All, born).await?;
+            // Some sites have a page for whatever is not there.
+            if is_page(&found) { Err(missing()) } else { Ok((found, form)) }
         });
         let [first, second] = looks;
         let (first, second) = futures_util::join!(first, second);
@@ -118,6 +123,11 @@ impl VideoAsset {
             }),
         }
     }
+}
+
+fn is_page(source: &Source) -> bool {
+    let kind = source.head().fields.first("content-type");
+    kind.is_some_and(|kind| kind.get(..PAGE.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(PAGE)))
 }
 
 /// Stores answer 403 for what is not there, when they do not let anybody list it.

@@ -1,5 +1,5 @@
-//! Where jobs are kept until they are done, and for a while after: durable, in an order that is fair. [`Sqlite`] keeps them in a file;
-//! what a fleet shares is another implementation of [`Queue`]. Times are milliseconds since 1970, and given by the callers.
+//! Where jobs are kept until they are done, and for a while after: durable, in an order that is fair. [`Sqlite`] keeps them in a file
+//! for one server, [`Postgres`] for all servers of a fleet. Times are milliseconds since 1970, and given by the callers.
 
 use std::fmt;
 
@@ -7,17 +7,23 @@ use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod postgres;
 mod sqlite;
 
-#[cfg(test)]
-mod tests;
-
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
+
+/// A job that has waited for so long goes among those of the next higher priority, up to the highest.
+const AGEING: i64 = 15 * 60 * 1000;
+const STOPPED: &str = "the server stopped while it ran, as often as may be";
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("the queue of jobs: {0}")]
     Engine(String),
+    /// It may be there again soon.
+    #[error("the queue of jobs cannot be reached: {0}")]
+    Unavailable(String),
     #[error("another server is using {0}")]
     InUse(String),
     #[error("{0} was written by a later version")]
@@ -71,6 +77,8 @@ pub struct Job {
     pub detail: Option<String>,
     /// JSON.
     pub result: Option<String>,
+    /// Of the latest attempt, from 0 to 1, as its server last said.
+    pub progress: f64,
 }
 
 #[derive(Debug, Clone)]
@@ -135,16 +143,27 @@ pub struct Listing {
     pub limit: usize,
 }
 
-/// Every implementation must pass `tests.rs`.
+/// Every implementation must pass `tests/it/edge/queues.rs`.
 pub trait Queue: Send + Sync {
+    /// Jobs may change at other servers.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn add(&self, new: NewJob, room: Room) -> BoxFuture<'_, Result<Added>>;
 
-    /// The job whose turn it is, leased to a worker: of the highest priority, of the owner with the fewest running, of the owner
-    /// who was served longest ago, the oldest.
+    /// The job whose turn it is, leased to a worker: of the highest priority (see [`AGEING`]), of the owner with the fewest running, of
+    /// the owner who was served longest ago, the oldest.
     fn claim<'a>(&'a self, worker: &'a str, now: i64, until: i64) -> BoxFuture<'a, Result<Option<Job>>>;
 
-    /// False: it is not this worker's any more.
-    fn renew<'a>(&'a self, id: &'a str, worker: &'a str, until: i64) -> BoxFuture<'a, Result<bool>>;
+    /// Keeps a lease, and notes how far the work is. False: it is not this worker's any more.
+    fn renew<'a>(
+        &'a self,
+        id: &'a str,
+        worker: &'a str,
+        until: i64,
+        progress: f64,
+    ) -> BoxFuture<'a, Result<bool>>;
 
     /// The same.
     fn end<'a>(

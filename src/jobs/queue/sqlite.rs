@@ -1,26 +1,24 @@
 //! The queue in a file of its own. One connection: jobs come and go by the second, not by the microsecond.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use rustix::fs::{FlockOperation, flock};
 
-use super::{Added, Ending, Error, Job, Listing, NewJob, Priority, Queue, Result, Room, State};
+use super::{
+    AGEING, Added, Ending, Error, Job, Listing, NewJob, Priority, Queue, Result, Room, STOPPED, State,
+};
+use crate::jobs::Lock;
 
 pub struct Sqlite {
     connection: Arc<Mutex<Connection>>,
-    /// Held by one server at a time; None once closed.
-    lock: Mutex<Option<File>>,
+    lock: Lock,
 }
 
 /// One step for each version, in order; what has been released is never changed.
-const STEPS: [&str; 1] = ["
+const STEPS: [&str; 2] = [
+    "
     CREATE TABLE jobs (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
@@ -48,20 +46,17 @@ const STEPS: [&str; 1] = ["
         owner TEXT PRIMARY KEY NOT NULL,
         turn INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "ALTER TABLE jobs ADD COLUMN progress REAL NOT NULL DEFAULT 0",
+];
 
 const COLUMNS: &str = "id, owner, preset, work, priority, state, attempts, created, due, started, finished, \
-                       detail, result";
+                       detail, result, progress";
 
 impl Sqlite {
     /// Makes the directory if need be. What ran under the server before waits again from then on. Blocks.
     pub fn open(dir: &Path) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::Engine(error.to_string());
-        fs::create_dir_all(dir).map_err(failed)?;
-        let lock = File::create(dir.join("lock")).map_err(failed)?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(Error::InUse(dir.display().to_string()));
-        }
+        let lock = Lock::take(dir)?;
         let path = dir.join("jobs.sqlite");
         let mut connection = Connection::open(&path)?;
         // What is told of is on the disk.
@@ -71,7 +66,7 @@ impl Sqlite {
         }
         // With the lock held, whoever had them is gone.
         connection.execute("UPDATE jobs SET until = 0 WHERE state = 'running'", [])?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), lock: Mutex::new(Some(lock)) })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), lock })
     }
 
     fn run<T: Send + 'static>(
@@ -120,6 +115,7 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Job> {
         finished: row.get(10)?,
         detail: row.get(11)?,
         result: row.get(12)?,
+        progress: row.get(13)?,
     })
 }
 
@@ -189,17 +185,23 @@ fn claim(connection: &Connection, worker: &str, now: i64, until: i64) -> rusqlit
                     AS busy ON busy.owner = jobs.owner
                 LEFT JOIN turns ON turns.owner = jobs.owner
                 WHERE state = 'queued' AND due <= ?1
-                ORDER BY priority DESC, coalesce(running, 0), coalesce(turn, 0), number
+                ORDER BY min(priority + max(?1 - created, 0) / ?2, ?3) DESC, coalesce(running, 0),
+                    coalesce(turn, 0), number
                 LIMIT 1";
     let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
-    let Some((number, owner)) = connection.prepare_cached(next)?.query_row([now], row).optional()? else {
+    let Some((number, owner)) = connection
+        .prepare_cached(next)?
+        .query_row(params![now, AGEING, Priority::High.rank()], row)
+        .optional()?
+    else {
         return Ok(None);
     };
     let turn = "INSERT INTO turns (owner, turn) SELECT ?1, coalesce(max(turn), 0) + 1 FROM turns WHERE true
                 ON CONFLICT (owner) DO UPDATE SET turn = excluded.turn";
     connection.prepare_cached(turn)?.execute([&owner])?;
     let begin = format!(
-        "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = ?2, worker = ?3, until = ?4
+        "UPDATE jobs SET state = 'running', attempts = attempts + 1, started = ?2, worker = ?3, until = ?4,
+             progress = 0
          WHERE number = ?1 RETURNING {COLUMNS}"
     );
     let begun = params![number, now, worker, until];
@@ -265,11 +267,18 @@ impl Queue for Sqlite {
         self.run(move |connection| claim(connection, &worker, now, until))
     }
 
-    fn renew<'a>(&'a self, id: &'a str, worker: &'a str, until: i64) -> BoxFuture<'a, Result<bool>> {
+    fn renew<'a>(
+        &'a self,
+        id: &'a str,
+        worker: &'a str,
+        until: i64,
+        progress: f64,
+    ) -> BoxFuture<'a, Result<bool>> {
         let (id, worker) = (id.to_owned(), worker.to_owned());
         self.run(move |connection| {
-            let renew = "UPDATE jobs SET until = ?3 WHERE id = ?1 AND worker = ?2 AND state = 'running'";
-            Ok(connection.execute(renew, params![id, worker, until])? > 0)
+            let renew = "UPDATE jobs SET until = ?3, progress = ?4
+                         WHERE id = ?1 AND worker = ?2 AND state = 'running'";
+            Ok(connection.execute(renew, params![id, worker, until, progress])? > 0)
         })
     }
 
@@ -311,11 +320,10 @@ impl Queue for Sqlite {
 
     fn reclaim(&self, now: i64, attempts: u32) -> BoxFuture<'_, Result<usize>> {
         self.run(move |connection| {
-            let died = "the server stopped while it ran, as often as may be";
             let dead =
                 "UPDATE jobs SET state = 'dead', finished = ?1, detail = ?3, worker = NULL, until = NULL
                         WHERE state = 'running' AND until <= ?1 AND attempts >= ?2";
-            let dead = connection.execute(dead, params![now, attempts, died])?;
+            let dead = connection.execute(dead, params![now, attempts, STOPPED])?;
             let again = "UPDATE jobs SET state = 'queued', worker = NULL, until = NULL
                          WHERE state = 'running' AND until <= ?1";
             Ok(dead + connection.execute(again, [now])?)
@@ -331,7 +339,7 @@ impl Queue for Sqlite {
     }
 
     fn close(&self) {
-        *self.lock.lock() = None;
+        self.lock.give_back();
     }
 }
 

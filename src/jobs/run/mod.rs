@@ -190,7 +190,9 @@ impl Workshop {
 
 /// Where an output belongs.
 fn name(output: &AssetKey, step: &Step, work: &Work) -> Result<(AssetKey, &'static str), Failure> {
-    let Work::ThumbnailSet(set) = work else { return Ok((output.clone(), "video/mp4")) };
+    let Work::ThumbnailSet(set) = work else {
+        return Ok((output.clone(), if work.is_sound() { "audio/mp4" } else { "video/mp4" }));
+    };
     let key = AssetKey::parse(&format!("{output}/{}", step.file));
     let media_type = match set.format {
         Still::Jpg => "image/jpeg",

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use tokio::{fs::File, io::AsyncReadExt as _};
 
 use super::{Facts, Failure};
-use crate::media::ffmpeg::{self, Ffmpeg, Limits};
+use crate::media::{
+    ffmpeg::{self, Ffmpeg, Limits},
+    waveform::Container,
+};
 
 /// It reads indexes, no pictures.
 const TIME: Duration = Duration::from_secs(60);
@@ -32,6 +35,15 @@ struct Stream {
     duration: Option<String>,
     #[serde(default)]
     side_data_list: Vec<SideData>,
+    #[serde(default)]
+    disposition: Disposition,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Disposition {
+    /// A cover, which is no film.
+    #[serde(default)]
+    attached_pic: u8,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,7 +61,10 @@ pub async fn source(ffmpeg: &Ffmpeg, folder: &Path, file: &str) -> Result<Facts,
     let mut head = Vec::with_capacity(HEAD);
     let opened = File::open(folder.join(file)).await.map_err(super::writing)?;
     opened.take(HEAD as u64).read_to_end(&mut head).await.map_err(super::writing)?;
-    let unfit = || Failure::Lasting("the source is no MP4, QuickTime, Matroska or WebM".to_owned());
+    let unfit = || {
+        let known = "MP4, QuickTime, Matroska, WebM, MP3, WAV, FLAC or Ogg";
+        Failure::Lasting(format!("the source is no {known}"))
+    };
     probe(ffmpeg, folder, file, demuxer(&head).ok_or_else(unfit)?).await
 }
 
@@ -67,6 +82,14 @@ fn demuxer(head: &[u8]) -> Option<&'static str> {
         }
         _ => None,
     }
+    .or_else(|| match Container::of_sound(head)? {
+        Container::Mp3 => Some("mp3"),
+        Container::Wave => Some("wav"),
+        Container::Flac => Some("flac"),
+        Container::Ogg => Some("ogg"),
+        // It does not say how long it is.
+        Container::Adts | Container::Mp4 => None,
+    })
 }
 
 async fn probe(ffmpeg: &Ffmpeg, folder: &Path, file: &str, format: &'static str) -> Result<Facts, Failure> {
@@ -82,7 +105,7 @@ async fn probe(ffmpeg: &Ffmpeg, folder: &Path, file: &str, format: &'static str)
         "json",
         "-show_entries",
         "format=duration:stream=codec_type,width,height,sample_aspect_ratio,avg_frame_rate,duration:\
-         stream_side_data=rotation",
+         stream_side_data=rotation:stream_disposition=attached_pic",
         "-i",
         file,
     ];
@@ -102,28 +125,45 @@ async fn probe(ffmpeg: &Ffmpeg, folder: &Path, file: &str, format: &'static str)
 }
 
 fn facts(said: &Said, format: &'static str) -> Result<Facts, &'static str> {
-    let of = |kind| said.streams.iter().find(|stream| stream.codec_type.as_deref() == Some(kind));
-    let video = of("video").ok_or("the source has no video")?;
+    let of = |kind| {
+        let mut streams = said.streams.iter().filter(|stream| stream.disposition.attached_pic == 0);
+        streams.find(|stream| stream.codec_type.as_deref() == Some(kind))
+    };
+    let (video, audio) = (of("video"), of("audio"));
+    let stream = video.or(audio).ok_or("the source has neither pictures nor sound")?;
+    let times =
+        [said.format.as_ref().and_then(|format| format.duration.as_deref()), stream.duration.as_deref()];
+    let seconds = times.into_iter().flatten().find_map(|time| time.parse::<f64>().ok());
+    let seconds = seconds.filter(|seconds| (0.01..MAX_SECONDS).contains(seconds));
+    let seconds = seconds.ok_or("the source does not say how long it is, or is too long")?;
+    let rate = stream.avg_frame_rate.as_deref().and_then(|text| fraction(text, '/'));
+    let rate = rate.filter(|(of, to)| (1.0..=120.0).contains(&(f64::from(*of) / f64::from(*to))));
+    let (width, height) = video.map_or(Ok((0, 0)), shown)?;
+    Ok(Facts {
+        format,
+        seconds,
+        video: video.is_some(),
+        width,
+        height,
+        rate: rate.unwrap_or((25, 1)),
+        audio: audio.is_some(),
+    })
+}
+
+/// Width and height, turned, with square pixels.
+fn shown(video: &Stream) -> Result<(u32, u32), &'static str> {
     let (Some(width), Some(height)) = (video.width, video.height) else {
         return Err("the source's pictures have no size");
     };
     if !(2..=MAX_SIDE).contains(&width) || !(2..=MAX_SIDE).contains(&height) {
         return Err("the source's pictures have a size that is not possible");
     }
-    let times =
-        [said.format.as_ref().and_then(|format| format.duration.as_deref()), video.duration.as_deref()];
-    let seconds = times.into_iter().flatten().find_map(|time| time.parse::<f64>().ok());
-    let seconds = seconds.filter(|seconds| (0.01..MAX_SECONDS).contains(seconds));
-    let seconds = seconds.ok_or("the source does not say how long it is, or is too long")?;
     let aspect = video.sample_aspect_ratio.as_deref().and_then(|text| fraction(text, ':'));
     let aspect = aspect.map_or(1.0, |(of, to)| f64::from(of) / f64::from(to)).clamp(0.1, 10.0);
     let width = ((f64::from(width) * aspect).round() as u32).clamp(2, MAX_SIDE);
     let rotation = video.side_data_list.iter().find_map(|data| data.rotation).unwrap_or(0.0);
     let lies = (rotation / 90.0).round() as i64 % 2 != 0;
-    let (width, height) = if lies { (height, width) } else { (width, height) };
-    let rate = video.avg_frame_rate.as_deref().and_then(|text| fraction(text, '/'));
-    let rate = rate.filter(|(of, to)| (1.0..=120.0).contains(&(f64::from(*of) / f64::from(*to))));
-    Ok(Facts { format, seconds, width, height, rate: rate.unwrap_or((25, 1)), audio: of("audio").is_some() })
+    Ok(if lies { (height, width) } else { (width, height) })
 }
 
 fn fraction(text: &str, between: char) -> Option<(u32, u32)> {
@@ -146,6 +186,7 @@ mod tests {
         let wanted = Facts {
             format: "mov",
             seconds: 10.0,
+            video: true,
             width: 576,
             height: 768,
             rate: (30_000, 1001),
@@ -157,10 +198,17 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         for (said, wrong) in [
-            ("{}", "no video"),
-            (r#"{"streams":[{"codec_type":"audio"}]}"#, "no video"),
-            (r#"{"streams":[{"codec_type":"video"}]}"#, "no size"),
-            (r#"{"streams":[{"codec_type":"video","width":99999,"height":2}]}"#, "not possible"),
+            ("{}", "neither"),
+            (
+                r#"{"streams":[{"codec_type":"video","width":8,"height":8,"disposition":{"attached_pic":1}}]}"#,
+                "neither",
+            ),
+            (r#"{"streams":[{"codec_type":"audio"}]}"#, "how long"),
+            (r#"{"streams":[{"codec_type":"video","duration":"1"}]}"#, "no size"),
+            (
+                r#"{"streams":[{"codec_type":"video","duration":"1","width":99999,"height":2}]}"#,
+                "not possible",
+            ),
             (r#"{"streams":[{"codec_type":"video","width":8,"height":8}]}"#, "how long"),
             (r#"{"streams":[{"codec_type":"video","width":8,"height":8,"duration":"inf"}]}"#, "how long"),
             (r#"{"streams":[{"codec_type":"video","width":8,"height":8,"duration":"1e9"}]}"#, "too long"),
@@ -177,6 +225,9 @@ mod tests {
             (&b"\0\0\0\x20ftypisom"[..], Some("mov")),
             (b"\0\0\0\x08wide", Some("mov")),
             (b"\x1a\x45\xdf\xa3\x01", Some("matroska")),
+            (b"fLaC\0\0\0\x22", Some("flac")),
+            (b"ID3\x04\0\0\0\0", Some("mp3")),
+            (b"\xff\xf1\x50\x80", None),
             (b"#EXTM3U\nfile:///etc/passwd", None),
             (b"ffconcat version 1.0\n", None),
             (b"", None),

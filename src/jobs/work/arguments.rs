@@ -1,7 +1,7 @@
 //! What ffmpeg is asked to do for a preset. Pure: the same work on the same facts gives the same arguments. It runs in the job's
 //! own folder, where sources are `in-0`, `in-1`, …
 
-use super::{AudioFilter, Effort, Still, VideoFilter, Work};
+use super::{AudioFilter, Effort, Still, Trim, VideoFilter, Work, sound};
 
 /// What is known of a source, as it is shown: turned, with square pixels.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,6 +9,8 @@ pub struct Facts {
     /// Name of the demuxer.
     pub format: &'static str,
     pub seconds: f64,
+    /// Without, the next three mean nothing.
+    pub video: bool,
     pub width: u32,
     pub height: u32,
     /// Pictures per second, as a fraction.
@@ -41,6 +43,12 @@ pub type Unfit = String;
 
 pub fn plan(work: &Work, facts: &[Facts], setup: Setup) -> Result<Vec<Step>, Unfit> {
     let Some(first) = facts.first() else { return Err("no source".to_owned()) };
+    if work.is_sound() {
+        return sound::plan(work, facts);
+    }
+    if !facts.iter().all(|facts| facts.video) {
+        return Err("the source has no video; what is only sound has an output that ends in .m4a".to_owned());
+    }
     match work {
         // Done through the cache, without ffmpeg of its own.
         Work::Ladder(_) => Ok(Vec::new()),
@@ -79,10 +87,7 @@ pub fn plan(work: &Work, facts: &[Facts], setup: Setup) -> Result<Vec<Step>, Unf
             )])
         }
         Work::Trim(work) => {
-            if work.start >= first.seconds {
-                return Err(format!("start: the source ends after {:.3} seconds", first.seconds));
-            }
-            let seconds = work.end.min(first.seconds) - work.start;
+            let seconds = cut_seconds(work, first)?;
             let cut = Some((work.start, seconds));
             if work.exact {
                 return Ok(vec![encode(
@@ -167,7 +172,7 @@ struct Encode {
 }
 
 const PRESET: &str = "medium";
-const AUDIO_KBPS: u16 = 128;
+pub(super) const AUDIO_KBPS: u16 = 128;
 
 impl Encode {
     fn of(facts: &Facts) -> Self {
@@ -242,8 +247,16 @@ fn join(facts: &[Facts], setup: Setup, crf: u8) -> Step {
     args.file(facts.iter().map(|one| one.seconds).sum())
 }
 
+/// How long what is cut out is.
+pub(super) fn cut_seconds(work: &Trim, facts: &Facts) -> Result<f64, Unfit> {
+    if work.start >= facts.seconds {
+        return Err(format!("start: the source ends after {:.3} seconds", facts.seconds));
+    }
+    Ok(work.end.min(facts.seconds) - work.start)
+}
+
 /// One filter changes tempo by at most two without leaving samples out.
-fn tempo(factor: f64) -> String {
+pub(super) fn tempo(factor: f64) -> String {
     let mut left = factor;
     let mut chain = Vec::new();
     while left > 2.0 {
@@ -279,16 +292,16 @@ fn even_down(place: f64) -> u32 {
     (place / 2.0).floor().clamp(0.0, 8192.0) as u32 * 2
 }
 
-struct Arguments(Vec<String>);
+pub(super) struct Arguments(Vec<String>);
 
 impl Arguments {
-    fn opening() -> Self {
+    pub(super) fn opening() -> Self {
         let mut args = Self(Vec::with_capacity(64));
         args.all(&["-hide_banner", "-nostdin", "-v", "error", "-nostats", "-progress", "pipe:1"]);
         args
     }
 
-    fn input(&mut self, index: usize, facts: &Facts, start: Option<f64>) {
+    pub(super) fn input(&mut self, index: usize, facts: &Facts, start: Option<f64>) {
         if let Some(start) = start {
             self.pair("-ss", format!("{start:.3}"));
         }
@@ -303,11 +316,15 @@ impl Arguments {
         self.pair("-threads", setup.threads.to_string());
         // So that it can be cut into segments.
         self.all(&["-force_key_frames", "expr:gte(t,n_forced*2)"]);
-        self.all(&["-c:a", "aac", "-ac", "2"]);
-        self.pair("-b:a", format!("{audio_kbps}k"));
+        self.sound(audio_kbps);
     }
 
-    fn file(mut self, seconds: f64) -> Step {
+    pub(super) fn sound(&mut self, kbps: u16) {
+        self.all(&["-c:a", "aac", "-ac", "2"]);
+        self.pair("-b:a", format!("{kbps}k"));
+    }
+
+    pub(super) fn file(mut self, seconds: f64) -> Step {
         self.all(&[
             "-map_metadata",
             "-1",
@@ -326,11 +343,11 @@ impl Arguments {
         self.0.push(word.to_owned());
     }
 
-    fn all(&mut self, words: &[&str]) {
+    pub(super) fn all(&mut self, words: &[&str]) {
         self.0.extend(words.iter().map(|word| (*word).to_owned()));
     }
 
-    fn pair(&mut self, name: &str, value: String) {
+    pub(super) fn pair(&mut self, name: &str, value: String) {
         self.0.extend([name.to_owned(), value]);
     }
 }

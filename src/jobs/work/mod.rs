@@ -7,6 +7,7 @@ use crate::store::AssetKey;
 
 mod arguments;
 mod filters;
+mod sound;
 
 #[cfg(test)]
 mod tests;
@@ -259,6 +260,18 @@ impl Work {
         }
     }
 
+    /// The output is sound alone, as its name says.
+    pub fn is_sound(&self) -> bool {
+        let named = |output: &str| {
+            output.rsplit_once('.').is_some_and(|(_, kind)| kind.eq_ignore_ascii_case(sound::EXTENSION))
+        };
+        match self {
+            Self::Ladder(_) | Self::Crop(_) | Self::ThumbnailSet(_) => false,
+            Self::Custom(work) => work.video.is_empty() && named(&work.output),
+            _ => self.output().is_some_and(named),
+        }
+    }
+
     /// All that is out of bounds, in words.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Faults::default();
@@ -274,8 +287,10 @@ impl Work {
                 Err(wrong) => faults.0.push(format!("output: {wrong}")),
                 Ok(key) => {
                     let set = matches!(self, Self::ThumbnailSet(_));
-                    let named = set || key.extension().eq_ignore_ascii_case("mp4");
-                    faults.unless(named, || "output: its name must end in .mp4".to_owned());
+                    let named = set || self.is_sound() || key.extension().eq_ignore_ascii_case("mp4");
+                    faults.unless(named, || {
+                        "output: its name must end in .mp4, or of what is only sound in .m4a".to_owned()
+                    });
                 }
             }
         }

@@ -7,7 +7,15 @@ use super::*;
 const SETUP: Setup = Setup { threads: 2 };
 
 fn facts() -> Facts {
-    Facts { format: "mov", seconds: 10.0, width: 1920, height: 1080, rate: (30_000, 1001), audio: true }
+    Facts {
+        format: "mov",
+        seconds: 10.0,
+        video: true,
+        width: 1920,
+        height: 1080,
+        rate: (30_000, 1001),
+        audio: true,
+    }
 }
 
 fn work(json: Value) -> Work {
@@ -121,8 +129,15 @@ fn upright_pictures_are_cropped_in_height() {
 #[test]
 fn sources_are_joined_in_the_shape_of_the_first() {
     let job = json!({"preset": "concat", "sources": ["/a.mp4", "/b.mkv"], "output": "o.mp4"});
-    let second =
-        Facts { format: "matroska", seconds: 4.5, width: 640, height: 640, rate: (25, 1), audio: false };
+    let second = Facts {
+        format: "matroska",
+        seconds: 4.5,
+        width: 640,
+        height: 640,
+        audio: false,
+        rate: (25, 1),
+        ..facts()
+    };
     let shape = "scale=w=1920:h=1080:force_original_aspect_ratio=decrease:flags=bicubic,\
                  pad=w=1920:h=1080:x=(ow-iw)/2:y=(oh-ih)/2,setsar=1,fps=fps=30000/1001,format=yuv420p";
     let expected = format!(
@@ -147,6 +162,55 @@ fn stills_are_spread_evenly() {
         )
     };
     assert_eq!(lines(job, &[facts()]), [still("2.500", "0001.webp"), still("7.500", "0002.webp")]);
+}
+
+#[test]
+fn sound_alone_as_the_output_says() {
+    let sound = Facts { format: "flac", video: false, ..facts() };
+    let aac = |kbps: u16| format!("-c:a aac -ac 2 -b:a {kbps}k -brand M4A  {END}");
+    let from = |format: &str| format!("-protocol_whitelist file -f {format} -i in-0");
+    for (job, facts, expected) in [
+        (
+            json!({"preset": "compress", "source": "/a.flac", "output": "o.m4a", "audio_kbps": 64}),
+            sound.clone(),
+            format!("{OPENING} {} -map 0:a:0 {}", from("flac"), aac(64)),
+        ),
+        (
+            json!({"preset": "speed", "source": "/a.mp4", "output": "o.m4a", "factor": 2}),
+            facts(),
+            format!("{OPENING} {INPUT} -map 0:a:0 -af atempo=2.0000 {}", aac(128)),
+        ),
+        (
+            json!({"preset": "trim", "source": "/a.mp4", "output": "o.m4a", "start": 1, "end": 3, "exact": false}),
+            facts(),
+            format!(
+                "{OPENING} -ss 1.000 {INPUT} -t 2.000 -map 0:a:0 -c copy -avoid_negative_ts make_zero -brand M4A  {END}"
+            ),
+        ),
+        (
+            json!({"preset": "trim", "source": "/a.flac", "output": "o.m4a", "end": 3, "exact": false}),
+            sound.clone(),
+            format!("{OPENING} -ss 0.000 {} -t 3.000 -map 0:a:0 {}", from("flac"), aac(128)),
+        ),
+        (
+            json!({"preset": "custom", "source": "/a.mp4", "output": "o.m4a", "audio": [{"filter": "volume", "decibels": -3}]}),
+            facts(),
+            format!("{OPENING} {INPUT} -map 0:a:0 -af volume=volume=-3.00dB {}", aac(128)),
+        ),
+    ] {
+        assert_eq!(lines(job, &[facts]), [expected]);
+    }
+    let job = json!({"preset": "concat", "sources": ["/a.mp4", "/b.flac"], "output": "o.m4a"});
+    let line = &lines(job.clone(), &[facts(), sound.clone()])[0];
+    assert!(
+        line.contains("[a0][a1]concat=n=2:v=0:a=1[a] -map [a] -c:a aac") && !line.contains("x264"),
+        "{line}"
+    );
+    // What is not there cannot be kept.
+    let mute = Facts { audio: false, ..facts() };
+    assert!(plan(&work(job), &[facts(), mute], SETUP).unwrap_err().contains("no sound"));
+    let pictures = json!({"preset": "compress", "source": "/a.flac", "output": "o.mp4"});
+    assert!(plan(&work(pictures), &[sound], SETUP).unwrap_err().contains("no video"));
 }
 
 #[test]
@@ -192,6 +256,11 @@ fn what_is_out_of_bounds_is_refused_and_all_of_it_told() {
         (trim(&long, "o.mp4", 0.0, 1.0), &["source"]),
         (trim("/a.mp4", "../o.mp4", 0.0, 1.0), &["output"]),
         (trim("/a.mp4", "o.html", 0.0, 1.0), &["output"]),
+        (json!({"preset": "crop-9x16", "source": "/a.mp4", "output": "o.m4a"}), &["output"]),
+        (
+            json!({"preset": "custom", "source": "/a.mp4", "output": "o.m4a", "video": [{"filter": "grayscale"}]}),
+            &["output"],
+        ),
         (trim("a", "", -1.0, 1e9), &["source", "output", "start", "end"]),
         (trim("/a.mp4", "o.mp4", 3.0, 3.0), &["end"]),
         (json!({"preset": "speed", "source": "/a.mp4", "output": "o.mp4", "factor": 0.2}), &["factor"]),

@@ -15,7 +15,7 @@ mod upload;
 
 pub use asset::{Asset, Commit, Condition, NewAsset, Probed, Refused, Replaced, Tags};
 pub use list::{Listing, Page};
-pub use postgres::{Config as PostgresConfig, Postgres, Server as PostgresServer};
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use upload::{Bounds, Kind, Upload};
 

@@ -18,7 +18,7 @@ use super::{
     Edge, Reply, client, eventually,
     killed::{BINARY, Program},
 };
-use crate::origin_double::OriginDouble;
+use crate::{origin_double::OriginDouble, uploads::database::Database};
 
 const SECRET: &str = "a-secret-of-the-tests-0123456789-abcdef";
 
@@ -41,15 +41,19 @@ fn video(folder: &Path, name: &str, size: &str, seconds: u32) -> Vec<u8> {
 async fn server(folder: &Path, settings: impl FnOnce(&mut Raw)) -> Edge {
     let url = folder.to_str().unwrap().to_owned();
     Edge::start_with(|raw| {
-        raw.access.secret.0 = SECRET.to_owned();
         raw.origins = vec![raw::Origin { url, ..Default::default() }];
-        raw.media.segment_secs = 2;
-        raw.media.ladder = vec![raw::LadderStep { height: 96, kbps: 150 }];
-        raw.jobs.scratch = "256MiB".to_owned();
-        raw.jobs.threads = 1;
-        settings(raw);
+        as_all_here(raw, settings);
     })
     .await
+}
+
+fn as_all_here(raw: &mut Raw, settings: impl FnOnce(&mut Raw)) {
+    raw.access.secret.0 = SECRET.to_owned();
+    raw.media.segment_secs = 2;
+    raw.media.ladder = vec![raw::LadderStep { height: 96, kbps: 150 }];
+    raw.jobs.scratch = "256MiB".to_owned();
+    raw.jobs.threads = 1;
+    settings(raw);
 }
 
 fn token(scope: &str, sub: &str, prefix: Option<&str>) -> String {
@@ -171,6 +175,53 @@ async fn each_preset_makes_what_it_says() {
 }
 
 #[tokio::test]
+async fn sound_alone_is_made_of_films_and_of_sounds() {
+    let folder = tempfile::tempdir().unwrap();
+    video(folder.path(), "a.mp4", "160x90", 4);
+    let output = Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:sample_rate=48000:duration=2",
+        ])
+        .arg(folder.path().join("b.flac"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let edge = server(folder.path(), |_| {}).await;
+    for (job, seconds) in [
+        (json!({"preset": "compress", "source": "/a.mp4", "audio_kbps": 64}), 4.0),
+        (json!({"preset": "trim", "source": "/a.mp4", "start": 1, "end": 3, "exact": false}), 2.0),
+        (json!({"preset": "speed", "source": "/b.flac", "factor": 0.5}), 4.0),
+        (json!({"preset": "concat", "sources": ["/b.flac", "/a.mp4"]}), 6.0),
+    ] {
+        let mut job = job;
+        job["output"] = json!("made/o.m4a");
+        becomes(edge.admin(), &send(&edge, job.clone()).await, "succeeded").await;
+        let reply = edge.get("/assets/made/o.m4a").await;
+        assert_eq!((reply.status, reply.field("content-type")), (200, "audio/m4a"), "{job}");
+        fs::write(folder.path().join("shape"), &reply.body).unwrap();
+        let said = Command::new("ffprobe")
+            .args(["-v", "error", "-show_entries", "stream=codec_name:format=duration", "-of", "csv=p=0"])
+            .arg(folder.path().join("shape"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let (codecs, duration) = said.trim().split_once('\n').unwrap();
+        assert_eq!(codecs, "aac", "{job}");
+        assert!((duration.parse::<f64>().unwrap() - seconds).abs() < 0.2, "{job}: {said}");
+        assert!((pitch(folder.path()) - 440.0).abs() < 15.0, "{job}: {}", pitch(folder.path()));
+    }
+    let pictures = json!({"preset": "compress", "source": "/b.flac", "output": "o.mp4"});
+    let told = becomes(edge.admin(), &send(&edge, pictures).await, "failed").await;
+    assert!(told["detail"].as_str().unwrap().contains(".m4a"), "{told}");
+}
+
+#[tokio::test]
 async fn sources_that_will_not_do_fail_with_words() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("list.mp4"), "#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n").unwrap();
@@ -178,7 +229,7 @@ async fn sources_that_will_not_do_fail_with_words() {
     let edge = server(folder.path(), |_| {}).await;
     for (source, why) in [
         ("/none.mp4", "404"),
-        ("/list.mp4", "no MP4, QuickTime, Matroska or WebM"),
+        ("/list.mp4", "no MP4, QuickTime, Matroska, WebM"),
         ("/cut.mp4", "cannot be processed"),
         ("/a.jpg?w=100", "source"),
     ] {
@@ -283,6 +334,40 @@ async fn a_killed_server_takes_its_jobs_up_again() {
     assert_eq!(working_in(&scratch), 0, "nothing is left of the server before");
     assert_eq!(fs::read_dir(scratch.join("scratch")).unwrap().count(), 0);
     assert_eq!(program.get("/assets/o.mp4").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_of_a_fleet_have_one_queue() {
+    let mut database = Database::start().await;
+    let (folder, programs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    video(folder.path(), "a.mp4", "160x90", 2);
+    let (program, url) = (endless(programs.path()), database.url("postgres"));
+    let mut one = server(folder.path(), |raw| {
+        raw.jobs.database.0.clone_from(&url);
+        raw.media.ffmpeg = program.to_str().unwrap().to_owned();
+        // However busy the machine is, it is to have time to give back its job.
+        raw.server.drain_timeout_secs = 60;
+    })
+    .await;
+    let job = json!({"preset": "compress", "source": "/a.mp4", "output": "o.mp4"});
+    let id = send(&one, job.clone()).await;
+    let path = format!("/api/v1/jobs/{id}");
+    becomes(one.admin(), &id, "running").await;
+    // Another server knows of it, and takes it up when the first one stops.
+    let two = one.sibling(|raw| as_all_here(raw, |raw| raw.jobs.database.0.clone_from(&url))).await;
+    assert_eq!(body(&two.admin_get(&path).await)["state"], "running");
+    let events = client::open(two.admin(), "GET", &format!("{path}/events"), &[], b"").await;
+    one.ask_to_stop().await.unwrap().unwrap();
+    let told = becomes(two.admin(), &id, "succeeded").await;
+    assert_eq!(told["attempts"], 1, "what is given back does not count");
+    assert_eq!(two.get("/assets/o.mp4").await.status, 200);
+    let events = events.whole().await.text();
+    assert!(events.contains("\"running\"") && events.contains("\"succeeded\""), "{events}");
+    // Without the database, jobs are not taken for done.
+    database.kill();
+    let reply = two.admin_post("/api/v1/jobs", &[], job.to_string().as_bytes()).await;
+    assert_eq!(reply.status, 503, "{}", reply.text());
+    assert!(!reply.field("retry-after").is_empty() && !reply.text().contains("postgres"), "{}", reply.text());
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ mod parent;
 mod proxies;
 mod purge;
 mod purge_model;
+mod queues;
 mod races;
 mod ranges;
 mod reload;

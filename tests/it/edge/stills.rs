@@ -150,6 +150,23 @@ async fn subtitles_beside_a_video() {
 }
 
 #[tokio::test]
+async fn a_page_for_what_is_missing_is_no_subtitles() {
+    let directory = tempfile::tempdir().unwrap();
+    let film = make(&directory.path().join("film.mp4"), "+faststart");
+    let origin = OriginDouble::start().await;
+    origin.on_any(
+        Answer::ok("<!doctype html><p>Lost?")
+            .content_type("text/html; charset=utf-8")
+            .cache_control("max-age=60"),
+    );
+    origin.on("/film.mp4", Answer::ok(film).etag("\"1\"").content_type("video/mp4"));
+    let edge = Edge::with(&origin, |raw| raw.media.subtitles = vec!["en".to_owned()]).await;
+    let master = edge.get("/film.mp4/master.m3u8").await.text();
+    assert!(master.contains("source/index.m3u8") && !master.contains("SUBTITLES"), "{master}");
+    assert_eq!(edge.get("/film.mp4/subtitles/en.vtt").await.status, 404);
+}
+
+#[tokio::test]
 async fn clips_are_files_of_their_own() {
     let (directory, edge) = films("+faststart").await;
     let file = std::fs::read(directory.path().join("film.mp4")).unwrap();

@@ -6,9 +6,10 @@ use futures_util::future::join_all;
 use millrace::store::{
     AssetKey, BlobId, Catalogue, Error,
     catalogue::{
-        Bounds, Commit, Condition, Kind, Listing, NewAsset, Postgres, PostgresConfig, Probed, Refused,
-        Replaced, Sqlite, Tags, Upload,
+        Bounds, Commit, Condition, Kind, Listing, NewAsset, Postgres, Probed, Refused, Replaced, Sqlite,
+        Tags, Upload,
     },
+    database,
 };
 use millrace_kit::{metrics::Registry, tasks::Tasks};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ async fn sqlite_conforms() {
 
 async fn server(database: &Database, name: &str) -> Arc<dyn Catalogue> {
     let server = database.url(name).parse().unwrap();
-    let config = PostgresConfig { server, connections: 4, ca_file: None };
+    let config = database::Config { server, connections: 4, ca_file: None };
     Arc::new(Postgres::open(config, &Registry::new(), &Tasks::new()).await.unwrap())
 }
 

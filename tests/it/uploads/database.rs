@@ -12,13 +12,13 @@ use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
 /// Stops when dropped.
-pub(super) struct Database {
+pub(crate) struct Database {
     dir: TempDir,
     process: Option<Child>,
 }
 
 impl Database {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("pg").tempdir().unwrap();
         if let Some((user, group)) = another_user() {
             chown(dir.path(), Some(user), Some(group)).unwrap();
@@ -42,7 +42,7 @@ impl Database {
     }
 
     /// Starts it, or starts it again.
-    pub(super) async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         let mut command = program("postgres", self.dir.path());
         command.arg("-D").arg(self.dir.path().join("data")).arg("-k").arg(self.dir.path());
         command.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=40"]);
@@ -58,23 +58,23 @@ impl Database {
 
     /// All its processes at once and without tidying up, as a crash would; a server whose first process alone is killed cannot be
     /// started again before the others have noticed.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = kill_process(Pid::from_child(&process), Signal::QUIT);
             let _ = process.wait();
         }
     }
 
-    pub(super) fn url(&self, name: &str) -> String {
+    pub(crate) fn url(&self, name: &str) -> String {
         let dir = self.dir.path().to_str().unwrap().replace('/', "%2F");
         format!("postgres://millrace@{dir}/{name}")
     }
 
-    pub(super) async fn create(&self, name: &str) {
+    pub(crate) async fn create(&self, name: &str) {
         self.execute(&format!("CREATE DATABASE {name}")).await;
     }
 
-    pub(super) async fn end_connections(&self, name: &str) {
+    pub(crate) async fn end_connections(&self, name: &str) {
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname";
         self.execute(&format!("{end} = '{name}'")).await;
     }

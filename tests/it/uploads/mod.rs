@@ -5,7 +5,7 @@ mod assets;
 mod catalogues;
 mod conformance;
 mod contents;
-mod database;
+pub(crate) mod database;
 mod fleet;
 mod forms;
 mod tus;

@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::super::excerpt::Keyframes;
 use super::super::movie::Movie;
 use super::super::samples::Sample;
-use super::super::track::Track;
+use super::super::track::{Format, Track};
 use super::super::{Error, PosterError, RawImage};
 use super::storyboard::Storyboard;
 use crate::media::ffmpeg::{self, Ffmpeg};
@@ -17,6 +17,7 @@ use crate::media::{ReadError, Source};
 /// Headers in front of the first slice of a picture are shorter than that.
 const PEEKED_BYTES: u64 = 2048;
 const PEEKS_AT_A_TIME: usize = 4;
+const MUCH_SMALLER: u32 = 4;
 /// Pictures that are decoded one by one are given up after this.
 const ONE_BY_ONE_TIME: Duration = Duration::from_secs(20);
 
@@ -101,12 +102,23 @@ impl Decoder<'_> {
         let filter = format!("{timing}scale=w={width}:h={height}:flags=bicubic");
         let count = keyframes.len().to_string();
         let arguments = [
-            &["-hide_banner", "-v", "error", "-nostats", "-protocol_whitelist", "pipe", "-threads", "1"][..],
+            &["-hide_banner", "-v", "error", "-nostats", "-protocol_whitelist", "pipe", "-threads", "2"][..],
+            self.shortcuts(),
             &["-flags", "+output_corrupt", "-f", "mp4", "-i", "pipe:0", "-map", "0:v:0"],
             &["-vf", &filter, "-frames:v", &count, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"],
         ];
         let most = self.bytes() * keyframes.len();
         Ok(self.ffmpeg.run(arguments.concat(), input.read(self.source), most).await?)
+    }
+
+    /// Edges of blocks that are not smoothed cannot be seen in a picture that is so much smaller: a fifth of the work.
+    fn shortcuts(&self) -> &'static [&'static str] {
+        let Format::Video(format) = self.track.format else { return &[] };
+        let (width, height) = format.shown();
+        match u32::from(width.max(height)) >= MUCH_SMALLER * self.width.max(self.height) {
+            true => &["-skip_loop_filter", "all"],
+            false => &[],
+        }
     }
 
     fn bytes(&self) -> usize {

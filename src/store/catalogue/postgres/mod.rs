@@ -11,37 +11,26 @@ use millrace_kit::{
 };
 use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::Duration};
-pub use tokio_postgres::Config as Server;
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{AssetKey, BlobId, Error},
+    super::{
+        AssetKey, BlobId, Error,
+        database::{self, Config, Pool},
+    },
     Answer, Asset, Bounds, Catalogue, Commit, Condition, Listing, Outcome, Page, Place, Probed, Replaced,
     Result, Turn, Upload,
 };
 
 mod assets;
 mod listen;
-mod pool;
 mod schema;
 mod uploads;
 
 pub(super) use listen::Lease;
 
 use listen::Listener;
-use pool::Pool;
-
-/// Where the database is, and how much of it is used.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Its `Debug` does not show the password.
-    pub server: Server,
-    /// At the same time; one more hears what others say.
-    pub connections: usize,
-    /// PEM; trusted beside the system's authorities.
-    pub ca_file: Option<std::path::PathBuf>,
-}
 
 pub struct Postgres {
     pool: Pool,
@@ -51,9 +40,9 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Connects, and brings the tables up to date.
+    /// Connects, and brings the tables up to date. One more connection than is said hears what others say.
     pub async fn open(config: Config, registry: &Registry, tasks: &Tasks) -> Result<Self> {
-        let tls = pool::tls(config.ca_file.as_deref())?;
+        let tls = database::tls(config.ca_file.as_deref())?;
         let pool = Pool::new(&config, tls.clone(), registry).map_err(|error| failed_metrics(&error))?;
         let mut client = pool.get().await?;
         schema::bring_up(&mut client).await?;
@@ -262,23 +251,4 @@ fn number(value: u64) -> i64 {
 
 fn count(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
-}
-
-impl From<tokio_postgres::Error> for Error {
-    fn from(error: tokio_postgres::Error) -> Self {
-        use tokio_postgres::error::SqlState;
-        match error.as_db_error() {
-            Some(said) if *said.code() == SqlState::DISK_FULL => Self::Full,
-            // Class 57: the server is being shut down, starting, or was told to end us.
-            Some(said) if said.code().code().starts_with("57") => {
-                Self::Unavailable(said.message().to_owned())
-            }
-            Some(said) => Self::Catalogue(said.to_string()),
-            None => Self::Unavailable(with_cause(&error)),
-        }
-    }
-}
-
-fn with_cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

@@ -1,6 +1,14 @@
-//! Connections, as many as are wanted at a time and no more than are allowed.
+//! Connections to PostgreSQL, as many as are wanted at a time and no more than are allowed.
 
-use std::{ops::Deref, ops::DerefMut, path::Path, sync::Arc, time::Instant};
+use std::{
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
+};
 
 use deadpool_postgres::{Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime, Timeouts};
 use millrace_kit::metrics::{self, Histogram, IntGauge, Registry, catalogue};
@@ -10,25 +18,42 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 use tokio::time::Duration;
+pub use tokio_postgres::Config as Server;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{
-    super::super::{Error, catalogue::Result},
-    Config,
-};
+use super::Error;
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// Where the database is, and how much of it is used.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its `Debug` does not show the password.
+    pub server: Server,
+    /// At the same time.
+    pub connections: usize,
+    /// PEM; trusted beside the system's authorities.
+    pub ca_file: Option<PathBuf>,
+}
 
 /// Whoever waits longer for a connection is told that there is none.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) struct Pool {
+pub(crate) struct Pool {
     pool: deadpool_postgres::Pool,
-    used: IntGauge,
-    idle: IntGauge,
+    used: Share,
+    idle: Share,
     wait: Histogram,
 }
 
+/// What one pool adds to a gauge that all have in common.
+struct Share {
+    gauge: IntGauge,
+    told: AtomicI64,
+}
+
 /// Goes back to the pool when it is dropped, and then is counted: in the order of the fields.
-pub(super) struct Connection<'a> {
+pub(crate) struct Connection<'a> {
     client: deadpool_postgres::Client,
     _counted: Counted<'a>,
 }
@@ -63,10 +88,16 @@ impl Pool {
             pool.map_err(|error| metrics::Error { name: "millrace_db_pool", reason: error.to_string() })?;
         Ok(Self {
             pool,
-            used: connections.with_label_values(&["used"]),
-            idle: connections.with_label_values(&["idle"]),
+            used: Share::of(connections.with_label_values(&["used"])),
+            idle: Share::of(connections.with_label_values(&["idle"])),
             wait: registry.histogram(&catalogue::DB_POOL_WAIT)?.with_label_values(&[] as &[&str]),
         })
+    }
+
+    /// For who needs nothing else of the database.
+    pub fn open(config: &Config, registry: &Registry) -> Result<Self> {
+        let tls = tls(config.ca_file.as_deref())?;
+        Self::new(config, tls, registry).map_err(|error| Error::Catalogue(error.to_string()))
     }
 
     pub async fn get(&self) -> Result<Connection<'_>> {
@@ -86,9 +117,19 @@ impl Pool {
 
     fn tell(&self) {
         let status = self.pool.status();
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.idle.set(gauge(status.available));
-        self.used.set(gauge(status.size.saturating_sub(status.available)));
+        self.idle.tell(status.available);
+        self.used.tell(status.size.saturating_sub(status.available));
+    }
+}
+
+impl Share {
+    fn of(gauge: IntGauge) -> Self {
+        Self { gauge, told: AtomicI64::new(0) }
+    }
+
+    fn tell(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.gauge.add(count - self.told.swap(count, Ordering::Relaxed));
     }
 }
 
@@ -129,4 +170,23 @@ pub(super) fn tls(ca_file: Option<&Path>) -> Result<MakeRustlsConnect> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Catalogue(error.to_string()))?;
     Ok(MakeRustlsConnect::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        use tokio_postgres::error::SqlState;
+        match error.as_db_error() {
+            Some(said) if *said.code() == SqlState::DISK_FULL => Self::Full,
+            // Class 57: the server is being shut down, starting, or was told to end us.
+            Some(said) if said.code().code().starts_with("57") => {
+                Self::Unavailable(said.message().to_owned())
+            }
+            Some(said) => Self::Catalogue(said.to_string()),
+            None => Self::Unavailable(with_cause(&error)),
+        }
+    }
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
