@@ -26,6 +26,7 @@ mod sign;
 mod token;
 
 use crate::{
+    acme,
     admission::{Admission, load::Connections},
     cache::{self, Store},
     config::{OriginSettings, Settings},
@@ -50,6 +51,8 @@ pub enum Error {
     Metrics(#[from] metrics::Error),
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    #[error("tls.acme: {0}")]
+    Acme(#[from] acme::Error),
     #[error("opening a port failed: {0}")]
     Open(#[from] io::Error),
     #[error("the store of assets: {0}")]
@@ -72,6 +75,7 @@ pub struct Server {
     admin: Listening,
     secure_address: Option<std::net::SocketAddr>,
     certificates: Option<Arc<tls::Certificates>>,
+    acme: Option<acme::Keeper>,
     state: Arc<Admin>,
     delivery: Arc<Delivery>,
     store: Arc<Store>,
@@ -141,6 +145,11 @@ impl Server {
         if let Some(uploads) = &uploads {
             uploads.keep_in_order();
         }
+        let challenges = acme::Challenges::default();
+        let acme = match settings.acme {
+            Some(settings) => Some(acme::Keeper::open(settings, challenges.clone(), clock.clone())?),
+            None => None,
+        };
         let gate = Gate {
             proxies: settings.door.proxies.clone(),
             connections: Connections::new(settings.door.max_connections_per_client),
@@ -171,6 +180,7 @@ impl Server {
             cdn_loop,
             lifecycle: state.lifecycle().clone(),
             door,
+            challenges: challenges.clone(),
         });
         let secure_address = secure.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
         let data = http::listen_data(data_listener, secure, &settings.http, gate, data)?;
@@ -181,6 +191,7 @@ impl Server {
             admin,
             secure_address,
             certificates,
+            acme,
             state,
             delivery,
             store,
@@ -228,6 +239,9 @@ impl Server {
     /// fills, then the cache closes.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { data, admin, state, delivery, store, uploads, jobs, tasks, drain_timeout, .. } = self;
+        if let (Some(acme), Some(certificates)) = (self.acme, self.certificates) {
+            tasks.spawn_until_stop("certificates", acme.run(move |_| reload(&certificates)));
+        }
         let (data_handle, admin_handle) = (data.handle.clone(), admin.handle.clone());
         let drain = async {
             state.lifecycle().enter(Phase::Draining);
@@ -302,10 +316,16 @@ async fn serve(
 
 async fn next_stop(signals: &mut Signals, certificates: Option<&tls::Certificates>) {
     while signals.next().await == Signal::Reload {
-        if let Some(Err(error)) = certificates.map(tls::Certificates::reload) {
-            tracing::error!("new certificates cannot be used, the old ones stay: {error}");
+        if let Some(certificates) = certificates {
+            reload(certificates);
         }
         tracing::warn!("reloading the configuration is not available in this version; restart to apply it");
+    }
+}
+
+fn reload(certificates: &tls::Certificates) {
+    if let Err(error) = certificates.reload() {
+        tracing::error!("new certificates cannot be used, the old ones stay: {error}");
     }
 }
 

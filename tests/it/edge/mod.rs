@@ -2,6 +2,7 @@
 //! programmable origin.
 
 mod access;
+mod acme;
 mod admin;
 pub(crate) mod client;
 mod server;
@@ -26,7 +27,7 @@ pub(crate) mod images;
 mod interim;
 mod jobs;
 mod keys;
-mod killed;
+pub(crate) mod killed;
 mod ladder;
 mod limits;
 mod methods;
