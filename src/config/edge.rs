@@ -264,12 +264,12 @@ mod tests {
         let resolved = door(&raw, Vec::new(), &mut faults);
         assert_eq!((resolved.proxies.trusted.len(), resolved.proxies.announced.len()), (1, 1));
         admin_hosts(&raw.admin, &mut faults);
-        assert!(tls(&raw.tls, &mut faults).is_none());
+        assert!(tls(&raw.tls, None, &mut faults).is_none());
         raw.tls.listen = "somewhere".to_owned();
         raw.tls.min_version = "1.1".to_owned();
         raw.tls.certificates =
             vec![raw::Certificate { certificate_file: "/nowhere/a.pem".to_owned(), key_file: String::new() }];
-        tls(&raw.tls, &mut faults);
+        tls(&raw.tls, None, &mut faults);
         let keys: Vec<_> = faults.0.iter().map(|fault| fault.key.as_str()).collect();
         assert_eq!(
             keys,
@@ -286,6 +286,37 @@ mod tests {
                 "tls.certificates",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_to_be_ordered_makes_sense() {
+        let found = |change: &dyn Fn(&mut raw::Acme)| {
+            let mut raw =
+                raw::Acme { names: vec!["A.example".to_owned()], agree_to_terms: true, ..Default::default() };
+            change(&mut raw);
+            let mut faults = Faults::default();
+            let acme = acme(&raw, "/data/acme".into(), &mut faults);
+            (acme, faults.0.iter().map(|fault| fault.key.clone()).collect::<Vec<_>>())
+        };
+        let (good, faults) = found(&|raw| raw.contact = "ops@example.com".to_owned());
+        let good = good.unwrap();
+        assert_eq!(
+            (&*good.names, good.contact.as_deref()),
+            (&["a.example".to_owned()][..], Some("mailto:ops@example.com"))
+        );
+        assert_eq!((faults, good.file("a.example")), (vec![], "/data/acme/a.example.pem".into()));
+        assert!(found(&|raw| raw.names.clear()).0.is_none());
+        let set = |name: &str| vec!["a.example".to_owned(), name.to_owned()];
+        for (change, key) in [
+            (&(|raw| raw.names = set("*.a.example")) as &dyn Fn(&mut raw::Acme), "tls.acme.names"),
+            (&|raw| raw.names = set("A.example"), "tls.acme.names"),
+            (&|raw| raw.names = (0..101).map(|at| format!("{at}.example")).collect(), "tls.acme.names"),
+            (&|raw| raw.directory = "http://a.example/dir".to_owned(), "tls.acme.directory"),
+            (&|raw| raw.agree_to_terms = false, "tls.acme.agree_to_terms"),
+            (&|raw| raw.contact = "nobody".to_owned(), "tls.acme.contact"),
+        ] {
+            assert_eq!(found(change).1, [key]);
+        }
     }
 
     #[test]

@@ -145,10 +145,7 @@ async fn presented(edge: &Edge, name: &str, file: &Path) -> Option<CertificateDe
 }
 
 /// Of all names, once each is there and another than before.
-async fn all_presented(
-    edge: &Edge,
-    before: &[CertificateDer<'static>],
-) -> Vec<CertificateDer<'static>> {
+async fn all_presented(edge: &Edge, before: &[CertificateDer<'static>]) -> Vec<CertificateDer<'static>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut found = Vec::new();
