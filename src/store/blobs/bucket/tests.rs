@@ -36,6 +36,8 @@ struct Kept {
     forgotten: bool,
 }
 
+type Replied = std::result::Result<HttpResponse, ConnectorError>;
+
 const PART: usize = LEAST_PART as usize;
 
 impl HttpConnector for Double {
@@ -45,7 +47,7 @@ impl HttpConnector for Double {
 }
 
 impl Kept {
-    fn answer(&mut self, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    fn answer(&mut self, request: &HttpRequest) -> Replied {
         let (path, query) = request.uri().split_once('?').unwrap_or((request.uri(), ""));
         let key = path.rsplit_once("/media/").map_or("", |(_, key)| key).to_owned();
         let body = Bytes::copy_from_slice(request.body().bytes().unwrap_or_default());
@@ -85,12 +87,7 @@ impl Kept {
         }
     }
 
-    fn put(
-        &mut self,
-        key: String,
-        body: Bytes,
-        wanted: Option<&str>,
-    ) -> Result<HttpResponse, ConnectorError> {
+    fn put(&mut self, key: String, body: Bytes, wanted: Option<&str>) -> Replied {
         let found = self.objects.get(&key).map(|(_, version)| format!("\"{version}\""));
         if wanted.is_some() && wanted != found.as_deref() {
             return Ok(reply(412, "", Bytes::new()));
