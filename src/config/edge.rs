@@ -308,7 +308,10 @@ mod tests {
         assert!(found(&|raw| raw.names.clear()).0.is_none());
         let set = |name: &str| vec!["a.example".to_owned(), name.to_owned()];
         for (change, key) in [
-            (&(|raw| raw.names = set("*.a.example")) as &dyn Fn(&mut raw::Acme), "tls.acme.names"),
+            (
+                &(|raw: &mut raw::Acme| raw.names = set("*.a.example")) as &dyn Fn(&mut raw::Acme),
+                "tls.acme.names",
+            ),
             (&|raw| raw.names = set("A.example"), "tls.acme.names"),
             (&|raw| raw.names = (0..101).map(|at| format!("{at}.example")).collect(), "tls.acme.names"),
             (&|raw| raw.directory = "http://a.example/dir".to_owned(), "tls.acme.directory"),
