@@ -191,6 +191,7 @@ deps_test() {
   need redis-server redis-server
   need haproxy haproxy
   need openssl openssl
+  need pebble pebble
   need h2load nghttp2-client
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
   install_missing

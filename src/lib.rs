@@ -1,5 +1,6 @@
 //! Millrace: CDN edge cache and media delivery server. `docs/ARCHITECTURE.md` shows how the modules fit together.
 
+pub mod acme;
 pub mod admission;
 pub mod app;
 pub mod cache;

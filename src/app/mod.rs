@@ -30,6 +30,7 @@ mod sign;
 mod token;
 
 use crate::{
+    acme,
     admission::{Admission, load::Connections},
     cache::{self, Store},
     config::{OriginSettings, Raw, Settings, shown},
@@ -54,6 +55,8 @@ pub enum Error {
     Metrics(#[from] metrics::Error),
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    #[error("tls.acme: {0}")]
+    Acme(#[from] acme::Error),
     #[error("opening a port failed: {0}")]
     Open(#[from] io::Error),
     #[error("the store of assets: {0}")]
@@ -78,6 +81,7 @@ pub struct Server {
     secure_address: Option<std::net::SocketAddr>,
     certificates: Option<Arc<tls::Certificates>>,
     reload: Arc<Mutex<Reload>>,
+    acme: Option<acme::Keeper>,
     state: Arc<Admin>,
     delivery: Arc<Delivery>,
     store: Arc<Store>,
@@ -148,6 +152,11 @@ impl Server {
         if let Some(uploads) = &uploads {
             uploads.keep_in_order();
         }
+        let challenges = acme::Challenges::default();
+        let acme = match settings.acme {
+            Some(settings) => Some(acme::Keeper::open(settings, challenges.clone(), clock.clone())?),
+            None => None,
+        };
         let gate = Gate {
             proxies: settings.door.proxies.clone(),
             connections: Connections::new(settings.door.max_connections_per_client),
@@ -188,6 +197,7 @@ impl Server {
             cdn_loop,
             lifecycle: state.lifecycle().clone(),
             door,
+            challenges: challenges.clone(),
         });
         let secure_address = secure.as_ref().map(|(listener, _)| listener.local_addr()).transpose()?;
         let data = http::listen_data(data_listener, secure, &settings.http, gate, data)?;
@@ -199,6 +209,7 @@ impl Server {
             secure_address,
             certificates,
             reload,
+            acme,
             state,
             delivery,
             store,
@@ -234,8 +245,8 @@ impl Server {
         let (certificates, reload) = (self.certificates.clone(), self.reload.clone());
         let mut stop = async || {
             while signals.next().await == Signal::Reload {
-                if let Some(Err(error)) = certificates.as_deref().map(tls::Certificates::reload) {
-                    tracing::error!("new certificates cannot be used, the old ones stay: {error}");
+                if let Some(certificates) = &certificates {
+                    reload_certificates(certificates);
                 }
                 reload.lock().take_over(read());
             }
@@ -259,6 +270,9 @@ impl Server {
     /// fills, then the cache closes.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { data, admin, state, delivery, store, uploads, jobs, tasks, drain_timeout, .. } = self;
+        if let (Some(acme), Some(certificates)) = (self.acme, self.certificates) {
+            tasks.spawn_until_stop("certificates", acme.run(move |_| reload_certificates(&certificates)));
+        }
         let (data_handle, admin_handle) = (data.handle.clone(), admin.handle.clone());
         let drain = async {
             state.lifecycle().enter(Phase::Draining);
@@ -329,6 +343,12 @@ async fn serve(
         return Err(Error::Serve { port, source });
     }
     Ok(())
+}
+
+fn reload_certificates(certificates: &tls::Certificates) {
+    if let Err(error) = certificates.reload() {
+        tracing::error!("new certificates cannot be used, the old ones stay: {error}");
+    }
 }
 
 fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Error> {

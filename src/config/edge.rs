@@ -1,6 +1,6 @@
 //! From `[limits]`, `[proxies]`, `[tls]` and what routes say of clients to what the listeners want.
 
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use bytesize::ByteSize;
 use http::{HeaderName, HeaderValue, Method};
@@ -9,6 +9,7 @@ use millrace_kit::config::Faults;
 
 use super::{Raw, raw};
 use crate::{
+    acme,
     admission::{
         client::Proxies,
         rate::{By, Rate},
@@ -51,10 +52,15 @@ fn redirect_port(raw: &raw::Tls) -> u16 {
 }
 
 /// None: no TLS.
-pub fn tls(raw: &raw::Tls, faults: &mut Faults) -> Option<(SocketAddr, tls::Config)> {
+pub fn tls(
+    raw: &raw::Tls,
+    acme: Option<&acme::Config>,
+    faults: &mut Faults,
+) -> Option<(SocketAddr, tls::Config)> {
     if raw.listen.is_empty() {
         for (field, set) in [
             ("certificates", !raw.certificates.is_empty()),
+            ("acme.names", !raw.acme.names.is_empty()),
             ("redirect", raw.redirect && raw.redirect_port == 0),
             ("hsts_secs", raw.hsts_secs > 0),
         ] {
@@ -69,8 +75,8 @@ pub fn tls(raw: &raw::Tls, faults: &mut Faults) -> Option<(SocketAddr, tls::Conf
         faults
             .push("tls.listen", format!("{:?} is not an address and port such as 0.0.0.0:8443", raw.listen));
     }
-    if raw.certificates.is_empty() {
-        faults.push("tls.certificates", "none is given");
+    if raw.certificates.is_empty() && raw.acme.names.is_empty() {
+        faults.push("tls.certificates", "none is given, nor are there tls.acme.names");
     }
     for (place, pair) in raw.certificates.iter().enumerate() {
         for (field, file) in [("certificate_file", &pair.certificate_file), ("key_file", &pair.key_file)] {
@@ -91,14 +97,60 @@ pub fn tls(raw: &raw::Tls, faults: &mut Faults) -> Option<(SocketAddr, tls::Conf
         .map(|pair| tls::Pair {
             certificate: pair.certificate_file.clone().into(),
             key: pair.key_file.clone().into(),
+            awaited: false,
         })
         .collect();
     if let Err(wrong) = tls::check(&pairs) {
         faults.push("tls.certificates", wrong.to_string());
     }
+    let ordered = acme.iter().flat_map(|acme| acme.names.iter().map(|name| acme.file(name)));
+    let ordered = ordered.map(|file| tls::Pair { certificate: file.clone(), key: file, awaited: true });
+    let pairs = pairs.into_iter().chain(ordered).collect();
     let only_13 = raw.min_version == "1.3";
     let watch = Duration::from_secs(u64::from(raw.watch_secs));
     Some((address.ok()?, tls::Config { pairs, only_13, http2: raw.http2, watch }))
+}
+
+/// None: no certificates are ordered.
+pub fn acme(raw: &raw::Acme, dir: PathBuf, faults: &mut Faults) -> Option<acme::Config> {
+    if raw.names.is_empty() {
+        return None;
+    }
+    if raw.names.len() > acme::MOST_NAMES {
+        faults.push("tls.acme.names", format!("there are more than {}", acme::MOST_NAMES));
+    }
+    let mut names: Vec<String> = Vec::new();
+    for name in &raw.names {
+        let name = name.to_ascii_lowercase();
+        if !acme::is_name(&name) {
+            faults.push(
+                "tls.acme.names",
+                format!("{name:?} is neither a name that can be proven nor an address"),
+            );
+        } else if names.contains(&name) {
+            faults.push("tls.acme.names", format!("{name:?} stands there twice"));
+        } else {
+            names.push(name);
+        }
+    }
+    if !url::Url::parse(&raw.directory).is_ok_and(|url| url.scheme() == "https" && url.has_host()) {
+        faults.push("tls.acme.directory", "is not an address that begins with https://");
+    }
+    if !raw.agree_to_terms {
+        faults.push("tls.acme.agree_to_terms", "must be true: the authority wants its terms agreed to");
+    }
+    let is_mail = |contact: &str| {
+        contact.contains('@') && !contact.contains(|found: char| found.is_whitespace() || found.is_control())
+    };
+    if !raw.contact.is_empty() && !is_mail(&raw.contact) {
+        faults.push("tls.acme.contact", format!("{:?} is not an address of mail", raw.contact));
+    }
+    let contact = (!raw.contact.is_empty()).then(|| match raw.contact.starts_with("mailto:") {
+        true => raw.contact.clone(),
+        false => format!("mailto:{}", raw.contact),
+    });
+    let ca_file = (!raw.ca_file.is_empty()).then(|| PathBuf::from(&raw.ca_file));
+    Some(acme::Config { names, directory: raw.directory.clone(), contact, ca_file, dir })
 }
 
 /// Names for which the admin port takes itself.
@@ -212,12 +264,12 @@ mod tests {
         let resolved = door(&raw, Vec::new(), &mut faults);
         assert_eq!((resolved.proxies.trusted.len(), resolved.proxies.announced.len()), (1, 1));
         admin_hosts(&raw.admin, &mut faults);
-        assert!(tls(&raw.tls, &mut faults).is_none());
+        assert!(tls(&raw.tls, None, &mut faults).is_none());
         raw.tls.listen = "somewhere".to_owned();
         raw.tls.min_version = "1.1".to_owned();
         raw.tls.certificates =
             vec![raw::Certificate { certificate_file: "/nowhere/a.pem".to_owned(), key_file: String::new() }];
-        tls(&raw.tls, &mut faults);
+        tls(&raw.tls, None, &mut faults);
         let keys: Vec<_> = faults.0.iter().map(|fault| fault.key.as_str()).collect();
         assert_eq!(
             keys,
@@ -234,6 +286,40 @@ mod tests {
                 "tls.certificates",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_to_be_ordered_makes_sense() {
+        let found = |change: &dyn Fn(&mut raw::Acme)| {
+            let mut raw =
+                raw::Acme { names: vec!["A.example".to_owned()], agree_to_terms: true, ..Default::default() };
+            change(&mut raw);
+            let mut faults = Faults::default();
+            let acme = acme(&raw, "/data/acme".into(), &mut faults);
+            (acme, faults.0.iter().map(|fault| fault.key.clone()).collect::<Vec<_>>())
+        };
+        let (good, faults) = found(&|raw| raw.contact = "ops@example.com".to_owned());
+        let good = good.unwrap();
+        assert_eq!(
+            (&*good.names, good.contact.as_deref()),
+            (&["a.example".to_owned()][..], Some("mailto:ops@example.com"))
+        );
+        assert_eq!((faults, good.file("a.example")), (vec![], "/data/acme/a.example.pem".into()));
+        assert!(found(&|raw| raw.names.clear()).0.is_none());
+        let set = |name: &str| vec!["a.example".to_owned(), name.to_owned()];
+        for (change, key) in [
+            (
+                &(|raw: &mut raw::Acme| raw.names = set("*.a.example")) as &dyn Fn(&mut raw::Acme),
+                "tls.acme.names",
+            ),
+            (&|raw| raw.names = set("A.example"), "tls.acme.names"),
+            (&|raw| raw.names = (0..101).map(|at| format!("{at}.example")).collect(), "tls.acme.names"),
+            (&|raw| raw.directory = "http://a.example/dir".to_owned(), "tls.acme.directory"),
+            (&|raw| raw.agree_to_terms = false, "tls.acme.agree_to_terms"),
+            (&|raw| raw.contact = "nobody".to_owned(), "tls.acme.contact"),
+        ] {
+            assert_eq!(found(change).1, [key]);
+        }
     }
 
     #[test]

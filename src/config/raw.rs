@@ -19,7 +19,7 @@ mod uploads;
 mod warm;
 
 pub use access::Access;
-pub use edge::{Certificate, Cors, Limits, Proxies, Rate, Tls};
+pub use edge::{Acme, Certificate, Cors, Limits, Proxies, Rate, Tls};
 pub use jobs::{Jobs, Ready};
 pub use origin::{Addressing, Origin, OriginTls, S3};
 pub use route::{Access as RouteAccess, Balance, Fallback, Images, Route, RouteRetry};

@@ -19,7 +19,7 @@ use super::{
     warm,
 };
 use crate::{
-    admission,
+    acme, admission,
     cache::{self, storable::Rules},
     delivery::{self, FillLimits, MediaConfig, coding, sandbox::Svg},
     http,
@@ -51,6 +51,8 @@ pub struct Settings {
     pub door: http::door::Config,
     /// Where TLS is spoken, and by which certificates.
     pub tls: Option<(SocketAddr, http::tls::Config)>,
+    /// Which of them are ordered.
+    pub acme: Option<acme::Config>,
     pub admin_hosts: Arc<[String]>,
     pub pages: http::Pages,
     pub cache: cache::Config,
@@ -121,7 +123,8 @@ pub fn resolve_as(raw: &Raw, cdn_loop: CdnLoop) -> Result<Settings, Faults> {
     let general = routes::General { storing, retry: &raw.retry, images: &guards };
     let (routes, fronts) = routes::routes(&raw.routes, &names, &general, &mut faults);
     let door = edge::door(raw, fronts, &mut faults);
-    let tls = edge::tls(&raw.tls, &mut faults);
+    let acme = edge::acme(&raw.tls.acme, uploads::dir(raw, &raw.tls.acme.dir, "acme"), &mut faults);
+    let tls = edge::tls(&raw.tls, acme.as_ref(), &mut faults);
     let admin_hosts = edge::admin_hosts(&raw.admin, &mut faults);
     let media = media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
@@ -158,6 +161,7 @@ pub fn resolve_as(raw: &Raw, cdn_loop: CdnLoop) -> Result<Settings, Faults> {
         http,
         door,
         tls,
+        acme,
         admin_hosts,
         pages,
         cache,

@@ -30,6 +30,7 @@ use super::{
     way::{Asking, answer, refuse},
 };
 use crate::{
+    acme::Challenges,
     admission::{Admission, Signature, load::Place},
     delivery::{
         Answer, Asked, CdnLoop, Delivery, FieldLines, Instruments, RequestBody, Response, Target,
@@ -48,6 +49,7 @@ pub struct Data {
     pub cdn_loop: CdnLoop,
     pub lifecycle: Arc<Lifecycle>,
     pub door: Arc<Door>,
+    pub challenges: Challenges,
 }
 
 impl Data {

@@ -15,6 +15,7 @@ use super::{
     pace::Least,
 };
 use crate::{
+    acme,
     admission::{
         client::Proxies,
         load::Load,
@@ -51,9 +52,6 @@ pub struct Door {
     redirect: Option<u16>,
     transport_security: Option<HeaderValue>,
 }
-
-/// Certificates are renewed by what is to be found there, without TLS (RFC 8555 §8.3).
-const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 impl Door {
     pub fn new(config: Config, clock: &Clock, registry: &Registry) -> Result<Self, metrics::Error> {
@@ -118,7 +116,7 @@ impl Door {
         raw: &str,
     ) -> Option<Response> {
         let port = self.redirect.filter(|_| self.redirects(client, headers))?;
-        if target.path().starts_with(CHALLENGES) {
+        if target.path().starts_with(acme::BELOW) {
             return None;
         }
         let host = headers.get(header::HOST)?.to_str().ok()?;

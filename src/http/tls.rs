@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fmt, fs,
-    io::Read,
+    io::{self, Read},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -32,6 +32,8 @@ const MAX_FILE: u64 = 1 << 20;
 pub struct Pair {
     pub certificate: PathBuf,
     pub key: PathBuf,
+    /// It may not be there yet, or be of no use: others do without it, and clients that ask for its names.
+    pub awaited: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -48,7 +50,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}: {1}")]
-    File(PathBuf, std::io::Error),
+    File(PathBuf, io::Error),
     #[error("{0}: {1}")]
     Form(PathBuf, String),
     #[error("{0} is not the key of {1}: {2}")]
@@ -104,7 +106,8 @@ impl Certificates {
 
     /// Reads all files again. What is bad leaves all as it was.
     pub fn reload(&self) -> Result<(), Error> {
-        let loaded = self.pairs.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let loaded = self.pairs.iter().filter_map(|pair| loaded(pair).transpose());
+        let loaded = loaded.collect::<Result<Vec<_>, _>>()?;
         let mut held = Held { first: loaded.first().map(|first| first.key.clone()), ..Held::default() };
         for Loaded { key, names, ends } in loaded {
             held.names.push((names.first().cloned().unwrap_or_default(), ends));
@@ -191,11 +194,22 @@ fn stamps(pairs: &[Pair]) -> Vec<Stamp> {
 
 /// Whether all of them can be used.
 pub fn check(pairs: &[Pair]) -> Result<(), Error> {
-    pairs.iter().try_for_each(|pair| load(pair).map(drop))
+    pairs.iter().try_for_each(|pair| loaded(pair).map(drop))
+}
+
+fn loaded(pair: &Pair) -> Result<Option<Loaded>, Error> {
+    match load(pair) {
+        Err(Error::File(_, error)) if pair.awaited && error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if pair.awaited => {
+            tracing::warn!("it will be ordered anew: {error}");
+            Ok(None)
+        }
+        loaded => loaded.map(Some),
+    }
 }
 
 fn load(pair: &Pair) -> Result<Loaded, Error> {
-    let Pair { certificate, key } = pair;
+    let Pair { certificate, key, .. } = pair;
     let form = |path: &Path, what: String| Error::Form(path.to_owned(), what);
     let text = read(certificate)?;
     let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
@@ -247,8 +261,11 @@ mod tests {
             names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(),
         );
         let made = made.unwrap();
-        let pair =
-            Pair { certificate: dir.join(format!("{name}.pem")), key: dir.join(format!("{name}.key")) };
+        let pair = Pair {
+            certificate: dir.join(format!("{name}.pem")),
+            key: dir.join(format!("{name}.key")),
+            awaited: false,
+        };
         fs::write(&pair.certificate, made.cert.pem()).unwrap();
         fs::write(&pair.key, made.signing_key.serialize_pem()).unwrap();
         pair
@@ -287,5 +304,22 @@ mod tests {
         fs::copy(&new.key, &pairs[0].key).unwrap();
         certificates.reload_if_changed().unwrap();
         assert!(of("a.example").is_some_and(|found| found != first));
+    }
+    #[test]
+    fn what_is_awaited_is_used_when_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = write(dir.path(), "a", &["a.example"]);
+        let file = dir.path().join("b.pem");
+        let awaited = Pair { certificate: file.clone(), key: file.clone(), awaited: true };
+        let certificates = Certificates::open(vec![awaited, first], &Registry::new()).unwrap();
+        assert!(certificates.of("a.example").is_some() && certificates.of("b.example").is_none());
+        let new = write(dir.path(), "new", &["b.example"]);
+        let both = [fs::read(&new.key).unwrap(), fs::read(&new.certificate).unwrap()].concat();
+        fs::write(&file, &both).unwrap();
+        certificates.reload_if_changed().unwrap();
+        assert!(certificates.of("b.example").is_some());
+        fs::write(&file, "nonsense").unwrap();
+        certificates.reload().unwrap();
+        assert!(certificates.of("a.example").is_some() && certificates.of("b.example").is_none());
     }
 }

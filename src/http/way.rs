@@ -20,7 +20,8 @@ use super::{
 use crate::{
     admission::{Signature, load::Place},
     delivery::{
-        Answer, BadTarget, Interims, Outcome, Reason, Request, RequestBody, Response, Route, Served, Target,
+        Answer, BadTarget, Body, Fields, Interims, Outcome, Reason, Request, RequestBody, Response, Route,
+        Served, Target,
     },
 };
 
@@ -60,6 +61,9 @@ pub async fn answer(
         Err(bad @ BadTarget::TooLong) => return (refuse(StatusCode::URI_TOO_LONG, &bad.to_string()), None),
         Err(bad) => return (refuse(StatusCode::BAD_REQUEST, &bad.to_string()), None),
     };
+    if let Some(text) = data.challenges.at(target.path()) {
+        return (whatever(proof(text)), None);
+    }
     let whole = asking.whole.as_ref().unwrap_or(raw);
     if let Some(redirect) = data.door.redirect(client, headers, &target, whole) {
         return (whatever(redirect), None);
@@ -198,6 +202,15 @@ fn overloaded() -> Answer {
         Response::problem(StatusCode::SERVICE_UNAVAILABLE, detail, served)
             .with(header::RETRY_AFTER, fixed("1")),
     )
+}
+
+/// What an authority is to find before it gives a certificate.
+fn proof(text: String) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, fixed("application/octet-stream"));
+    headers.insert(header::CACHE_CONTROL, fixed("no-store"));
+    let served = Served::new(Outcome::Hit, Reason::Fresh);
+    Response::new(StatusCode::OK, Fields::Own(headers), Body::Full(text.into()), served)
 }
 
 /// An answer that no asset has to do with.

@@ -30,6 +30,9 @@ pub enum Error {
     InUse(String),
     #[error("{0} was written by a later version")]
     TooNew(String),
+    /// Of a draft whose bytes somebody else has removed.
+    #[error("what had come of it has been removed from the store")]
+    Lost,
 }
 
 impl Error {

@@ -55,6 +55,11 @@ impl Error {
         matches!(self, Self::Store(store::Error::Full))
     }
 
+    /// Another attempt at the same upload cannot go better.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Lost)) || !matches!(self, Self::Store(_) | Self::Stopping)
+    }
+
     /// For metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -64,7 +69,7 @@ impl Error {
             Self::TooLarge(_) | Self::Quota(_) => "too-large",
             Self::Type(_) => "type",
             Self::Condition | Self::Overtaken | Self::Offset(_) | Self::Locked => "conflict",
-            Self::NoUpload | Self::Expired => "gone",
+            Self::NoUpload | Self::Expired | Self::Store(store::Error::Lost) => "gone",
             Self::Busy | Self::Stopping | Self::TooMany(_) => "busy",
             Self::Store(store::Error::Full) => "full",
             Self::Store(_) => "failed",

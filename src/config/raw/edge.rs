@@ -39,6 +39,7 @@ pub struct Tls {
     /// Clients get the first that is for the name they ask for, those that name none the first of all. A name that none is for ends
     /// the handshake. Files are read again when they change, and at HUP; connections are kept.
     pub certificates: Vec<Certificate>,
+    pub acme: Acme,
     /// `1.2` or `1.3`.
     pub min_version: String,
     pub http2: bool,
@@ -60,6 +61,25 @@ pub struct Tls {
 pub struct Certificate {
     pub certificate_file: String,
     pub key_file: String,
+}
+
+/// Certificates that are ordered from an authority such as Let's Encrypt, and renewed. It asks for a proof at port 80 of each name,
+/// which has to lead to `server.listen`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Acme {
+    /// Names and addresses that certificates are wanted for, one for each, behind those of `tls.certificates`; none: ACME is off.
+    pub names: Vec<String>,
+    /// Of the authority; Let's Encrypt has one for tries at `https://acme-staging-v02.api.letsencrypt.org/directory`.
+    pub directory: String,
+    /// Address of mail to which the authority writes, if any.
+    pub contact: String,
+    /// Whether the terms of the authority are agreed to; nothing is ordered else.
+    pub agree_to_terms: bool,
+    /// PEM; trusted beside the system's authorities when the directory is asked.
+    pub ca_file: String,
+    /// Where account and certificates are kept, for this server's user alone; empty: `acme` below `cache.data_dir`.
+    pub dir: String,
 }
 
 /// How often one client may ask here.
@@ -108,6 +128,7 @@ impl Default for Tls {
         Self {
             listen: String::new(),
             certificates: Vec::new(),
+            acme: Acme::default(),
             min_version: "1.2".to_owned(),
             http2: true,
             watch_secs: 10,
@@ -115,6 +136,19 @@ impl Default for Tls {
             redirect_port: 0,
             hsts_secs: 0,
             hsts_subdomains: false,
+        }
+    }
+}
+
+impl Default for Acme {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            contact: String::new(),
+            agree_to_terms: false,
+            ca_file: String::new(),
+            dir: String::new(),
         }
     }
 }

@@ -262,7 +262,29 @@ impl Stream for OneByOne {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+
     use super::*;
+
+    /// Whatever else there is to say.
+    #[tokio::test]
+    async fn heads_without_an_end_are_not_gathered() {
+        let kind = header::HeaderValue::from_static("multipart/form-data; boundary=x");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]);
+        for begin in ["--x\r\nContent-Disposition: form-data; name=\"a\"\r\nX-Long: ", "no boundary, but "] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let counted = asked.clone();
+            let more = stream::repeat_with(move || {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok(Bytes::from_static(&[b'y'; 1024]))
+            });
+            let body = stream::iter([Ok(Bytes::from_static(begin.as_bytes()))]).chain(more.take(1000));
+            let (mut form, _) = open(&headers, body.boxed()).unwrap();
+            let error = form.next_field().await.unwrap_err();
+            assert!(matches!(broken(&error), Error::Bad(text) if text == TOO_LONG), "{begin}: {error}");
+            assert!(asked.load(Ordering::Relaxed) <= MAX_HEAD / 1024 + 2, "{begin}: {asked:?}");
+        }
+    }
 
     #[test]
     fn names_of_files_become_keys() {

@@ -138,7 +138,8 @@ fn refusal_with(error: &Error, more: &str) -> Box<Response> {
     };
     let detail = match error {
         Error::Store(StoreError::Unavailable(_)) => "the store cannot be reached at the moment".to_owned(),
-        Error::Store(_) if !error.is_full() => "the asset could not be stored".to_owned(),
+        Error::Store(StoreError::Full | StoreError::Lost) => error.to_string(),
+        Error::Store(_) => "the asset could not be stored".to_owned(),
         error => error.to_string(),
     };
     let detail = if more.is_empty() { detail } else { format!("{detail}; {more}") };
@@ -165,7 +166,7 @@ fn status_of(error: &Error) -> StatusCode {
         Error::Type(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Error::Condition => StatusCode::PRECONDITION_FAILED,
         Error::NoUpload => StatusCode::NOT_FOUND,
-        Error::Expired => StatusCode::GONE,
+        Error::Expired | Error::Store(StoreError::Lost) => StatusCode::GONE,
         Error::Offset(_) | Error::Overtaken => StatusCode::CONFLICT,
         Error::Locked => StatusCode::LOCKED,
         Error::Checksum => StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),

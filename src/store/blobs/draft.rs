@@ -1,10 +1,11 @@
 //! A draft as a file: bytes are gathered, and written and hashed on the blocking pool while the next ones come.
 
-use std::{fs::File, io::IoSlice, ops::Range, os::unix::fs::FileExt, sync::Arc};
+use std::{fs::File, io::IoSlice, num::NonZeroU64, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, future::BoxFuture};
+use rustix::fs::{Advice, fadvise};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{
@@ -14,6 +15,10 @@ use super::{
 
 /// Written at a time; as much waits while it is.
 const BATCH: usize = 1 << 20;
+/// Hashed and then written, while the processor still has it at hand.
+const AT_HAND: usize = 128 << 10;
+/// The system is told to begin to write so much out, so that a sync at the end has less to wait for.
+const WRITE_OUT: u64 = 8 << 20;
 
 pub(super) struct FileDraft {
     places: Arc<Places>,
@@ -81,9 +86,11 @@ impl FileDraft {
             (std::mem::take(&mut self.gathered), self.file.clone(), self.hash.take());
         self.gathered_bytes = 0;
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            write_all(&file, &bytes, at).map_err(Error::io("writing a draft"))?;
-            if let Some(hash) = &mut hash {
-                bytes.iter().for_each(|bytes| hash.update(bytes));
+            let end = write_hashed(&file, &bytes, at, hash.as_mut()).map_err(Error::io("writing a draft"))?;
+            if at / WRITE_OUT < end / WRITE_OUT {
+                let from = at / WRITE_OUT * WRITE_OUT;
+                // Pages that are wanted no longer are written; those that are not written yet are not dropped.
+                let _ = fadvise(&*file, from, NonZeroU64::new(end - from), Advice::DontNeed);
             }
             Ok(hash)
         }));
@@ -93,6 +100,31 @@ impl FileDraft {
 
 fn stopped(error: &JoinError) -> Error {
     Error::Io { what: "writing", detail: error.to_string() }
+}
+
+/// Where it ends.
+fn write_hashed(
+    file: &File,
+    mut pieces: &[Bytes],
+    mut at: u64,
+    mut hash: Option<&mut Context>,
+) -> std::io::Result<u64> {
+    while !pieces.is_empty() {
+        let mut length = 0;
+        let at_hand = pieces.iter().take_while(|piece| {
+            let has_room = length < AT_HAND;
+            length += if has_room { piece.len() } else { 0 };
+            has_room
+        });
+        let (now, later) = pieces.split_at(at_hand.count());
+        if let Some(hash) = &mut hash {
+            now.iter().for_each(|piece| hash.update(piece));
+        }
+        write_all(file, now, at)?;
+        at += length as u64;
+        pieces = later;
+    }
+    Ok(at)
 }
 
 /// Gathered pieces with few system calls.

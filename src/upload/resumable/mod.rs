@@ -132,8 +132,7 @@ impl Uploads {
     async fn give_up_now(&self, id: &BlobId, owner: Option<&str>) -> Result<(), Error> {
         let _hold = self.hold(id).await?;
         self.upload(id, owner).await?;
-        self.inner.catalogue.end_upload(id).await?;
-        Ok(self.inner.blobs.discard(id).await?)
+        self.end(id).await
     }
 
     /// An upload of this owner; None: of anybody.
@@ -187,12 +186,17 @@ impl Uploads {
             ends: true,
         };
         let finished = self.commit(ready).await.map(drop);
-        if finished.as_ref().is_err_and(|error| !matches!(error, Error::Store(_) | Error::Stopping)) {
-            self.inner.catalogue.end_upload(&upload.id).await?;
-            self.inner.blobs.discard(&upload.id).await?;
+        if finished.as_ref().is_err_and(Error::is_final) {
+            self.end(&upload.id).await?;
         }
         self.count("tus", &finished);
         finished
+    }
+
+    /// Nobody goes on with it.
+    async fn end(&self, id: &BlobId) -> Result<(), Error> {
+        self.inner.catalogue.end_upload(id).await?;
+        Ok(self.inner.blobs.discard(id).await?)
     }
 
     /// Of those that have all their bytes nobody may ever send another one. `noted`: only those of which the catalogue says so.

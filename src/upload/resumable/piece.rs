@@ -6,7 +6,7 @@ use super::{
     super::{Body, receive::Room},
     Checksum, Error, Hold, Kind, Progress, Uploads,
 };
-use crate::store::{AssetKey, BlobId, Draft, catalogue::Upload};
+use crate::store::{AssetKey, BlobId, Draft, Error as StoreError, catalogue::Upload};
 
 /// Bytes as a client announces them.
 #[derive(Debug, Clone)]
@@ -68,6 +68,10 @@ impl Uploads {
         if hold.is_lost() {
             return Err(Error::Locked);
         }
+        if let Err(Error::Store(StoreError::Lost)) = &taken {
+            self.end(id).await?;
+            return Err(StoreError::Lost.into());
+        }
         upload.received = draft.length();
         upload.expires = self.inner.clock.unix_millis().saturating_add(self.lifetime());
         self.inner.catalogue.put_upload(upload.clone()).await?;
@@ -126,8 +130,9 @@ impl Uploads {
             false => draft.sync().await,
         };
         if taken_back || synced.is_err() {
-            // Should this fail too, it is done when the draft is opened again.
-            upload.checked = Some(kept);
+            // Should this fail too, it is done when the draft is opened again. Where nothing survives but what was synced, what has
+            // come unsaid is good all the same, and what lies below it may not be cut any more.
+            upload.checked = (!self.inner.blobs.is_shared()).then_some(kept);
             draft.truncate(kept).await?;
         }
         upload.checked = None;

@@ -10,22 +10,22 @@ use std::{
 use super::{Reply, client, eventually};
 use crate::origin_double::{Answer, OriginDouble};
 
-pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_millrace");
 
 /// Killed when dropped.
-pub(super) struct Program {
-    pub(super) child: Child,
-    pub(super) data: SocketAddr,
-    pub(super) admin: SocketAddr,
+pub(crate) struct Program {
+    pub(crate) child: Child,
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Program {
-    pub(super) fn start(origin: &OriginDouble, dir: &Path) -> Self {
+    pub(crate) fn start(origin: &OriginDouble, dir: &Path) -> Self {
         Self::start_by(Command::new(BINARY), origin, dir)
     }
 
     /// By a command that starts the program with the arguments that come after it.
-    pub(super) fn start_by(mut command: Command, origin: &OriginDouble, dir: &Path) -> Self {
+    pub(crate) fn start_by(mut command: Command, origin: &OriginDouble, dir: &Path) -> Self {
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--memory", "64MiB"])
             .args(["--disk", "64MiB", "--workers", "1", "--origin", &origin.url(), "--data-dir"])
@@ -43,7 +43,7 @@ impl Program {
         Self { child, data, admin }
     }
 
-    pub(super) async fn get(&self, target: &str) -> Reply {
+    pub(crate) async fn get(&self, target: &str) -> Reply {
         client::open(self.data, "GET", target, &[], b"").await.whole().await
     }
 

@@ -2,6 +2,7 @@
 //! programmable origin.
 
 mod access;
+mod acme;
 mod admin;
 pub(crate) mod client;
 mod process;
@@ -28,7 +29,7 @@ mod interim;
 mod jobs;
 mod kept;
 mod keys;
-mod killed;
+pub(crate) mod killed;
 mod ladder;
 mod limits;
 mod methods;

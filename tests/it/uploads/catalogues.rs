@@ -1,6 +1,6 @@
 //! What every catalogue must do: the same of SQLite, and of a real PostgreSQL with several servers.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use millrace::store::{
@@ -93,6 +93,22 @@ async fn postgresql_conforms_with_several_servers() {
     let again = one.lease(&upload, CancellationToken::new(), second).await.unwrap();
     assert!(again.is_some());
     assert!(one.find(&AssetKey::parse("0/one").unwrap()).await.unwrap().is_some());
+
+    // What has changed while nobody listened is heard of later, all of it, though the telling breaks off once.
+    let changed = "INSERT INTO millrace_versions (key, version, turn) SELECT 'away/' || n, 1, 0 FROM generate_series(1, 3000) n";
+    database.execute_in("b", changed).await;
+    database.end_connections("b").await;
+    // More than wait to be taken, so it is under way at the tenth.
+    let mut left: BTreeSet<_> = (1..=3000).map(|n| format!("away/{n}")).collect();
+    let mut heard = 0;
+    while !left.is_empty() {
+        let key = tokio::time::timeout(second * 3, at_one.recv()).await.unwrap().unwrap();
+        left.remove(key.as_str());
+        heard += 1;
+        if heard == 10 {
+            database.end_connections("b").await;
+        }
+    }
 }
 
 fn new(key: &str, length: u64, tags: &[&str]) -> NewAsset {

@@ -80,7 +80,11 @@ impl Database {
     }
 
     async fn execute(&self, statement: &str) {
-        let (client, connection) = tokio_postgres::connect(&self.url("postgres"), NoTls).await.unwrap();
+        self.execute_in("postgres", statement).await;
+    }
+
+    pub(super) async fn execute_in(&self, name: &str, statement: &str) {
+        let (client, connection) = tokio_postgres::connect(&self.url(name), NoTls).await.unwrap();
         let execute = client.batch_execute(statement);
         tokio::select! {
             done = execute => done.unwrap(),

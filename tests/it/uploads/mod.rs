@@ -8,6 +8,8 @@ mod contents;
 pub(crate) mod database;
 mod fleet;
 mod forms;
+mod full_disk;
+mod tokens;
 mod tus;
 
 use millrace::admission::{Claims, Secret};

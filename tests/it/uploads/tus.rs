@@ -5,8 +5,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{files, send, server, token};
 use crate::edge::{Edge, client::Reply, eventually};
 
-const VERSION: (&str, &str) = ("tus-resumable", "1.0.0");
-const PIECE: (&str, &str) = ("content-type", "application/offset+octet-stream");
+pub(super) const VERSION: (&str, &str) = ("tus-resumable", "1.0.0");
+pub(super) const PIECE: (&str, &str) = ("content-type", "application/offset+octet-stream");
 
 pub(super) async fn tus(
     edge: &Edge,

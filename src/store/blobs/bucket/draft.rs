@@ -127,7 +127,7 @@ impl BucketDraft {
         let mut state = match self.saved {
             true => match self.shared.get(&draft(&self.id)).await? {
                 Some(saved) => State::read(saved)?,
-                None => return Err(gone()),
+                None => return Err(Error::Lost),
             },
             false => State::new(self.part),
         };
@@ -135,8 +135,12 @@ impl BucketDraft {
         self.put(&state).await
     }
 
-    /// Makes all that has come durable.
+    /// Makes all that has come durable. What fills a part goes as one: all else of it is sent and read again with every piece.
     pub async fn save(&mut self) -> Result<()> {
+        let part = usize::try_from(self.part).unwrap_or(usize::MAX);
+        while self.tail.len() >= part {
+            self.send(part).await?;
+        }
         self.sent().await?;
         let mut state = State::new(self.part);
         state.upload.clone_from(&self.upload);
@@ -182,17 +186,13 @@ impl BucketDraft {
                 };
                 // Somebody who died since, or an answer that got lost, may have done it.
                 if !matches!(done, Ok(Some(()))) && self.shared.length(&key).await? != Some(self.length) {
-                    return Err(done.err().unwrap_or_else(gone));
+                    return Err(done.err().unwrap_or(Error::Lost));
                 }
             }
         }
         self.whole = true;
         Ok(sha256)
     }
-}
-
-fn gone() -> Error {
-    Error::Io { what: "a draft", detail: "it has been removed meanwhile".to_owned() }
 }
 
 impl Draft for BucketDraft {
@@ -244,7 +244,7 @@ impl Draft for BucketDraft {
             if self.length == length && self.failed.is_none() {
                 return Ok(());
             }
-            let saved = self.shared.get(&draft(&self.id)).await?.ok_or_else(gone)?;
+            let saved = self.shared.get(&draft(&self.id)).await?.ok_or(Error::Lost)?;
             let mut state = State::read(saved)?;
             let parts = state.part.saturating_mul(state.parts.len() as u64);
             let kept = length.checked_sub(parts).and_then(|kept| usize::try_from(kept).ok());

@@ -21,6 +21,8 @@ use super::{BlobId, Blobs, Content, Draft, Error, Result};
 mod draft;
 mod requests;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use draft::BucketDraft;
 use state::State;

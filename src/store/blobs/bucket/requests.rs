@@ -19,6 +19,8 @@ use super::{BlobId, Error, Result, Shared};
 
 /// Blobs of one listing; more are for the next one.
 const MOST_LISTED: usize = 100_000;
+/// S3's word for an upload in parts that was completed or given up, as a rule of the bucket may do after some days.
+const NO_SUCH_UPLOAD: &str = "NoSuchUpload";
 
 impl Shared {
     fn key(&self, key: &str) -> String {
@@ -46,8 +48,14 @@ impl Shared {
         match put {
             Ok(done) => Ok(done.e_tag),
             Err(error) if conditional && matches!(status(&error), Some(404 | 409 | 412)) => {
-                let detail = "another server has gone on with it".to_owned();
-                Err(Error::Io { what: "a draft", detail })
+                // An answer may have got lost, and what is there be what was sent.
+                match self.get(key).await? {
+                    Some((found, tag)) if found == bytes => Ok(tag),
+                    _ => {
+                        let detail = "another server has gone on with it".to_owned();
+                        Err(Error::Io { what: "a draft", detail })
+                    }
+                }
             }
             Err(error) => Err(failed("storing an object")(error)),
         }
@@ -124,8 +132,11 @@ impl Shared {
         let number = i32::try_from(number).unwrap_or(i32::MAX);
         let request = self.client.upload_part().bucket(&self.place.bucket).key(self.key(key));
         let request = request.upload_id(upload).part_number(number).body(ByteStream::from(bytes));
-        let done = request.send().await.map_err(failed("storing a part"))?;
-        Ok(done.e_tag.unwrap_or_default())
+        match request.send().await {
+            Ok(done) => Ok(done.e_tag.unwrap_or_default()),
+            Err(error) if error.code() == Some(NO_SUCH_UPLOAD) => Err(Error::Lost),
+            Err(error) => Err(failed("storing a part")(error)),
+        }
     }
 
     /// False: S3 does not know this upload, or not any more.
@@ -182,7 +193,7 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
 
 /// Of an upload that was completed or given up. Not every server calls it so.
 fn is_unknown<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    error.code() == Some("NoSuchUpload") || matches!(status(error), Some(403 | 404))
+    error.code() == Some(NO_SUCH_UPLOAD) || matches!(status(error), Some(403 | 404))
 }
 
 fn failed<E>(what: &'static str) -> impl Fn(SdkError<E, HttpResponse>) -> Error
