@@ -26,7 +26,12 @@ pub fn probe(data: &[u8]) {
 pub fn variant(magic: &[u8], data: &[u8], queries: &[&str]) {
     let Some((choice, rest)) = data.split_first() else { return };
     let query = queries[usize::from(*choice) % queries.len()];
-    let source = if rest.starts_with(magic) { rest.to_vec() } else { [magic, rest].concat() };
+    let mut source = if rest.starts_with(magic) { rest.to_vec() } else { [magic, rest].concat() };
+    // Which says how long it is, and would else be taken for one that was cut off.
+    let body = (source.len() as u32).wrapping_sub(8).to_le_bytes();
+    if let (Some(length), b"RIFF") = (source.get_mut(4..8), &magic[..magic.len().min(4)]) {
+        length.copy_from_slice(&body);
+    }
     let Some(params) = parsed(query) else { unreachable!("{query}") };
     if let Err(error) = transform(&source, &params, &limits()) {
         assert!(error.fault() != Fault::Internal || is_out_of_memory(&error), "{error}");

@@ -137,6 +137,10 @@ pub struct Media {
     pub max_megapixels: u32,
     /// Most megapixels of a made image.
     pub max_output_megapixels: u32,
+    /// Most frames of an animation that stays one.
+    pub max_frames: u32,
+    /// Most megapixels of all its frames together, of the source and of what is made.
+    pub max_animation_megapixels: u32,
     /// Most memory to decode one image.
     pub max_decode: String,
     /// Most memory for all image jobs together, sources not counted; further ones wait.
@@ -282,6 +286,8 @@ impl Default for Media {
             max_source: "64MiB".to_owned(),
             max_megapixels: 100,
             max_output_megapixels: 40,
+            max_frames: 1000,
+            max_animation_megapixels: 250,
             max_decode: "512MiB".to_owned(),
             max_memory: "1GiB".to_owned(),
             image_timeout_secs: 20,

@@ -334,7 +334,8 @@ fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
             max_pixels: u64::from(raw.max_megapixels) * 1_000_000,
             max_output_pixels: u64::from(raw.max_output_megapixels) * 1_000_000,
             max_decode_bytes: max_decode,
-            ..image::Limits::default()
+            max_frames: raw.max_frames,
+            max_animation_pixels: u64::from(raw.max_animation_megapixels) * 1_000_000,
         },
         memory_bytes,
         image_timeout: Duration::from_secs(u64::from(raw.image_timeout_secs)),

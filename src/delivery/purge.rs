@@ -1,5 +1,6 @@
 //! Purges as they are asked for: addresses are brought into the form that keys have.
 
+use http::{HeaderMap, HeaderValue, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -8,7 +9,7 @@ use super::{
     pipeline::Delivery,
     policy::Policies,
     request::{BadTarget, Target},
-    route::{BadQuery, Plan},
+    route::{BadQuery, Plan, Work},
 };
 use crate::cache::purge::{BadName, NotDurable, Purge};
 
@@ -56,7 +57,7 @@ pub enum BadPlace {
 }
 
 impl PurgeRequest {
-    fn resolve(&self, policies: &Policies) -> Result<Purge, PurgeError> {
+    fn resolve(&self, policies: &Policies, lengths: &[u32]) -> Result<Purge, PurgeError> {
         let count = self.urls.len() + self.tags.len() + self.prefixes.len();
         if count > MAX_NAMES {
             return Err(PurgeError::TooMany);
@@ -72,7 +73,7 @@ impl PurgeRequest {
         }
         let bad = |name: &String, reason: BadPlace| PurgeError::Bad { name: name.clone(), reason };
         for url in &self.urls {
-            for text in url_texts(url, policies).map_err(|reason| bad(url, reason))? {
+            for text in url_texts(url, policies, lengths).map_err(|reason| bad(url, reason))? {
                 purge = purge.url(&text);
             }
         }
@@ -94,7 +95,8 @@ impl PurgeRequest {
 impl Delivery {
     /// The purge's sequence number: whoever asks from now on gets nothing from before, after a restart neither.
     pub async fn purge(&self, request: &PurgeRequest) -> Result<u64, PurgeError> {
-        let purge = request.resolve(&self.core.router.at_once().policies)?;
+        let purge =
+            request.resolve(&self.core.router.at_once().policies, self.core.media.lengths())?;
         let now = self.core.clock().unix_millis();
         let sequence = self.store().purges().purge(&purge, now).await?;
         tracing::info!(sequence, soft = request.soft, all = request.all, "purged");
@@ -103,7 +105,7 @@ impl Delivery {
 }
 
 /// What the keys of the answers to this address begin with. Of a source it covers all that is made of it.
-fn url_texts(url: &str, policies: &Policies) -> Result<Vec<String>, BadPlace> {
+fn url_texts(url: &str, policies: &Policies, lengths: &[u32]) -> Result<Vec<String>, BadPlace> {
     let (host, path) = split(url);
     let target = Target::parse(path)?;
     let located = Located::of(&target)?;
@@ -111,8 +113,27 @@ fn url_texts(url: &str, policies: &Policies) -> Result<Vec<String>, BadPlace> {
         (Some(host), path) => vec![policies.of(host, path)],
         (None, path) => policies.on_any_host(path),
     };
-    let text = |policy| Ok(Plan::under(&target, &located, policy)?.url_text());
-    found.into_iter().map(text).collect()
+    let mut texts = Vec::new();
+    for policy in found {
+        texts.extend(served_texts(&Plan::under(&target, &located, policy)?, lengths));
+    }
+    Ok(texts)
+}
+
+/// The same for what it is taken for: clients can be served different forms of it.
+fn served_texts(plan: &Plan<'_>, lengths: &[u32]) -> Vec<String> {
+    let (Work::Image(params) | Work::Poster { params, .. }) = &plan.work else {
+        return vec![plan.clone().settled(&HeaderMap::new(), lengths).url_text()];
+    };
+    if !params.heeds(plan.policy.rules.images.hints).is_empty() {
+        // Clients have many sizes: the source, and all that is made of it.
+        return vec![plan.instead(Work::Fetch).url_text()];
+    }
+    let webp = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("image/webp"))]);
+    let text = |fields: &HeaderMap| plan.clone().settled(fields, lengths).url_text();
+    let mut texts = vec![text(&webp), text(&HeaderMap::new())];
+    texts.dedup();
+    texts
 }
 
 /// The host, if there is one, and what follows it.
@@ -130,7 +151,7 @@ mod tests {
     use crate::delivery::policy::tests::policies;
 
     fn resolved(json: &str) -> Result<Purge, PurgeError> {
-        request(json).resolve(&policies(&[]))
+        request(json).resolve(&policies(&[]), &[10, 20])
     }
 
     fn request(json: &str) -> PurgeRequest {
@@ -143,7 +164,7 @@ mod tests {
             r#"{"urls":["https://a.example/%61?x","/b.jpg?fm=webp&w=9","/c?b&a&utm_id=1"],"tags":["t"],
                "prefixes":["http://a/p/"]}"#,
         );
-        let image = &url_texts("/b.jpg?w=9&fm=webp", &policies(&[])).unwrap()[0];
+        let image = "/b.jpg image:w=10,fit=clip,fm=webp,q=80";
         let expected = Purge::hard().url("/a?x").url(image).url("/c?a&b").tag("t").unwrap();
         assert_eq!(purge.unwrap(), expected.prefix("", "/p").unwrap());
         assert_eq!(resolved(r#"{"all":true,"soft":true}"#).unwrap(), Purge::soft().everything());
@@ -151,9 +172,27 @@ mod tests {
     }
 
     #[test]
+    fn an_address_covers_every_form_that_it_is_served_in() {
+        let image = "/b.jpg image:";
+        for (url, expected) in [
+            ("/b.jpg?w=9", &["w=10,fit=clip,fm=webp,q=80"][..]),
+            (
+                "/b.jpg?w=11&q=71&auto=format",
+                &["w=20,fit=clip,fm=webp,q=75", "w=20,fit=clip,fm=baseline,q=75"],
+            ),
+            ("/cdn-cgi/image/width=20/b.jpg", &["w=20,fit=clip,fm=webp,q=80"]),
+        ] {
+            let expected: Vec<_> = expected.iter().map(|operation| format!("{image}{operation}")).collect();
+            assert_eq!(url_texts(url, &policies(&[]), &[10, 20]).unwrap(), expected, "{url}");
+        }
+        // What clients tell of themselves makes too many: the source with all that is made of it.
+        assert_eq!(url_texts("/b.jpg?w=9&ch=dpr", &policies(&[]), &[10, 20]).unwrap(), ["/b.jpg"]);
+    }
+
+    #[test]
     fn a_host_narrows_a_purge_to_what_it_is_served() {
         let policies = policies(&[("", "/p"), ("a.example", "/"), ("*.example", "/p")]);
-        let resolved = |json: &str| request(json).resolve(&policies).unwrap();
+        let resolved = |json: &str| request(json).resolve(&policies, &[]).unwrap();
         let urls = |texts: &[&str]| texts.iter().fold(Purge::hard(), |purge, text| purge.url(text));
         for (url, expected) in [
             ("http://A.example:8080/p/x", &["a.example/p/x"][..]),
@@ -190,9 +229,9 @@ mod tests {
             assert!(refused.contains(reason), "{json}: {refused}");
         }
         let many = PurgeRequest { tags: vec!["t".to_owned(); MAX_NAMES + 1], ..PurgeRequest::default() };
-        assert!(matches!(many.resolve(&policies(&[])), Err(PurgeError::TooMany)));
+        assert!(matches!(many.resolve(&policies(&[]), &[]), Err(PurgeError::TooMany)));
         let deep = PurgeRequest { prefixes: vec!["/x".repeat(33)], ..PurgeRequest::default() };
-        assert!(deep.resolve(&policies(&[])).unwrap_err().to_string().contains("segments"));
+        assert!(deep.resolve(&policies(&[]), &[]).unwrap_err().to_string().contains("segments"));
         assert!(serde_json::from_str::<PurgeRequest>(r#"{"url":["/a"]}"#).is_err());
     }
 }

@@ -52,6 +52,7 @@ pub enum Work {
 }
 
 /// What is to be done for a request, and under whose rules.
+#[derive(Clone)]
 pub struct Plan<'p> {
     pub route: Route,
     /// What is asked of the origins.

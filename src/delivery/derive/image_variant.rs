@@ -149,6 +149,10 @@ pub(super) fn refusal(error: image::Error) -> Refusal {
     }
     let status = match error.fault() {
         image::Fault::Client => StatusCode::BAD_REQUEST,
+        // RFC 9110 §15.5.16, of what is behind the address: nothing is wrong with it.
+        image::Fault::Source if matches!(error, image::Error::Unsupported { .. }) => {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE
+        }
         image::Fault::Source => StatusCode::UNPROCESSABLE_ENTITY,
         image::Fault::Internal => {
             tracing::error!("{error}");

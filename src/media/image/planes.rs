@@ -5,7 +5,7 @@ use super::error::Error;
 use super::geometry::{Rect, Size};
 use super::orientation::Orientation;
 use super::raster::{Raster, View};
-use super::resize::resize;
+use super::resize::{resize, resize_chroma};
 
 /// Decoded planes, full range, in one buffer: Y, then Cb and Cr if there is colour.
 pub(super) struct Planes {
@@ -59,8 +59,8 @@ impl Planes {
                     .scaled(1.0 / self.sampling.0 as f64, 1.0 / self.sampling.1 as f64);
                 let (u, v) = rest.split_at(size.pixels() as usize);
                 (
-                    resize(View { size, channels: 1, data: u }, crop, half)?,
-                    resize(View { size, channels: 1, data: v }, crop, half)?,
+                    resize_chroma(View { size, channels: 1, data: u }, crop, half)?,
+                    resize_chroma(View { size, channels: 1, data: v }, crop, half)?,
                 )
             }
         };

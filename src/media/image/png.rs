@@ -6,6 +6,7 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Filter, Reader, Transformations};
 
+use super::super::checkpoint;
 use super::error::Error;
 use super::geometry::{Rect, Size};
 use super::metadata::Kept;
@@ -17,6 +18,8 @@ use super::raster::{Raster, Reduced};
 const RESIDUAL: f64 = 2.0;
 /// 255·255·128² still fits the sums.
 const MAX_SHRINK: u32 = 128;
+/// After so many rows a job asks whether it may go on.
+const ROWS_AT_ONCE: u32 = 64;
 /// What the decoder may take for rows and for chunks that it keeps.
 const DECODER_BYTES: usize = 64 << 20;
 
@@ -73,7 +76,10 @@ fn average<const C: usize>(reader: &mut Source<'_>, stored: Size, shrink: u32) -
         }
     } else {
         let mut row = vec![0; stored.width as usize * C];
-        for _ in 0..stored.height {
+        for number in 0..stored.height {
+            if number.is_multiple_of(ROWS_AT_ONCE) {
+                checkpoint::pass()?;
+            }
             reader.read_row(&mut row).map_err(corrupt)?.ok_or_else(|| corrupt("too few rows"))?;
             boxes.row(&row);
         }

@@ -25,6 +25,14 @@ pub(super) fn resize(source: View<'_>, crop: Rect, target: Size) -> Result<Raste
     resize_with(source, crop, target, fir::FilterType::Lanczos3)
 }
 
+/// The same for what the eye sees less sharply (chroma): of twice as many pixels, and more, a shorter filter leaves less that an
+/// encoder spends bytes on. Of fewer, what it takes away would be missed.
+pub(super) fn resize_chroma(source: View<'_>, crop: Rect, target: Size) -> Result<Raster, Error> {
+    let spare = (crop.width / f64::from(target.width)).min(crop.height / f64::from(target.height));
+    let filter = if spare >= 2.0 { fir::FilterType::Hamming } else { fir::FilterType::Lanczos3 };
+    resize_with(source, crop, target, filter)
+}
+
 fn resize_with(source: View<'_>, crop: Rect, target: Size, filter: fir::FilterType) -> Result<Raster, Error> {
     let crop = snapped(crop, source.size);
     // The resizer goes down first. Stretching a wide, flat image into a tall, narrow one would hold the product

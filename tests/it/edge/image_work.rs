@@ -133,7 +133,7 @@ async fn failures_are_remembered_for_a_moment() {
     origin.on("/gone.jpg", Answer::empty(410));
     for (target, status, reason) in [
         ("/a.jpg?w=8192&h=8192&fit=scale", 400, "image_too_large"),
-        ("/text.jpg?w=20", 422, "image_unsupported"),
+        ("/text.jpg?w=20", 415, "image_unsupported"),
         ("/gone.jpg?w=20", 410, "source"),
     ] {
         for again in [false, true] {

@@ -99,13 +99,34 @@ async fn variants_and_derived_objects_go_with_their_source() {
     assert_eq!(stored(&edge, &["/p.jpg", derived[0], derived[1]]).await, ["/p.jpg", derived[1]]);
 }
 
+/// An address is purged as it is served: in the size of the grid, and in each format that clients get.
+#[tokio::test]
+async fn an_images_address_stands_for_what_is_served_there() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on("/p.jpg", Answer::ok(jpeg(80, 60, 1)).etag("\"1\"").cache_control(CONTROL));
+    let target = "/p.jpg?w=37&q=71&auto=format";
+    let kinds = [[("accept", "image/webp")], [("accept", "image/jpeg")]];
+    for kind in &kinds {
+        assert_eq!(edge.ask("GET", target, kind).await.cache(), "MISS");
+        assert_eq!(edge.ask("GET", target, kind).await.cache(), "HIT");
+    }
+    assert_eq!(edge.get("/p.jpg?w=20").await.cache(), "MISS");
+    edge.purge(&format!(r#"{{"urls":["{target}"]}}"#)).await;
+    for kind in &kinds {
+        assert_eq!(edge.ask("GET", target, kind).await.cache(), "MISS", "{kind:?}");
+    }
+    assert_eq!(edge.get("/p.jpg?w=20").await.cache(), "HIT");
+    assert_eq!(edge.get("/p.jpg").await.cache(), "HIT");
+}
+
 /// An answer that says why there is nothing does not know the tags of what it is about.
 #[tokio::test]
 async fn a_remembered_refusal_dies_with_any_tag() {
     let origin = OriginDouble::start().await;
     let edge = Edge::over(&origin).await;
     origin.on("/p.jpg", Answer::ok("no photo").cache_control(CONTROL).header("cache-tag", "a"));
-    assert_eq!(edge.get("/p.jpg?w=40").await.status, 422);
+    assert_eq!(edge.get("/p.jpg?w=40").await.status, 415);
     assert_eq!(edge.get("/p.jpg?w=40").await.cache(), "HIT");
     origin.on("/p.jpg", Answer::ok(jpeg(80, 60, 1)).cache_control(CONTROL));
     edge.purge(r#"{"tags":["a"]}"#).await;

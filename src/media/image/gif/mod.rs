@@ -6,6 +6,7 @@ use std::num::NonZeroU64;
 
 use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, DisposalMethod, MemoryLimit, Repeat};
 
+use super::super::checkpoint;
 use super::error::Error;
 use super::geometry::Size;
 use super::probe::Gif;
@@ -74,6 +75,7 @@ impl<'a> Frames<'a> {
     /// The canvas with the next frame, and how many milliseconds it stays. Ends where frames that came before can be shown
     /// but the next is damaged, as in browsers.
     pub(super) fn next(&mut self) -> Result<Option<(&Raster, u32)>, Error> {
+        checkpoint::pass()?;
         self.undo();
         let size = self.canvas.size;
         let frame = match self.decoder.read_next_frame() {

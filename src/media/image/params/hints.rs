@@ -1,7 +1,7 @@
 //! What clients tell of themselves, where an address asks for it, and what follows for the operation. It fills only what the
 //! address leaves open, and in few steps, so that no variant is made for each device.
 
-use super::{MAX_SIDE, Params};
+use super::{MAX_SIDE, Params, grid::next_quality};
 
 /// Which of them count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -103,7 +103,7 @@ impl Params {
         }
         if saves {
             self.quality = (u16::from(self.quality) * 2 / 3).max(1) as u8;
-            self.quality = self.quality.div_ceil(super::QUALITY_STEP) * super::QUALITY_STEP;
+            self.quality = next_quality(self.quality);
         }
         self.settled()
     }

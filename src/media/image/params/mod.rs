@@ -22,6 +22,7 @@ use super::Orientation;
 
 mod dialects;
 mod format;
+mod grid;
 mod hints;
 mod look;
 mod parse;
@@ -39,8 +40,6 @@ pub use values::Rgba;
 pub const MAX_SIDE: u32 = 8192;
 pub const MAX_DPR: f64 = 5.0;
 pub const DEFAULT_QUALITY: u8 = 80;
-/// Between qualities that strangers can choose.
-const QUALITY_STEP: u8 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Fit {
@@ -270,29 +269,6 @@ impl Params {
     pub fn negotiated(self, webp: bool) -> Self {
         let format = if webp { Format::Webp } else { Format::Baseline };
         Self { format, negotiates: false, ..self }.normalised()
-    }
-
-    /// With the side that decides the size as long as the next of these lengths, in ascending order; longer ones stay. So the
-    /// number of variants has a bound that clients cannot move. A box keeps its shape.
-    ///
-    /// So is the quality a multiple of five. Without lengths all is left as it is.
-    #[must_use]
-    pub fn snapped(mut self, lengths: &[u32]) -> Self {
-        if !lengths.is_empty() {
-            self.quality = self.quality.div_ceil(QUALITY_STEP) * QUALITY_STEP;
-        }
-        let next = |side: u32| lengths.get(lengths.partition_point(|length| *length < side)).copied();
-        match (self.width, self.height) {
-            (Some(width), height) => {
-                let Some(snapped) = next(width) else { return self };
-                let ratio = f64::from(snapped) / f64::from(width);
-                let scaled = |side: u32| ((f64::from(side) * ratio).round() as u32).clamp(1, MAX_SIDE);
-                (self.width, self.height) = (Some(snapped), height.map(scaled));
-            }
-            (None, Some(height)) => self.height = Some(next(height).unwrap_or(height)),
-            (None, None) => {}
-        }
-        self
     }
 
     /// Whether nothing is to be changed about the picture, and the format is one that is chosen for the client.

@@ -257,7 +257,7 @@ fn hints(text: &str) -> Result<Hints, ParamError> {
 /// Sides may be combined: `top,left`. Of two opposite ones the later counts.
 fn gravity(text: &str) -> Result<Gravity, ParamError> {
     match text {
-        "entropy" => return Ok(Gravity::Entropy),
+        "entropy" | "edges" => return Ok(Gravity::Entropy),
         "attention" => return Ok(Gravity::Attention),
         "center" | "focalpoint" => return Ok(Gravity::CENTRE),
         _ => {}
@@ -270,7 +270,7 @@ fn gravity(text: &str) -> Result<Gravity, ParamError> {
             "top" => y = 0.0,
             "bottom" => y = 1.0,
             _ => {
-                let rule = "must be entropy, attention, focalpoint, center, or sides such as top,left";
+                let rule = "must be entropy, edges, attention, focalpoint, center, or sides such as top,left";
                 return Err(refused("crop", rule, text));
             }
         }

@@ -65,6 +65,9 @@ impl Probe {
 
 /// Reads the headers. Sizes have no zero side.
 pub fn probe(source: &[u8]) -> Result<Probe, Error> {
+    if source.is_empty() {
+        return Err(Error::corrupt("empty", "it has no bytes"));
+    }
     let kind = Kind::of(source);
     let probe = match kind {
         Kind::Jpeg => jpeg::probe(source)?,

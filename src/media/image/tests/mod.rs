@@ -8,6 +8,7 @@ mod metadata;
 mod operations;
 mod pixels;
 mod samples;
+mod stopped;
 mod summaries;
 
 use std::borrow::Cow;
@@ -23,6 +24,12 @@ fn params(query: &str) -> Params {
 
 fn try_transform(source: &[u8], query: &str) -> Result<Encoded, Error> {
     transform(source, &params(query), &Limits::default())
+}
+
+/// What this thread has computed so far; waiting for others does not count. Zero where the system does not tell.
+fn computed() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(told.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
 /// The variant's pixels.

@@ -7,10 +7,11 @@ use std::ptr::{self, NonNull};
 
 use libwebp_sys as sys;
 
+use super::super::super::checkpoint;
 use super::super::error::Error;
 use super::super::geometry::Size;
 use super::super::raster::{Raster, View};
-use super::{Picture, Tuning, corrupt, internal, side};
+use super::{Picture, Tuning, corrupt, internal, may_go_on, side};
 
 /// What the frames show, one after the other.
 pub(in super::super) struct Frames<'a> {
@@ -55,6 +56,7 @@ impl<'a> Frames<'a> {
 
     /// The canvas with the next frame, and how many milliseconds it stays.
     pub(in super::super) fn next(&mut self) -> Result<Option<(View<'_>, u32)>, Error> {
+        checkpoint::pass()?;
         let (mut canvas, mut until) = (ptr::null_mut(), 0);
         // SAFETY: the player is live; the canvas it hands out has four bytes per pixel of the size that `open` compared, and
         // stays until it goes on, which needs `&mut self`.
@@ -114,13 +116,18 @@ impl Writer {
             return Err(internal("encode", "frames of different sizes"));
         }
         let mut picture = Picture::of(raster, true)?;
+        picture.0.progress_hook = Some(may_go_on);
         let config = self.tuning.config(side(self.size.width)?, side(self.size.height)?)?;
         // SAFETY: encoder, picture and configuration are live and initialised; the encoder keeps none of them.
         let added = unsafe {
             sys::WebPAnimEncoderAdd(self.encoder.as_ptr(), &raw mut picture.0, self.at, &raw const config)
         };
         self.at = self.at.saturating_add(c_int::try_from(millis).unwrap_or(c_int::MAX));
-        if added == 0 { Err(internal("encode", "a frame was refused")) } else { Ok(()) }
+        if added == 0 {
+            checkpoint::pass()?;
+            return Err(internal("encode", "a frame was refused"));
+        }
+        Ok(())
     }
 
     pub(in super::super) fn finish(self) -> Result<Vec<u8>, Error> {

@@ -13,6 +13,7 @@ use std::ffi::c_int;
 
 use libwebp_sys as sys;
 
+use super::super::checkpoint;
 use super::error::Error;
 use super::geometry::{Rect, Size};
 use super::params::Effort;
@@ -228,12 +229,16 @@ impl Picture {
             }
             other => other,
         }
-        .map_err(|error| internal("encode", &format!("{error:?}")))
+        .or_else(|error| {
+            checkpoint::pass()?;
+            Err(internal("encode", &format!("{error:?}")))
+        })
     }
 
     fn attempt(&mut self, config: &sys::WebPConfig) -> Result<Vec<u8>, sys::WebPEncodingError> {
         let mut out: Vec<u8> = Vec::new();
         self.0.writer = Some(append);
+        self.0.progress_hook = Some(may_go_on);
         self.0.custom_ptr = (&raw mut out).cast();
         // SAFETY: config and picture are initialised, the picture's planes are live, and `out` outlives the call
         // and is touched by nobody else meanwhile.
@@ -264,6 +269,11 @@ unsafe extern "C" fn append(data: *const u8, length: usize, picture: *const sys:
     }
     out.extend_from_slice(data);
     1
+}
+
+/// Asked many times on the way through a picture: 0 ends it. Does not unwind into C.
+unsafe extern "C" fn may_go_on(_percent: c_int, _picture: *const sys::WebPPicture) -> c_int {
+    checkpoint::pass().is_ok().into()
 }
 
 fn side(value: u32) -> Result<c_int, Error> {
