@@ -95,8 +95,7 @@ impl PurgeRequest {
 impl Delivery {
     /// The purge's sequence number: whoever asks from now on gets nothing from before, after a restart neither.
     pub async fn purge(&self, request: &PurgeRequest) -> Result<u64, PurgeError> {
-        let purge =
-            request.resolve(&self.core.router.at_once().policies, self.core.media.lengths())?;
+        let purge = request.resolve(&self.core.router.at_once().policies, self.core.media.lengths())?;
         let now = self.core.clock().unix_millis();
         let sequence = self.store().purges().purge(&purge, now).await?;
         tracing::info!(sequence, soft = request.soft, all = request.all, "purged");

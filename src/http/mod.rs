@@ -158,7 +158,9 @@ impl Face {
                                 Ok(())
                             }
                             Some(Accepted { connection, peer, .. }) => {
-                                h1.call((connection.answering(face.data.clone()), peer)).await
+                                let keep_alive = face.config.keep_alive;
+                                let connection = connection.answering(face.data.clone(), keep_alive);
+                                h1.call((connection, peer)).await
                             }
                         }
                     }

@@ -65,7 +65,7 @@ pub struct Certificate {
 
 /// Certificates that are ordered from an authority such as Let's Encrypt, and renewed. It asks for a proof at port 80 of each name,
 /// which has to lead to `server.listen`.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Acme {
     /// Names and addresses that certificates are wanted for, one for each, behind those of `tls.certificates`; none: ACME is off.

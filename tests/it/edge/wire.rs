@@ -1,7 +1,7 @@
 //! Framing on the client's side: what is not HTTP/1.1 is refused, the connection closed, and nothing of it taken for a
 //! second request.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Edge;
+use super::{Edge, client::Open};
 use crate::origin_double::{Answer, OriginDouble, pattern_bytes};
 
 /// What came back on one connection.
@@ -378,4 +378,21 @@ async fn a_head_that_does_not_come_ends_at_its_time_out() {
     };
     let both = async { tokio::join!(dripping, ended) };
     assert!(timeout(Duration::from_secs(30), both).await.is_ok(), "still open after half a minute");
+}
+
+/// What answers hits from memory may not let it look as if nobody asked.
+#[tokio::test]
+async fn a_connection_in_use_stays_open() {
+    let origin = OriginDouble::start().await;
+    origin.on("/x", Answer::ok("x").cache_control("max-age=60"));
+    let edge = Edge::with(&origin, |raw| raw.server.keep_alive_secs = 1).await;
+    assert_eq!(edge.get("/x").await.cache(), "MISS");
+    let mut stream = TcpStream::connect(edge.data()).await.unwrap();
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        stream.write_all(b"GET /x HTTP/1.1\r\nhost: edge.example\r\n\r\n").await.unwrap();
+        let reply;
+        (reply, stream) = Open::read(stream, false).await.whole_and_on().await;
+        assert_eq!((reply.status, reply.cache()), (200, "HIT"));
+    }
 }
