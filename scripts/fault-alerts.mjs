@@ -73,7 +73,7 @@ writeFileSync(extra, WATCHDOG);
 // ---- the scene
 
 const picture = join(scratch, 'picture.jpg');
-spawnSync('ffmpeg', ['-loglevel', 'error', '-f', 'lavfi', '-i', 'color=gray:size=6000x5000', '-frames:v', '1', '-q:v', '31', picture]);
+spawnSync('ffmpeg', ['-loglevel', 'error', '-f', 'lavfi', '-i', 'color=gray:size=800x600', '-frames:v', '1', '-q:v', '31', picture]);
 const mood = { status: 200, delay: 0 };
 let pictureBytes = Buffer.alloc(0);
 try { pictureBytes = readFileSync(picture); } catch { /* then no HighQueueDepth */ }
@@ -246,13 +246,22 @@ function uploadFailures() {
   return { real: true, make: () => fill(uploads), mend: () => empty(uploads), end: () => clearInterval(uploading) };
 }
 
-/** Much work for the one thread that images have. */
-function pictures(count) {
-  for (let n = 0; n < count; n += 1) {
-    const path = `/picture.jpg?w=${[320, 640, 960, 1280][n % 4]}&q=${10 + Math.floor(n / 4)}`;
-    http.get({ host: '127.0.0.1', port: dataPort, path }, (reply) => reply.resume()).on('error', () => {});
-  }
+/** Keeps more pictures waiting than the rule allows, each of another shape, for the one thread that there is for them. */
+function queueUp() {
+  let shape = 200;
+  let waiting = 0;
+  let asking = null;
+  const ask = () => {
+    for (; waiting < 180; waiting += 1) {
+      shape += 1;
+      const request = http.get({ host: '127.0.0.1', port: dataPort, path: `/picture.jpg?w=640&h=${shape}&fit=crop` }, (reply) => reply.resume());
+      request.on('error', () => {});
+      request.on('close', () => { waiting -= 1; });
+    }
+  };
+  return { real: true, make: () => { asking = setInterval(ask, 50); }, mend: () => clearInterval(asking) };
 }
+
 function diskFull() {
   const point = mountImage('disk');
   if (point) return { real: true, make: () => fill(point), mend: () => empty(point) };
@@ -299,7 +308,7 @@ const FAULTS = {
   ScalingHeldByOrigin: real(() => { mood.delay = 3000; unique = true; }, () => { mood.delay = 0; unique = false; }),
   SlowMediaProcessing: () => pretend((n, faulty) => histogram('millrace_media_duration_seconds', 'operation="encode",', n - faulty, faulty)),
   // Last, since the server is busy with it for a while.
-  HighQueueDepth: real(() => pictures(300), () => {}),
+  HighQueueDepth: queueUp,
 };
 
 let failures = 0;
@@ -339,7 +348,9 @@ try {
 } finally {
   clearInterval(traffic);
   if (failures) console.log(sidecar.log, server.log);
+  const ended = [...children].map((child) => child.ended);
   for (const child of children) { child.kill('SIGCONT'); child.kill('SIGKILL'); }
+  await Promise.all(ended);
   for (const point of mounted) spawnSync('umount', [point]);
   rmSync(scratch, { recursive: true, force: true });
 }
