@@ -53,6 +53,7 @@ fn as_all_here(raw: &mut Raw, settings: impl FnOnce(&mut Raw)) {
     raw.media.ladder = vec![raw::LadderStep { height: 96, kbps: 150 }];
     raw.jobs.scratch = "256MiB".to_owned();
     raw.jobs.threads = 1;
+    raw.jobs.workers = 1;
     settings(raw);
 }
 
