@@ -11,7 +11,7 @@ export const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
 /** A process may take this long to say where it listens. */
 const START_MS = 20_000;
 /** …and this long to finish what is in flight when it is told to stop. */
-const STOP_MS = 15_000;
+const STOP_MS = 45_000;
 
 /** The binary of that name, built with `profile` unless `MILLRACE_BIN_DIR` says where binaries are. */
 export const binary = (name, profile) => join(process.env.MILLRACE_BIN_DIR ?? join(target, profile), name);

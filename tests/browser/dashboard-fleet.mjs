@@ -96,8 +96,8 @@ environment = { ${Object.entries(environment).map(([name, value]) => `${name} = 
 data_port = ${port}
 admin_port = ${port + 300}
 [groups.fleet.warm]
-bytes_per_sec = "2KiB"
-deadline_secs = 600
+bytes_per_sec = "512B"
+deadline_secs = 3600
 `;
 
 /** Asks the servers that are ready a few times a second until it is stopped; now and then for something new. */
@@ -146,7 +146,7 @@ function left(folder) {
 
 async function end(folder) {
   for (const pid of left(folder)) process.kill(pid, 'SIGTERM');
-  await eventually('the end of the instances', () => left(folder).length === 0, 30_000).catch((late) => {
+  await eventually('the end of the instances', () => left(folder).length === 0, 60_000).catch((late) => {
     for (const pid of left(folder)) process.kill(pid, 'SIGKILL');
     throw late;
   });

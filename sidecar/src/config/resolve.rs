@@ -97,9 +97,10 @@ pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
 
 /// With that of the address that others know.
 fn hosts(listed: &[String], external_url: &str, faults: &mut Faults) -> Vec<String> {
-    let own = url::Url::parse(external_url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let plain = |host: &str| host.trim_end_matches('.').to_owned();
+    let own = url::Url::parse(external_url).ok().and_then(|url| url.host_str().map(plain));
     let names = listed.iter().enumerate().filter_map(|(at, name)| match url::Host::parse(name) {
-        Ok(host) => Some(host.to_string()),
+        Ok(host) => Some(plain(&host.to_string())),
         Err(_) => {
             faults.push(
                 format!("http.hosts[{at}]"),

@@ -190,6 +190,8 @@ impl Table {
         while self.bytes > bounds.max_bytes / 10 * 9 && cutoff < last {
             cutoff = cutoff.saturating_add((retention / TRIM_STEPS).max(1000)).min(last);
             self.drop_before(cutoff);
+            // Names and values that nothing has any more count, too.
+            self.tidy();
         }
         self.bytes <= bounds.max_bytes
     }

@@ -19,7 +19,7 @@ use crate::{
 /// Told a series, its place among those that were found, and its samples, which it may change.
 pub type Visitor<'a> = dyn Fn(usize, &Labels, &mut Vec<Sample>) -> ControlFlow<()> + Sync + 'a;
 
-/// Series read before others get a chance to write.
+/// Series that a thread takes at a time.
 const BATCH: usize = 32;
 
 /// Fewer samples are read sooner than a thread starts.
@@ -50,12 +50,15 @@ impl Store {
         buffer: &mut Vec<Sample>,
         each: &Visitor<'_>,
     ) -> ControlFlow<()> {
-        let table = self.table.read();
         for (place, id) in (start..).zip(batch) {
-            let Some(series) = table.get(*id) else { continue };
-            series.read(from, to, buffer);
+            let labels = {
+                let table = self.table.read();
+                let Some(series) = table.get(*id) else { continue };
+                series.read(from, to, buffer);
+                series.labels.clone()
+            };
             if !buffer.is_empty() {
-                each(place, &series.labels, buffer)?;
+                each(place, &labels, buffer)?;
             }
         }
         ControlFlow::Continue(())

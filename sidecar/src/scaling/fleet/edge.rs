@@ -167,7 +167,10 @@ impl Client {
         let objects = match self.0.get::<HotAnswer>(&url).await {
             Ok(answer) => answer.objects,
             Err(Fault::Silent(_)) => return None,
-            Err(_) => Vec::new(),
+            Err(fault) => {
+                tracing::warn!("{admin} does not say what it has: {fault}");
+                Vec::new()
+            }
         };
         let mut seen = BTreeSet::new();
         let once = objects.into_iter().filter(|hot| seen.insert(hot.name.clone())).take(HOT_OBJECTS);

@@ -17,6 +17,9 @@ pub(super) enum Handover {
     Over(u64),
 }
 
+/// A server gives away 32 objects at a time, and takes 8.
+const MOST_TAKERS: usize = 4;
+
 /// Asks who has what, and tells those that stay (names and admin ports) what to take. Due again when somebody does not answer
 /// or is busy.
 pub(super) async fn begin(
@@ -25,6 +28,7 @@ pub(super) async fn begin(
     takers: &[(String, String)],
     settings: &Settings,
 ) -> Handover {
+    let sharing = takers.len().min(MOST_TAKERS);
     let theirs = join_all(takers.iter().map(|(_, admin)| edges.hot(admin)));
     let (own, theirs) = join(edges.hot(leaving), theirs).await;
     let (Some(own), Some(theirs)) = (own, theirs.into_iter().collect::<Option<Vec<_>>>()) else {
@@ -33,7 +37,7 @@ pub(super) async fn begin(
     let shares = shares(&own, &theirs, settings.warm.bytes);
     let wanted = takers.iter().zip(&shares).filter(|(_, share)| !share.is_empty());
     let told = wanted.map(|((name, admin), share)| async move {
-        let answer = edges.take(admin, leaving, share, takers.len(), settings).await;
+        let answer = edges.take(admin, leaving, share, sharing, settings).await;
         (name.clone(), answer)
     });
     let (mut running, mut busy) = (Vec::new(), false);
@@ -54,7 +58,7 @@ pub(super) async fn begin(
 /// Of what none of the others has, the hottest of at most so many bytes, each for one of them.
 fn shares(own: &Worth, others: &[Worth], mut bytes: u64) -> Vec<Vec<String>> {
     let known: BTreeSet<&str> = others.iter().flat_map(|worth| worth.names()).collect();
-    let mut shares = vec![(0, Vec::new()); others.len()];
+    let mut shares = vec![(0, Vec::new()); others.len().min(MOST_TAKERS)];
     for (name, size) in own.hot.iter().filter(|(name, _)| !known.contains(name.as_str())) {
         if *size > bytes {
             continue;

@@ -146,6 +146,7 @@ fn take_back(book: &mut Book, round: &Round, lacking: &mut usize) {
         if *lacking > 0 && entry.state == InstanceState::Draining && !entry.by_hand {
             let state = if entry.joined { InstanceState::Ready } else { InstanceState::Starting };
             entry.enter(state, round.now, "taken back");
+            entry.seen.handover = Handover::Due;
             *lacking -= 1;
         }
     }
