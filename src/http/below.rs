@@ -148,6 +148,8 @@ fn write(answer: &Answer, method: &Method, id: &[u8], started: Instant, into: &m
     into.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     into.put_slice(b"\r\n");
     let length = match head {
+        // RFC 9110 §8.6.
+        _ if status == StatusCode::NO_CONTENT => None,
         true => response.head_length.or((!body.is_empty()).then_some(body.len() as u64)),
         false => (status != StatusCode::NOT_MODIFIED).then_some(body.len() as u64),
     };

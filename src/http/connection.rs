@@ -17,7 +17,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -54,10 +53,6 @@ pub struct Connection {
     client: Client,
     pace: Pace,
     below: Option<Below>,
-    /// When actix got something last.
-    given: Instant,
-    /// So long after that it closes a connection on which it sees nothing.
-    keep_alive: Duration,
     /// It counts as long as it is there.
     _held: Held,
 }
@@ -115,15 +110,13 @@ impl Behind {
 impl Connection {
     pub fn new(stream: Stream, client: Client, least: Least, held: Held) -> Self {
         let (before, behind) = (Before::default(), Behind::default());
-        let (pace, given) = (Pace::new(least), Instant::now());
-        let keep_alive = Duration::ZERO;
-        Self { stream, before, behind, client, pace, below: None, given, keep_alive, _held: held }
+        Self { stream, before, behind, client, pace: Pace::new(least), below: None, _held: held }
     }
 
     /// The same, which answers what actix need not see.
-    pub fn answering(self, data: Arc<Data>, keep_alive: Duration) -> Self {
+    pub fn answering(self, data: Arc<Data>) -> Self {
         let below = Some(Below::new(data, self.client));
-        Self { below, keep_alive, ..self }
+        Self { below, ..self }
     }
 
     pub fn link(&self) -> Link {
@@ -135,9 +128,7 @@ impl Connection {
         let order = self.behind.order();
         match &self.below {
             Some(below) if order.can_be_told() => {
-                // It sees a request now and then, or it would take the connection for idle.
-                let seen = self.given.elapsed() < self.keep_alive / 2;
-                below.take(read, seen && order.is_idle(), &mut self.before.0.borrow_mut().begun)
+                below.take(read, order.is_idle(), &mut self.before.0.borrow_mut().begun)
             }
             _ => Taken::Left(Piece::Other),
         }
@@ -254,7 +245,6 @@ impl AsyncRead for Connection {
             }
             match self.take(&buffer.filled()[before..]) {
                 Taken::Left(piece) => {
-                    self.given = Instant::now();
                     self.behind.order().has_read(piece);
                     return Poll::Ready(read);
                 }

@@ -158,9 +158,7 @@ impl Face {
                                 Ok(())
                             }
                             Some(Accepted { connection, peer, .. }) => {
-                                let keep_alive = face.config.keep_alive;
-                                let connection = connection.answering(face.data.clone(), keep_alive);
-                                h1.call((connection, peer)).await
+                                h1.call((connection.answering(face.data.clone()), peer)).await
                             }
                         }
                     }

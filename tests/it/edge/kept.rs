@@ -12,7 +12,7 @@ use tokio::{
 use super::{Edge, eventually};
 use crate::origin_double::{Answer, OriginDouble, pattern_bytes};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Conversation {
     stream: TcpStream,

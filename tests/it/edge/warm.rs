@@ -154,7 +154,6 @@ async fn what_is_asked_for_most_comes_first_and_within_bounds() {
     }
 }
 
-/// Each server numbers its purges itself, and hears of them at its own time.
 /// A server that leaves hands over what only it has: those that stay are told the names.
 #[tokio::test]
 async fn an_order_may_name_what_is_to_be_taken() {
@@ -188,6 +187,7 @@ async fn an_order_may_name_what_is_to_be_taken() {
     }
 }
 
+/// Each server numbers its purges itself, and hears of them at its own time.
 #[tokio::test]
 async fn what_was_purged_here_does_not_come_back() {
     let origin = OriginDouble::start().await;
