@@ -8,7 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::{
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
 use serde::{Deserialize, Serialize};
 use x509_parser::parse_x509_certificate;
 
@@ -43,18 +47,16 @@ impl Kept {
         Ok(Self { dir })
     }
 
-    /// None: there is none that can be read.
+    /// None: there is none that can be used.
     pub async fn validity(&self, name: &str) -> Option<Validity> {
         let path = file(&self.dir, name);
         let text = self.blocking(move || read(&path)).await.ok()??;
-        let certificate = CertificateDer::pem_slice_iter(&text).next()?.ok()?;
-        let (_, parsed) = parse_x509_certificate(&certificate).ok()?;
-        let validity = parsed.validity();
-        let millis = |time: i64| time.saturating_mul(1000);
-        Some(Validity {
-            from: millis(validity.not_before.timestamp()),
-            to: millis(validity.not_after.timestamp()),
-        })
+        let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().ok()?;
+        let validity = validity(chain.first()?)?;
+        // Without its key it is of no use.
+        let key = PrivateKeyDer::from_pem_slice(&text).ok()?;
+        CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).ok()?;
+        Some(validity)
     }
 
     /// Key and chain in PEM. Where they are now.
@@ -91,6 +93,16 @@ impl Kept {
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| Error::File(self.dir.clone(), error.to_string()))?
     }
+}
+
+fn validity(der: &[u8]) -> Option<Validity> {
+    let (_, parsed) = parse_x509_certificate(der).ok()?;
+    let validity = parsed.validity();
+    let millis = |time: i64| time.saturating_mul(1000);
+    Some(Validity {
+        from: millis(validity.not_before.timestamp()),
+        to: millis(validity.not_after.timestamp()),
+    })
 }
 
 fn failed(path: &Path, error: &io::Error) -> Error {
@@ -144,7 +156,8 @@ mod tests {
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2026, 1, 2);
         let key = rcgen::KeyPair::generate().unwrap();
-        let text = format!("{}{}", key.serialize_pem(), params.self_signed(&key).unwrap().pem());
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let text = format!("{}{certificate}", key.serialize_pem());
         fs::write(dir.join("a.example.new"), "left by a crash").unwrap();
         let path = kept.put("a.example", text.clone()).await.unwrap();
         assert_eq!((fs::read_to_string(&path).unwrap(), path.clone()), (text, file(&dir, "a.example")));
@@ -153,8 +166,11 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&dir)), (0o600, 0o700));
         assert_eq!(file(&dir, "2001:db8::1").file_name().unwrap(), "2001_db8__1.pem");
-        fs::write(&path, "nonsense").unwrap();
-        assert_eq!(kept.validity("a.example").await, None);
+        let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        for useless in ["nonsense".to_owned(), certificate.clone(), format!("{other}{certificate}")] {
+            fs::write(&path, &useless).unwrap();
+            assert_eq!(kept.validity("a.example").await, None, "{useless}");
+        }
         assert!(kept.account("https://authority.example/dir").await.unwrap().is_none());
         fs::write(dir.join(ACCOUNT), "nonsense").unwrap();
         assert!(kept.account("https://authority.example/dir").await.unwrap().is_none());

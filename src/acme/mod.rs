@@ -112,16 +112,28 @@ impl Keeper {
 
     /// When a name is to be ordered next, in milliseconds since 1970.
     async fn due(&self, name: &str) -> i64 {
-        let due = self.kept.validity(name).await.map_or(i64::MIN, |validity| due::renewal(name, validity));
+        let due = self.renewal(name).await;
         self.failures.get(name).map_or(due, |failures| due.max(failures.until))
+    }
+
+    /// The same by its certificate alone.
+    async fn renewal(&self, name: &str) -> i64 {
+        self.kept.validity(name).await.map_or(i64::MIN, |validity| due::renewal(name, validity))
     }
 
     async fn renew(&mut self, name: &str, renewed: impl Fn(&Path)) {
         match self.order(name).await {
             Ok(file) => {
-                self.failures.remove(name);
                 tracing::info!(name, "there is a new certificate");
                 renewed(&file);
+                let (due, now) = (self.renewal(name).await, self.clock.unix_millis());
+                if due > now {
+                    self.failures.remove(name);
+                    return;
+                }
+                // The clock is wrong, or the authority's. Else there would be an order each second.
+                let wait = self.failures.entry(name.to_owned()).or_default().count(now);
+                tracing::error!(name, again_in_secs = wait.as_secs(), "by the clock it is due again already");
             }
             Err(error) => {
                 let failures = self.failures.entry(name.to_owned()).or_default();

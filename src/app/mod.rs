@@ -182,6 +182,7 @@ impl Server {
             admission: admission.clone(),
             door: door.clone(),
             cdn_loop: cdn_loop.clone(),
+            uploads: uploads.is_some(),
             clock: clock.clone(),
             told: told.clone(),
         };

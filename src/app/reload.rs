@@ -44,6 +44,8 @@ pub(super) struct Parts {
     pub admission: Arc<Admission>,
     pub door: Arc<Door>,
     pub cdn_loop: CdnLoop,
+    /// They are taken.
+    pub uploads: bool,
     pub clock: Clock,
     /// For those who ask what is in force.
     pub told: Arc<ArcSwap<Value>>,
@@ -106,6 +108,11 @@ impl Reload {
         };
         // With the rest as it is, it may not be good any more.
         let settings = resolve_as(&raw, self.parts.cdn_loop.clone())?;
+        if settings.uploads.is_some() != self.parts.uploads {
+            let mut faults = Faults::default();
+            faults.push("access", "would switch uploads on or off, which waits for the next start");
+            return Err(faults.into());
+        }
         let origins = named(&settings);
         let asked_alike = raw.retry == self.raw.retry && raw.breaker == self.raw.breaker;
         let mut wanted: Vec<_> =

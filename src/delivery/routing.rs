@@ -122,10 +122,13 @@ impl Router {
         let after = Arc::new(Routing::new(config, origins, &before.apart));
         self.now.store(after.clone());
         for old in before.members() {
-            if !after.members().any(|new| new.label() == old.label()) {
+            if !after.members().any(|new| Arc::ptr_eq(new, old)) {
+                old.retire();
                 self.observer.gone(old.label());
             }
         }
+        // Some may be called as those were.
+        after.observe();
     }
 }
 

@@ -305,6 +305,7 @@ mod tests {
         certificates.reload_if_changed().unwrap();
         assert!(of("a.example").is_some_and(|found| found != first));
     }
+
     #[test]
     fn what_is_awaited_is_used_when_it_is_there() {
         let dir = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use super::{
     Jobs,
@@ -56,12 +56,12 @@ impl Jobs {
     async fn work(&self, workshop: &Workshop) {
         let stopping = self.inner.tasks.stopping();
         while !stopping.is_cancelled() {
-            let now = self.now();
+            let (now, held_until) = (self.now(), Instant::now() + LEASE);
             // Of this attempt alone: one that came too late must not be taken for the next.
             let lease = format!("{} {}", self.inner.worker, super::random());
             let claimed = self.inner.queue.claim(&lease, now, now + millis(LEASE)).await;
             match claimed {
-                Ok(Some(job)) => self.attempt(workshop, job, &lease).await,
+                Ok(Some(job)) => self.attempt(workshop, job, &lease, held_until).await,
                 Ok(None) => {
                     tokio::select! {
                         () = stopping.cancelled() => {}
@@ -80,7 +80,7 @@ impl Jobs {
         }
     }
 
-    async fn attempt(&self, workshop: &Workshop, job: Job, lease: &str) {
+    async fn attempt(&self, workshop: &Workshop, job: Job, lease: &str, held_until: Instant) {
         let inner = &self.inner;
         let begun = self.now();
         let waited = (begun - job.due.max(job.created)).max(0) as f64 / 1000.0;
@@ -104,7 +104,7 @@ impl Jobs {
                     Err(_) => Ended::Failed(Failure::Passing("it went wrong in an unforeseen way".to_owned())),
                 },
                 () = entry.cancelled.cancelled() => Ended::Cancelled,
-                () = self.hold(&job.id, lease) => Ended::Cancelled,
+                () = self.hold(&job.id, lease, held_until) => Ended::Cancelled,
                 () = stopping.cancelled() => Ended::Stopping,
             }
         };
@@ -115,24 +115,26 @@ impl Jobs {
         inner.live.changed();
     }
 
-    /// Until the lease is lost.
-    async fn hold(&self, id: &str, lease: &str) {
+    /// Until the lease is lost, or over.
+    async fn hold(&self, id: &str, lease: &str, mut held_until: Instant) {
         let mut beats = interval(HEARTBEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut held_until = self.now() + millis(LEASE);
         loop {
-            beats.tick().await;
-            let until = self.now() + millis(LEASE);
-            let progress = self.inner.live.progress(id).unwrap_or(0.0);
-            match self.inner.queue.renew(id, lease, until, progress).await {
-                Ok(true) => held_until = until,
-                Ok(false) => return,
-                Err(error) => {
-                    tracing::warn!("a job's lease could not be renewed: {error}");
-                    // By now another server may have it.
-                    if self.now() >= held_until {
-                        return;
-                    }
+            let renewal = async {
+                beats.tick().await;
+                // From before the queue is asked, which may take a while.
+                let (until, held_until) = (self.now() + millis(LEASE), Instant::now() + LEASE);
+                let progress = self.inner.live.progress(id).unwrap_or(0.0);
+                (self.inner.queue.renew(id, lease, until, progress).await, held_until)
+            };
+            match timeout_at(held_until, renewal).await {
+                Ok((Ok(true), renewed)) => held_until = renewed,
+                Ok((Ok(false), _)) => return,
+                Ok((Err(error), _)) => tracing::warn!("a job's lease could not be renewed: {error}"),
+                // By now another server may have it.
+                Err(_) => {
+                    tracing::warn!(id, "a job is given up: its lease is over");
+                    return;
                 }
             }
         }

@@ -158,7 +158,7 @@ pub(super) fn tls(ca_file: Option<&Path>) -> Result<MakeRustlsConnect> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = ca_file {
-        let wrong = |detail: String| Error::Io { what: "reading the catalogue's ca_file", detail };
+        let wrong = |detail: String| Error::Io { what: "reading the database's ca_file", detail };
         let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
         for certificate in certificates {
             let certificate = certificate.map_err(|error| wrong(error.to_string()))?;

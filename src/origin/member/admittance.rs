@@ -173,7 +173,10 @@ impl Member {
     /// Sees to it that the breaker closes again, whether anybody asks or not.
     pub(super) fn attend(self: &Arc<Self>) {
         let Some(tasks) = &self.tasks else { return };
-        if self.breaker.wakes_at().is_some() && !self.probes.attended.swap(true, Ordering::SeqCst) {
+        if self.breaker.wakes_at().is_none() || self.is_retired() {
+            return;
+        }
+        if !self.probes.attended.swap(true, Ordering::SeqCst) {
             tasks.spawn_until_stop("probes", self.clone().probe_until_closed());
         }
     }
@@ -183,6 +186,9 @@ impl Member {
             loop {
                 while let Some(at) = self.breaker.wakes_at() {
                     sleep_until(at).await;
+                    if self.is_retired() {
+                        return;
+                    }
                     if self.is_held() {
                         sleep(self.config.breaker.open_max).await;
                         continue;

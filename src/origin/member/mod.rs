@@ -9,6 +9,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use http::{Method, StatusCode};
 use millrace_kit::tasks::Tasks;
+use parking_lot::RwLock;
 use tokio::time::Instant;
 
 use super::{
@@ -70,6 +71,8 @@ pub struct Member {
     config: Config,
     observer: Option<Arc<dyn Observer>>,
     tasks: Option<Tasks>,
+    /// Nobody new comes to it. Held while gauges are set, so that none is set afterwards.
+    retired: RwLock<bool>,
 }
 
 impl Member {
@@ -85,6 +88,7 @@ impl Member {
             config,
             observer: None,
             tasks: None,
+            retired: RwLock::default(),
         }
     }
 
@@ -107,6 +111,7 @@ impl Member {
             config: self.config.clone(),
             observer: self.observer.clone(),
             tasks: self.tasks.clone(),
+            retired: RwLock::default(),
         }
     }
 
@@ -129,6 +134,15 @@ impl Member {
         if let (Some(config), Some(tasks)) = (self.config.health.clone(), &self.tasks) {
             tasks.spawn_until_stop("health", health::check(Arc::downgrade(self), config));
         }
+    }
+
+    /// From now on nobody new comes to it: it is not probed any more, and gauges are left to those that come after it.
+    pub fn retire(&self) {
+        *self.retired.write() = true;
+    }
+
+    fn is_retired(&self) -> bool {
+        *self.retired.read()
     }
 
     /// As metrics name it: by its origin, and by the route where that has a breaker of its own.
@@ -163,14 +177,18 @@ impl Member {
     pub fn refresh(&self) -> breaker::State {
         let (state, change) = self.breaker.state();
         self.note(change);
-        if let (Some(observer), None) = (&self.observer, &self.general) {
+        self.show(|observer| {
+            observer.breaker(&self.label, state);
+            if self.general.is_some() {
+                return;
+            }
             if let Some(load) = self.load() {
                 observer.waiting(self.name(), load.waiting);
             }
             for _ in 0..self.condition.newly_too_long(self.origin.too_long_answers()) {
                 observer.body_broke(self.name(), ErrorKind::LongBody);
             }
-        }
+        });
         state
     }
 
@@ -343,8 +361,14 @@ impl Member {
             _ => tracing::info!(origin = %self.label, why, "breaker {}", to.as_str()),
         }
         self.probes.tell();
-        if let Some(observer) = &self.observer {
-            observer.breaker(&self.label, to);
+        self.show(|observer| observer.breaker(&self.label, to));
+    }
+
+    /// Sets gauges, unless they are not its own any more.
+    fn show(&self, set: impl FnOnce(&dyn Observer)) {
+        let retired = self.retired.read();
+        if let (Some(observer), false) = (&self.observer, *retired) {
+            set(&**observer);
         }
     }
 }

@@ -155,3 +155,50 @@ async fn a_hundred_reloads_drop_no_connection() {
         }
     }
 }
+
+#[tokio::test]
+async fn origins_that_are_taken_out_are_not_heard_of_again() {
+    let [a, b, c] = [OriginDouble::start().await, OriginDouble::start().await, OriginDouble::start().await];
+    a.on_any(Answer::ok("a").cache_control("no-store"));
+    // Whoever goes on with probes gets there.
+    b.on_any(Answer::empty(500).times(3));
+    b.on_any(Answer::ok("b"));
+    let gate = Gate::new();
+    c.on("/c/long", Answer::pattern(2 * BLOCK, 1).etag("\"1\"").gate_at(BLOCK, &gate));
+    let breaker = "[breaker]\nopen_ms = 50\nopen_max_ms = 50\nwait_ms = 0\n";
+    let (kept, its_route) = (origin("a", &a), route("/a", &["a"], ""));
+    let others = origin("b", &b) + &origin("c", &c);
+    let their_routes = route("/b", &["b"], "") + &route("/c", &["c"], "");
+    let server = Configured::start(&format!("{kept}{others}{its_route}{their_routes}{breaker}"));
+    let series = |name: &str| format!("millrace_origin_breaker_state{{origin=\"{name}\"}}");
+    for (name, down) in [("a", &a), ("b", &b)] {
+        down.go_down().await;
+        assert!(server.process.get(&format!("/{name}/x")).await.status >= 500);
+        let open = format!("{} 2", series(name));
+        eventually("an open breaker", async || server.metrics_have(&open).await).await;
+    }
+    let mut long = client::open(server.process.data, "GET", "/c/long", &[], b"").await;
+    long.next(10).await;
+
+    server.reload(&format!("{kept}{its_route}{breaker}"));
+    let are_gone = async || {
+        let metrics = server.process.admin("/metrics").await.text();
+        ["b", "c"].iter().all(|name| !metrics.contains(&series(name)))
+    };
+    eventually("two of them are gone", async || are_gone().await).await;
+    // What is under way finds out that its origin is down.
+    c.go_down().await;
+    assert!(long.finish().await.is_err(), "there is nobody to go on with it");
+    assert!(are_gone().await);
+    // When the one that was kept has been probed, the other would have been.
+    b.come_back().await;
+    a.come_back().await;
+    let closed = format!("{} 0", series("a"));
+    eventually("a closed breaker", async || server.metrics_have(&closed).await).await;
+    for number in 0..3 {
+        assert_eq!(server.process.get(&format!("/a/{number}")).await.text(), "a");
+        assert!(are_gone().await);
+    }
+    // One probe may have been under way.
+    assert!(b.total_hits() <= 1, "{} probes", b.total_hits());
+}
