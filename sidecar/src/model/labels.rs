@@ -1,6 +1,11 @@
 //! The identity of a series: a set of labels sorted by name, cheap to clone, compare and hash.
 
-use std::{fmt, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 pub const METRIC_NAME: &str = "__name__";
 pub const ALERT_NAME: &str = "alertname";
@@ -17,8 +22,12 @@ pub struct Label {
 }
 
 /// Sorted by name, names unique, no empty values (an empty value is an absent label).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Labels(Arc<[Label]>);
+#[derive(Clone)]
+pub struct Labels {
+    all: Arc<[Label]>,
+    /// Those before it do not count: the metric name, which mostly comes first, is left out without a copy.
+    from: usize,
+}
 
 /// Collects labels in any order; the last value given for a name wins.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +48,16 @@ fn is_name(name: &str, allowed: impl Fn(u8) -> bool) -> bool {
 }
 
 impl Labels {
+    fn of(all: Arc<[Label]>) -> Self {
+        Self { all, from: 0 }
+    }
+
+    fn as_slice(&self) -> &[Label] {
+        &self.all[self.from..]
+    }
+
     pub fn empty() -> Self {
-        Self(Arc::from([]))
+        Self::of(Arc::from([]))
     }
 
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
@@ -57,7 +74,8 @@ impl Labels {
     }
 
     pub fn find(&self, name: &str) -> Option<&Label> {
-        self.0.binary_search_by(|label| (*label.name).cmp(name)).ok().map(|index| &self.0[index])
+        let labels = self.as_slice();
+        labels.binary_search_by(|label| (*label.name).cmp(name)).ok().map(|index| &labels[index])
     }
 
     pub fn metric_name(&self) -> &str {
@@ -65,37 +83,66 @@ impl Labels {
     }
 
     pub fn iter(&self) -> std::slice::Iter<'_, Label> {
-        self.0.iter()
+        self.as_slice().iter()
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.as_slice().len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.as_slice().is_empty()
     }
 
     pub fn to_builder(&self) -> Builder {
-        Builder(self.0.to_vec())
+        Builder(self.as_slice().to_vec())
     }
 
     /// Keeps the labels that satisfy `keep`. Does not allocate when all do.
     pub fn filter(&self, keep: impl Fn(&str) -> bool) -> Self {
-        if self.0.iter().all(|label| keep(&label.name)) {
+        if self.iter().all(|label| keep(&label.name)) {
             return self.clone();
         }
-        Self(self.0.iter().filter(|label| keep(&label.name)).cloned().collect())
+        Self::of(self.iter().filter(|label| keep(&label.name)).cloned().collect())
     }
 
     pub fn without_metric_name(&self) -> Self {
-        self.filter(|name| name != METRIC_NAME)
+        match self.as_slice().first() {
+            Some(first) if *first.name == *METRIC_NAME => Self { all: self.all.clone(), from: self.from + 1 },
+            _ => self.filter(|name| name != METRIC_NAME),
+        }
     }
 
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut builder = self.to_builder();
         builder.set(name, value);
         builder.build()
+    }
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Labels {}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_slice().cmp(other.as_slice())
+    }
+}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().hash(state);
     }
 }
 
@@ -124,7 +171,7 @@ impl Builder {
 
     pub fn build(mut self) -> Labels {
         self.0.sort_unstable();
-        Labels(self.0.into())
+        Labels::of(self.0.into())
     }
 }
 
@@ -173,6 +220,22 @@ mod tests {
         assert_eq!(one, two);
         assert_eq!(one.get("a"), "1");
         assert_eq!(one.get("gone"), "");
+    }
+
+    #[test]
+    fn a_name_that_is_left_out_is_not_there() {
+        let named = [(METRIC_NAME, "up"), ("a", "1"), ("b", "2")];
+        for before in [&[][..], &[("Upper", "0")]] {
+            let pairs = || before.iter().chain(&named).copied();
+            let (labels, bare) =
+                (Labels::from_pairs(pairs()), pairs().filter(|(name, _)| *name != METRIC_NAME));
+            let (without, bare) = (labels.without_metric_name(), Labels::from_pairs(bare));
+            assert_eq!((&without, without.len(), without.get(METRIC_NAME)), (&bare, bare.len(), ""));
+            assert!(without != labels && without.cmp(&bare).is_eq() && without.without_metric_name() == bare);
+            assert_eq!(without.to_builder().build(), bare);
+            assert_eq!(without.filter(|name| name == "b"), Labels::from_pairs([("b", "2")]));
+            assert!(std::collections::HashSet::from([without]).contains(&bare));
+        }
     }
 
     #[test]

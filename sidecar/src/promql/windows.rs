@@ -9,7 +9,7 @@ use super::{
     query::unwrapped,
     select::{self, duration_ms},
     steps::Steps,
-    value::{ABSENT, Column},
+    value::{ABSENT, Column, distinct},
 };
 use crate::model::{Labels, Sample};
 
@@ -102,6 +102,18 @@ impl<'a> Windows<'a> {
                 Ok(columns)
             }
         }
+    }
+
+    /// The same as an answer: no two columns bear the same labels, which Prometheus refuses.
+    pub(super) fn answer(&self, function: &Function<'_>, keeps_name: bool) -> Result<Vec<Column>, Error> {
+        let mut columns = self.map(function)?;
+        // Series differ; those of one name differ without it, too.
+        let differ =
+            matches!(&self.subject, Subject::Selector(selector) if keeps_name || selector.name.is_some());
+        if !keeps_name {
+            columns.iter_mut().for_each(|column| column.labels = column.labels.without_metric_name());
+        }
+        if differ { Ok(columns) } else { distinct(columns) }
     }
 
     fn read<T: Send>(

@@ -9,7 +9,7 @@ use super::{
     query::unwrapped,
     select,
     steps::Steps,
-    value::{ABSENT, Column, Evaluated, distinct, is_absent, joined},
+    value::{ABSENT, Column, Evaluated, is_absent, joined},
     windows::Windows,
 };
 use crate::model::Labels;
@@ -87,12 +87,12 @@ pub(super) fn eval(evaluator: &Evaluator<'_>, call: &Call, steps: Steps) -> Resu
         "quantile_over_time" => {
             let phis = scalar(0)?;
             let windows = Windows::of(evaluator, arg(1)?, steps)?;
-            nameless(windows.map(&|window| Some(over_time::quantile(phis[window.step], window)))?)?
+            windows.answer(&|window| Some(over_time::quantile(phis[window.step], window)), false)?
         }
         "predict_linear" => {
             let ahead = scalar(1)?;
             let windows = Windows::of(evaluator, arg(0)?, steps)?;
-            nameless(windows.map(&|window| regression::predict(window, ahead[window.step]))?)?
+            windows.answer(&|window| regression::predict(window, ahead[window.step]), false)?
         }
         _ => return by_kind(evaluator, call, steps),
     };
@@ -113,9 +113,8 @@ fn by_kind(evaluator: &Evaluator<'_>, call: &Call, steps: Steps) -> Result<Evalu
     let first = *args.first().ok_or_else(|| Error::Parse(format!("{name}() lacks an argument")))?;
     let function = counter::find(name).or_else(|| over_time::find(name)).or_else(|| regression::find(name));
     if let Some(function) = function {
-        let columns = Windows::of(evaluator, first, steps)?.map(&function)?;
-        let columns = if over_time::keeps_name(name) { distinct(columns)? } else { nameless(columns)? };
-        return Ok(Evaluated::Vector(columns));
+        let windows = Windows::of(evaluator, first, steps)?;
+        return Ok(Evaluated::Vector(windows.answer(&function, over_time::keeps_name(name))?));
     }
     let columns = evaluator.vector(first, steps)?;
     let parameters: Vec<Vec<f64>> =
@@ -128,10 +127,6 @@ fn by_kind(evaluator: &Evaluator<'_>, call: &Call, steps: Steps) -> Result<Evalu
 fn without_names(columns: impl IntoIterator<Item = Column>) -> Vec<Column> {
     let nameless = |column: Column| Column { labels: column.labels.without_metric_name(), ..column };
     columns.into_iter().map(nameless).collect()
-}
-
-fn nameless(columns: Vec<Column>) -> Result<Vec<Column>, Error> {
-    distinct(without_names(columns))
 }
 
 fn seconds(steps: Steps) -> Vec<f64> {
