@@ -1,7 +1,11 @@
 //! Aggregation operators: groups are formed once, values folded per step.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+};
 
+use hashbrown::HashTable;
 use promql_parser::parser::{
     AggregateExpr, LabelModifier,
     token::{
@@ -84,23 +88,30 @@ fn extreme(values: &[f64], better: fn(f64, f64) -> bool) -> f64 {
 }
 
 fn groups(modifier: Option<&LabelModifier>, columns: &[Column]) -> Vec<Group> {
+    let keep = |name: &str| match modifier {
+        None => false,
+        Some(LabelModifier::Include(by)) => by.labels.iter().any(|listed| listed == name),
+        Some(LabelModifier::Exclude(without)) => {
+            name != METRIC_NAME && !without.labels.iter().any(|listed| listed == name)
+        }
+    };
+    let hasher = RandomState::new();
     let mut groups: Vec<Group> = Vec::new();
-    let mut places: HashMap<Labels, usize> = HashMap::new();
+    // A label set is made for each group, not for each series.
+    let mut places: HashTable<(u64, usize)> = HashTable::new();
     for (index, column) in columns.iter().enumerate() {
-        let labels = match modifier {
-            None => Labels::empty(),
-            Some(LabelModifier::Include(by)) => {
-                column.labels.filter(|name| by.labels.iter().any(|listed| listed == name))
+        let kept = || column.labels.iter().filter(|label| keep(&label.name));
+        let mut state = hasher.build_hasher();
+        kept().for_each(|label| label.hash(&mut state));
+        let hash = state.finish();
+        let alike = |(_, place): &(u64, usize)| groups[*place].labels.iter().eq(kept());
+        match places.find(hash, alike) {
+            Some((_, place)) => groups[*place].members.push(index),
+            None => {
+                places.insert_unique(hash, (hash, groups.len()), |(hash, _)| *hash);
+                groups.push(Group { labels: column.labels.filter(keep), members: vec![index] });
             }
-            Some(LabelModifier::Exclude(without)) => column
-                .labels
-                .filter(|name| name != METRIC_NAME && !without.labels.iter().any(|listed| listed == name)),
-        };
-        let place = *places.entry(labels.clone()).or_insert_with(|| {
-            groups.push(Group { labels, members: Vec::new() });
-            groups.len() - 1
-        });
-        groups[place].members.push(index);
+        }
     }
     groups
 }
