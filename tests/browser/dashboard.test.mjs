@@ -96,7 +96,7 @@ test('a plot has hover values, a table, switches, and answers to keys', async ()
   await latency.getByRole('link', { name: /query of Latency/ }).focus();
   await page.keyboard.press('Enter');
   await page.waitForURL('**/#/explore?*');
-  assert.match(await page.locator('#query').inputValue(), /^histogram_quantile/);
+  await eventually('its query', async () => /^histogram_quantile/.test(await page.locator('#query').inputValue()));
 });
 
 test('instances: numbers of each, and draining asks first', async () => {
@@ -111,7 +111,7 @@ test('instances: numbers of each, and draining asks first', async () => {
 
 test('scaling: state, signals with thresholds, decisions with reasons', async () => {
   await page.goto(`${fleet.dashboard}/admin/scaling`);
-  assert.equal(await page.locator('.tab[aria-current]').innerText(), 'Scaling');
+  await shows(/^Scaling$/, '.tab[aria-current]');
   await shows(/2 ready of \d wanted · at least 2, at most 4/);
   await shows(/requests\s+[\d.]+ \/s\s+0\.2 \/s\s+0\.05 \/s/);
   await shows(/cpu\s+[\d.]+ %\s+800 %/);
@@ -302,7 +302,7 @@ test('dragging over a plot looks closer, on every tab, until one goes back to no
   await page.mouse.move(plot.x + plot.width * 0.95, plot.y + 60, { steps: 5 });
   await page.mouse.up();
   await page.waitForURL(/#\/overview\?.*from=\d+&to=\d+/);
-  assert.match(await page.locator('#stretch').innerText(), /^\d\d:\d\d:\d\d – \d\d:\d\d:\d\d/);
+  await shows(/^\d\d:\d\d:\d\d – \d\d:\d\d:\d\d/, '#stretch');
   await page.getByRole('link', { name: /^Jobs/ }).click();
   await page.waitForURL(/#\/jobs\?.*from=\d+&to=\d+/);
   await drawn('Waiting', /media\s+\d/);

@@ -83,7 +83,7 @@ test('a film is uploaded, paused, gone on with after a reload, and plays', { tim
   await page.setInputFiles('#files', film);
   await eventually('stored', async () => (await state(page)) === 'done', 60_000);
   assert.ok(offsets[0] > 0, `it went on at ${offsets[0]}`);
-  assert.equal(await page.locator('#summary').textContent(), '1 stored');
+  await eventually('a summary', async () => (await page.locator('#summary').textContent()) === '1 stored');
   const video = page.locator('.shown video');
   const at = await video.evaluate(async (element) => {
     await element.play();
