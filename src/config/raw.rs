@@ -58,8 +58,8 @@ pub struct Raw {
 pub struct Server {
     /// Address and port for clients. Port 0: any free one.
     pub listen: String,
-    /// Address and port for health, metrics and administration. Keep it private: only purges
-    /// and explanations ask for a token there, and not on a loopback address.
+    /// Address and port for health, metrics and administration. Keep it private: on a loopback address nobody is asked
+    /// for a token, elsewhere for everything but health and metrics.
     pub admin: String,
     /// Threads that serve clients; 0: one per core.
     pub workers: u32,
