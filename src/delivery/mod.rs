@@ -6,12 +6,14 @@ use millrace_kit::clock::Clock;
 
 mod access;
 mod ahead;
+mod assembly;
 pub mod coding;
 mod conditional;
 mod decimal;
 mod derive;
 mod dialect;
 mod explain;
+mod failure;
 mod fallback;
 mod fill;
 mod forward;
@@ -27,6 +29,7 @@ mod pass;
 mod pipeline;
 pub mod policy;
 mod purge;
+mod query;
 pub mod range;
 mod reader;
 pub mod request;
@@ -42,6 +45,7 @@ pub mod warm;
 mod writes;
 
 pub use access::Access;
+pub use assembly::Config;
 pub use decimal::{push as push_decimal, push_millis};
 pub use derive::{Media, MediaConfig, SetupError};
 pub use explain::Explanation;
@@ -50,12 +54,13 @@ pub use handover::{CONTENT_TYPE as OBJECT, MAX_LISTED, NotGiven};
 pub use inside::Nothing;
 pub use instruments::Instruments;
 pub use outcome::{Outcome, Reason, Served};
-pub use pipeline::{Answer, Config, Delivery, RequestBody, broken_request_body, slow_request_body};
+pub use pipeline::{Answer, Delivery};
 pub use purge::{PurgeError, PurgeRequest, split as split_url};
 pub use request::{Asked, BadTarget, Request, Target};
 pub use response::{Body, BodyError, Fields, Response};
 pub use route::Route;
 pub use routing::{Config as RoutingConfig, Wanted as WantedOrigin};
+pub use writes::{RequestBody, broken_request_body, slow_request_body};
 
 pub use crate::{
     cache::{FieldLines, TierStats, control::no_cache_fields},

@@ -4,62 +4,46 @@
 use std::sync::Arc;
 
 use http::{Method, StatusCode, header};
-use millrace_kit::{clock::Clock, metrics::Registry, tasks::Tasks};
 
 use super::{
     Core,
     ahead::{self, Ahead},
     coding::{self, Form},
-    derive::{
-        Address, Candidate, CodedVariant, ImageVariant, Improvable, Media, MediaConfig, Refusal, SetupError,
-        VideoAsset,
-    },
-    fill::{self, Attachment, Fills, Upstream},
-    forward::OriginUpstream,
+    derive::{Address, Candidate, CodedVariant, Improvable, Refusal},
+    failure::{broken, failed},
+    fill::{self, Attachment},
     handout::Download,
     handover::Givers,
-    instruments::{self, Instruments},
+    instruments::Instruments,
     outcome::{Outcome, Reason, Served},
     pass::pass,
     policy,
-    range::{self, Spec},
     request::{Asked, Request},
     resolve::{Query, Resolved},
     respond::{Available, respond, respond_inline},
     response::Response,
     route::{BadQuery, Plan, Route, Work},
-    routing::{self, Router, Routing},
+    routing::Routing,
     sandbox::{self, Svg},
     shown_key,
-    warm::{self, Warmer},
+    warm::Warmer,
+    writes::RequestBody,
 };
 use crate::{
-    cache::{FieldLines, Found, Head, Key, Store, control::RequestControl, freshness::Verdict},
-    media::{coding::Coding, encodes::Urgency},
-    origin::{self, Origin, member},
+    cache::{FieldLines, Found, Head, Key, control::RequestControl, freshness::Verdict},
+    media::coding::Coding,
+    origin,
 };
-
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub fill: fill::Limits,
-    pub routing: routing::Config,
-    /// Whether `Cache-Status` has the key.
-    pub show_keys: bool,
-    pub svg: Svg,
-    pub media: MediaConfig,
-    pub coding: coding::Rules,
-    pub warm: warm::Config,
-}
 
 /// Answers requests. Shared by all connections.
 pub struct Delivery {
     pub(super) core: Arc<Core>,
-    coding: coding::Rules,
-    instruments: Instruments,
-    show_keys: bool,
+    pub(super) coding: coding::Rules,
+    pub(super) instruments: Instruments,
+    pub(super) show_keys: bool,
     pub(super) ahead: Arc<Ahead>,
-    svg: Svg,
-    warmer: Arc<Warmer>,
+    pub(super) svg: Svg,
+    pub(super) warmer: Arc<Warmer>,
     pub(super) givers: Givers,
 }
 
@@ -68,78 +52,10 @@ pub struct Answer {
     pub response: Response,
 }
 
-/// What a client sends along, to be passed on as it comes.
-pub type RequestBody = origin::Body;
-
-/// The item with which a request body ends that its client did not finish.
-pub fn broken_request_body(detail: String) -> origin::Error {
-    origin::Error::new(&Arc::from("client"), origin::ErrorKind::BrokenBody, detail)
-}
-
-/// The same of one whose client sends too slowly.
-pub fn slow_request_body() -> origin::Error {
-    let detail = "the client's body comes too slowly".to_owned();
-    origin::Error::new(&Arc::from("client"), origin::ErrorKind::IdleTimeout, detail)
-}
-
 /// An object that changed between lookup and first byte is looked up again this often.
 const MAX_CHANGES: usize = 3;
 
 impl Delivery {
-    pub fn new(
-        config: Config,
-        store: Arc<Store>,
-        origins: Vec<(Arc<dyn Origin>, member::Config)>,
-        clock: Clock,
-        tasks: Tasks,
-        registry: &Registry,
-    ) -> Result<Self, SetupError> {
-        let router = Router::new(config.routing, origins, tasks.clone(), registry)?;
-        let ahead = Arc::new(Ahead::new(tasks.clone(), config.media.ahead));
-        let warmer = Warmer::new(config.warm, store.clone(), clock.clone(), tasks.clone(), registry)?;
-        let fills = Fills::new(store, config.fill, clock, tasks.clone(), instruments::of_fills(registry)?);
-        let media = Media::new(config.media, registry)?;
-        let core = Arc::new(Core { fills, router, media });
-        tasks.spawn_until_stop("improve images", core.clone().improve());
-        let (coding, show_keys, svg) = (config.coding, config.show_keys, config.svg);
-        let (instruments, givers) = (Instruments::new(registry)?, Givers::default());
-        Ok(Self { core, coding, instruments, show_keys, ahead, svg, warmer, givers })
-    }
-
-    /// Tries out what else would be tried out when it is first needed.
-    pub async fn warm_up(&self) {
-        self.core.media.transcoder().await;
-    }
-
-    /// Fills the store from peers.
-    pub fn warmer(&self) -> &Arc<Warmer> {
-        &self.warmer
-    }
-
-    pub fn instruments(&self) -> &Instruments {
-        &self.instruments
-    }
-
-    pub fn store(&self) -> &Arc<Store> {
-        self.core.fills.store()
-    }
-
-    /// Brings gauges up to date, before they are read.
-    pub fn observe(&self) {
-        self.core.media.observe();
-        self.core.router.at_once().observe();
-    }
-
-    /// The condition of all origins.
-    pub fn origins(&self) -> Vec<origin::Report> {
-        self.core.router.at_once().origins()
-    }
-
-    /// From now on these origins and rules are in force.
-    pub fn reroute(&self, config: routing::Config, origins: Vec<routing::Wanted>) {
-        self.core.router.change(config, origins);
-    }
-
     /// The answer to a request for a small object that is in memory and fresh: the shortest way, without waiting.
     /// None: take the long way, [`Self::answer`], or its body would not come at once, or is longer than `longest`. Then nothing has
     /// been counted.
@@ -370,120 +286,4 @@ impl Delivery {
         let candidate = || Some(Candidate { key: key.clone(), source: source()?, what });
         self.core.media.improvements().used(key, head, candidate)
     }
-
-    pub(super) fn query(&self, request: &Request, plan: &Plan<'_>) -> Query {
-        self.query_of(request, plan, self.ahead.urgency(plan))
-    }
-
-    pub(super) fn query_of(&self, request: &Request, plan: &Plan<'_>, urgency: Urgency) -> Query {
-        let core = &self.core;
-        let source = || Address::of(plan, &request.headers);
-        let key = plan.key(core.fills.store().seed());
-        let upstream: Arc<dyn Upstream> = match &plan.work {
-            Work::Fetch => {
-                let upstream = OriginUpstream::new(plan.policy.chain.clone(), &plan.source);
-                let has_stand_in = plan.policy.rules.fallback.is_some();
-                Arc::new(upstream.on_behalf_of(request).with_stand_in(has_stand_in))
-            }
-            Work::Image(params) => {
-                Arc::new(ImageVariant { core: core.clone(), source: source(), params: *params })
-            }
-            work @ (Work::Video(_) | Work::Poster { .. } | Work::Waveform { .. }) => Arc::new(VideoAsset {
-                core: core.clone(),
-                source: source(),
-                work: work.clone(),
-                what: key.hash(),
-                urgency,
-            }),
-        };
-        let mut headers = plan.policy.rules.fields.heeded(&request.headers);
-        let first_block = Spec::FromTo(0, u64::from(core.fills.store().block_size()) - 1);
-        let mut method = request.method.clone();
-        let range = match &plan.work {
-            // Of a clip, the answer's bytes are known when the source's index is.
-            Work::Fetch if plan.clip().is_some() => {
-                if headers.contains_key(header::IF_RANGE) {
-                    Arc::make_mut(&mut headers).remove(header::IF_RANGE);
-                }
-                method = Method::GET;
-                Some(first_block)
-            }
-            // In the source, the bytes may be elsewhere; its beginning is needed to say so.
-            Work::Fetch if plan.is_progressive() => {
-                if headers.contains_key(header::IF_RANGE) {
-                    Arc::make_mut(&mut headers).remove(header::IF_RANGE);
-                }
-                first_range(request).map(|range| match range {
-                    Spec::From(0) | Spec::FromTo(0, _) => range,
-                    _ => first_block,
-                })
-            }
-            Work::Fetch => first_range(request),
-            // Derived objects are made whole.
-            _ => None,
-        };
-        Query {
-            key,
-            upstream,
-            method,
-            headers,
-            policy: plan.policy.clone(),
-            control: RequestControl::parse(&*request.headers),
-            range,
-        }
-    }
-}
-
-fn first_range(request: &Request) -> Option<Spec> {
-    if request.method != Method::GET {
-        return None;
-    }
-    range::parse((*request.headers).first("range")?)?.first().copied()
-}
-
-/// No origin could answer.
-pub(super) fn failed(error: &origin::Error, served: Served) -> Response {
-    use origin::ErrorKind;
-    let (status, detail) = match error.kind {
-        ErrorKind::Saturated => (StatusCode::SERVICE_UNAVAILABLE, "too much is asked of the origin"),
-        ErrorKind::FirstByteTimeout
-        | ErrorKind::IdleTimeout
-        | ErrorKind::TotalTimeout
-        | ErrorKind::TooSlow => (StatusCode::GATEWAY_TIMEOUT, "the origin did not answer in time"),
-        ErrorKind::BreakerOpen => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the origin is in trouble and left alone")
-        }
-        ErrorKind::Forbidden => (StatusCode::NOT_FOUND, "there is nothing at this path"),
-        ErrorKind::Connect | ErrorKind::Dns | ErrorKind::Tls | ErrorKind::PrivateAddress => {
-            (StatusCode::BAD_GATEWAY, "the origin cannot be reached")
-        }
-        ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "the origin cannot answer now"),
-        _ => (StatusCode::BAD_GATEWAY, "the origin's answer cannot be used"),
-    };
-    // Of an open breaker the log has heard when it opened.
-    match error.kind {
-        ErrorKind::BreakerOpen => tracing::debug!("{error}"),
-        _ => tracing::warn!("{error}"),
-    }
-    let response = Response::problem(status, detail, served);
-    match error.retry_after {
-        Some(after) => {
-            response.with(header::RETRY_AFTER, (after.as_secs_f64().ceil().max(1.0) as u64).to_string())
-        }
-        None => response,
-    }
-}
-
-/// The body broke before its first byte.
-fn broken(error: &fill::Error, served: Served) -> Response {
-    if let fill::Error::Origin(error) = error {
-        return failed(
-            error,
-            Served { outcome: Outcome::Error, reason: Reason::Origin(error.kind), ..served },
-        );
-    }
-    tracing::warn!("{error}");
-    let reason = Reason::Origin(origin::ErrorKind::BrokenBody);
-    let served = Served { outcome: Outcome::Error, reason, ..served };
-    Response::problem(StatusCode::BAD_GATEWAY, "the origin's answer broke off", served)
 }

@@ -7,9 +7,10 @@ use futures_util::{StreamExt, stream};
 use http::{Method, StatusCode, header};
 
 use super::{
+    failure::failed,
     forward, locations,
     outcome::{Outcome, Reason, Served},
-    pipeline::{Delivery, RequestBody, failed},
+    pipeline::Delivery,
     policy,
     request::Request,
     response::{Body, BodyError, Fields, Response},
@@ -24,6 +25,20 @@ use crate::{
     },
     origin,
 };
+
+/// What a client sends along, to be passed on as it comes.
+pub type RequestBody = origin::Body;
+
+/// The item with which a request body ends that its client did not finish.
+pub fn broken_request_body(detail: String) -> origin::Error {
+    origin::Error::new(&Arc::from("client"), origin::ErrorKind::BrokenBody, detail)
+}
+
+/// The same of one whose client sends too slowly.
+pub fn slow_request_body() -> origin::Error {
+    let detail = "the client's body comes too slowly".to_owned();
+    origin::Error::new(&Arc::from("client"), origin::ErrorKind::IdleTimeout, detail)
+}
 
 impl Delivery {
     /// Sent on once; a success makes what is stored outdated (RFC 9111 §4.4).
