@@ -1,38 +1,29 @@
 //! From raw settings to what the parts are built from; everything that does not fit is collected.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use bytesize::ByteSize;
 use millrace_kit::{config::Faults, telemetry};
 
 use super::{
-    Raw, access, edge, http_origin,
+    Raw, access, edge,
     jobs::{self, JobSettings},
-    raw, retry, s3 as s3_settings,
+    raw, retry,
     uploads::{self, ORIGIN, UploadSettings},
     warm,
 };
 use crate::{
     acme, admission,
-    cache::{self, storable::Rules},
-    delivery::{self, FillLimits, MediaConfig, coding, sandbox::Svg},
+    cache::{Config as CacheConfig, storable::Rules},
+    delivery::{self, FillLimits, coding, sandbox::Svg},
     http,
-    media::{
-        encodes,
-        ffmpeg::Ffmpeg,
-        image, pool,
-        video::{Choice, Encoder, Ladder, Language, Step},
-    },
-    origin::{CdnLoop, Spec, directory, http::Config as HttpOrigin, member, parse_spec, s3},
+    origin::{CdnLoop, directory, http::Config as HttpOrigin, member, s3},
 };
 
+mod cache;
 mod images;
+mod media;
+mod origins;
 mod routes;
 
 /// Settings that have been found good, as the parts want them.
@@ -55,7 +46,7 @@ pub struct Settings {
     pub acme: Option<acme::Config>,
     pub admin_hosts: Arc<[String]>,
     pub pages: http::Pages,
-    pub cache: cache::Config,
+    pub cache: CacheConfig,
     pub origins: Vec<OriginSettings>,
     pub cdn_loop: CdnLoop,
     /// How each of them is watched over.
@@ -81,10 +72,6 @@ impl OriginSettings {
     }
 }
 
-const DEFAULT_DISK: u64 = 10 << 30;
-/// With less the disk tier is not worth its upkeep.
-const LEAST_DISK: u64 = 64 << 20;
-
 pub fn resolve(raw: &Raw) -> Result<Settings, Faults> {
     resolve_as(raw, CdnLoop::default())
 }
@@ -102,13 +89,13 @@ pub fn resolve_as(raw: &Raw, cdn_loop: CdnLoop) -> Result<Settings, Faults> {
         player: raw.pages.player,
         upload: raw.pages.upload && uploads.is_some(),
     };
-    let cache = cache(&raw.cache, &mut faults);
+    let cache = cache::cache(&raw.cache, &mut faults);
     let warm = warm::resolve(&raw.warm, &mut faults);
     let fill = fill(&raw.fill, &mut faults);
     if raw.origins.is_empty() && uploads.is_none() {
         faults.push("origins", "none is given: pass --origin URL or add [[origins]]");
     }
-    let origins = origins(&raw.origins, &cdn_loop, &mut faults);
+    let origins = origins::origins(&raw.origins, &cdn_loop, &mut faults);
     let retry = retry::policy(&raw.retry, &mut faults);
     let members = retry::members(raw, &mut faults);
     // Those of origins with other faults too.
@@ -126,7 +113,7 @@ pub fn resolve_as(raw: &Raw, cdn_loop: CdnLoop) -> Result<Settings, Faults> {
     let acme = edge::acme(&raw.tls.acme, uploads::dir(raw, &raw.tls.acme.dir, "acme"), &mut faults);
     let tls = edge::tls(&raw.tls, acme.as_ref(), &mut faults);
     let admin_hosts = edge::admin_hosts(&raw.admin, &mut faults);
-    let media = media(&raw.media, &mut faults);
+    let media = media::media(&raw.media, &mut faults);
     let coding = coding(&raw.compression, &mut faults);
     if let Err(wrong) = raw.log.parse_filter() {
         faults.push("log.filter", wrong.to_string());
@@ -202,202 +189,12 @@ pub(super) fn bytes(text: &str, key: &str, faults: &mut Faults) -> u64 {
     )
 }
 
-fn cache(raw: &raw::Cache, faults: &mut Faults) -> cache::Config {
-    let memory = bytes(&raw.memory, "cache.memory", faults);
-    if memory < 8 << 20 {
-        faults.push("cache.memory", "must be at least 8MiB");
-    }
-    let block_size = bytes(&raw.block_size, "cache.block_size", faults);
-    if !block_size.is_power_of_two() || !(64 << 10..=16 << 20).contains(&block_size) {
-        faults.push("cache.block_size", "must be a power of two from 64KiB to 16MiB");
-    }
-    let dir = data_dir(&raw.data_dir);
-    let disk = match raw.disk.as_str() {
-        "auto" => automatic_disk(&dir),
-        text => match bytes(text, "cache.disk", faults) {
-            0 => None,
-            size if size < LEAST_DISK => {
-                faults.push("cache.disk", "must be 0 or at least 64MiB");
-                None
-            }
-            size => Some(size),
-        },
-    };
-    let write_rate = bytes(&raw.disk_write_rate, "cache.disk_write_rate", faults);
-    cache::Config {
-        memory_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
-        disk: disk.map(|bytes| cache::DiskConfig { dir: dir.join("cache"), bytes, write_rate }),
-        block_size: u32::try_from(block_size).unwrap_or(1 << 20),
-    }
-}
-
-fn data_dir(text: &str) -> PathBuf {
-    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    match text {
-        "" => var("XDG_CACHE_HOME")
-            .or_else(|| var("HOME").map(|home| home.join(".cache")))
-            .unwrap_or_else(std::env::temp_dir)
-            .join("millrace"),
-        text => PathBuf::from(text),
-    }
-}
-
-/// What a user who said nothing can spare; what an earlier run has taken already counts as free.
-fn automatic_disk(dir: &Path) -> Option<u64> {
-    let existing = dir.ancestors().find(|ancestor| ancestor.exists())?;
-    let filesystem = rustix::fs::statvfs(existing).ok()?;
-    let taken = cache::disk_usage(&dir.join("cache"));
-    let spare = (filesystem.f_bavail * filesystem.f_frsize + taken) / 2;
-    Some(spare.min(DEFAULT_DISK)).filter(|spare| *spare >= LEAST_DISK)
-}
-
 fn fill(raw: &raw::Fill, faults: &mut Faults) -> FillLimits {
     FillLimits {
         read_ahead: bytes(&raw.read_ahead, "fill.read_ahead", faults),
         finish: bytes(&raw.finish_max, "fill.finish_max", faults),
         idle: Duration::from_secs(u64::from(raw.idle_secs)),
         resumes: raw.resumes,
-    }
-}
-
-fn origins(raw: &[raw::Origin], cdn_loop: &CdnLoop, faults: &mut Faults) -> Vec<OriginSettings> {
-    let mut resolved = Vec::with_capacity(raw.len());
-    let mut names: Vec<Arc<str>> = Vec::new();
-    for (index, origin) in raw.iter().enumerate() {
-        let key = |field: &str| format!("origins[{index}].{field}");
-        let spec = match parse_spec(&origin.url) {
-            Ok(spec) => spec,
-            Err(wrong) => {
-                faults.push(key("url"), wrong.to_string());
-                continue;
-            }
-        };
-        let name: Arc<str> = match (origin.name.as_str(), &spec) {
-            ("", Spec::Http(url)) => url.authority().into(),
-            ("", Spec::Directory(path)) => path.display().to_string().into(),
-            ("", Spec::S3 { bucket, .. }) => bucket.as_str().into(),
-            (name, _) => name.into(),
-        };
-        if names.contains(&name) {
-            faults.push(key("name"), format!("{name:?} is the name of another origin"));
-        }
-        names.push(name.clone());
-        for (field, timeout) in [
-            ("connect_timeout_ms", origin.connect_timeout_ms),
-            ("first_byte_timeout_ms", origin.first_byte_timeout_ms),
-            ("idle_timeout_ms", origin.idle_timeout_ms),
-        ] {
-            if timeout == 0 {
-                faults.push(key(field), "must be at least 1");
-            }
-        }
-        if !matches!(spec, Spec::S3 { .. }) && origin.s3 != raw::S3::default() {
-            faults.push(key("s3"), "is for origins with an s3:// URL");
-        }
-        resolved.push(match spec {
-            Spec::Http(url) => {
-                OriginSettings::Http(http_origin::resolve(origin, name, url, cdn_loop, &key, faults).into())
-            }
-            Spec::S3 { bucket, prefix } => {
-                let mut http =
-                    http_origin::resolve(origin, name, s3_settings::somewhere(), cdn_loop, &key, faults);
-                // Endpoints, and what gives credentials to a machine, are private as a rule.
-                http.allow_private = true;
-                let config = s3_settings::resolve(origin, (bucket, prefix), http, key, faults);
-                OriginSettings::S3(Box::new(config))
-            }
-            Spec::Directory(path) => OriginSettings::Directory(directory::Config {
-                cache_control: origin.cache_control.clone(),
-                follow_symlinks: origin.follow_symlinks,
-                ..directory::Config::new(name, path)
-            }),
-        });
-    }
-    resolved
-}
-
-fn media(raw: &raw::Media, faults: &mut Faults) -> MediaConfig {
-    let threads = or_cores(raw.threads);
-    let ascending = raw.widths.is_sorted_by(|one, next| one < next);
-    if !ascending || raw.widths.iter().any(|width| !(1..=image::MAX_SIDE).contains(width)) {
-        faults.push("media.widths", format!("must ascend from 1 to {}", image::MAX_SIDE));
-    }
-    let max_decode = bytes(&raw.max_decode, "media.max_decode", faults);
-    let memory_bytes = bytes(&raw.max_memory, "media.max_memory", faults);
-    if memory_bytes < max_decode {
-        faults.push("media.max_memory", "is less than media.max_decode");
-    }
-    MediaConfig {
-        pool: pool::Config { threads, queue: if raw.queue == 0 { threads * 16 } else { raw.queue as usize } },
-        limits: image::Limits {
-            max_source_bytes: bytes(&raw.max_source, "media.max_source", faults),
-            max_pixels: u64::from(raw.max_megapixels) * 1_000_000,
-            max_output_pixels: u64::from(raw.max_output_megapixels) * 1_000_000,
-            max_decode_bytes: max_decode,
-            max_frames: raw.max_frames,
-            max_animation_pixels: u64::from(raw.max_animation_megapixels) * 1_000_000,
-        },
-        memory_bytes,
-        image_timeout: Duration::from_secs(u64::from(raw.image_timeout_secs)),
-        improve_after: raw.improve_after,
-        lengths: raw.widths.clone().into(),
-        segment_target: Duration::from_secs(u64::from(raw.segment_secs)),
-        ffmpeg: Ffmpeg::new(&raw.ffmpeg, Duration::from_secs(u64::from(raw.ffmpeg_timeout_secs))),
-        ladder: ladder(&raw.ladder, faults),
-        encoder: encoder(&raw.encoder, faults),
-        encodes: encodes::Config { running: or_cores(raw.encodes), queue: raw.encode_queue as usize },
-        ahead: raw.encode_ahead,
-        subtitles: subtitles(&raw.subtitles, faults),
-    }
-}
-
-/// More languages would be more requests to origins than a playlist is worth.
-const MAX_LANGUAGES: usize = 32;
-
-fn subtitles(raw: &[String], faults: &mut Faults) -> Arc<[Language]> {
-    if raw.len() > MAX_LANGUAGES {
-        faults.push("media.subtitles", format!("at most {MAX_LANGUAGES} languages are possible"));
-    }
-    let mut languages = Vec::with_capacity(raw.len());
-    for tag in raw {
-        match Language::parse(tag) {
-            Some(language) if languages.contains(&language) => {
-                faults.push("media.subtitles", format!("{tag:?} is there twice"));
-            }
-            Some(language) => languages.push(language),
-            None => faults.push("media.subtitles", format!("{tag:?} is not a language such as en or pt-BR")),
-        }
-    }
-    languages.into()
-}
-
-fn ladder(raw: &[raw::LadderStep], faults: &mut Faults) -> Ladder {
-    for (index, step) in raw.iter().enumerate() {
-        if !(16..=4320).contains(&step.height) {
-            faults.push(format!("media.ladder[{index}].height"), "must be from 16 to 4320");
-        }
-        if !(32..=200_000).contains(&step.kbps) {
-            faults.push(format!("media.ladder[{index}].kbps"), "must be from 32 to 200000");
-        }
-        if raw[..index].iter().any(|other| other.height == step.height) {
-            faults.push(format!("media.ladder[{index}].height"), "is there twice");
-        }
-    }
-    Ladder::new(raw.iter().map(|step| Step { height: step.height, kbps: step.kbps }))
-}
-
-fn encoder(name: &str, faults: &mut Faults) -> Option<Choice> {
-    match name {
-        "auto" => Some(Choice::Auto),
-        "off" => None,
-        name => {
-            let named = Encoder::parse(name);
-            if named.is_none() {
-                let known = Encoder::ALL.map(Encoder::name).join(", ");
-                faults.push("media.encoder", format!("must be auto, off or one of {known}"));
-            }
-            named.map(Choice::Named)
-        }
     }
 }
 
