@@ -26,9 +26,6 @@ pub fn resolve(
     if raw.max_requests == 0 {
         faults.push(key("max_requests"), "must be at least 1");
     }
-    if !(raw.strip_prefix.is_empty() || raw.strip_prefix.starts_with('/')) {
-        faults.push(key("strip_prefix"), "must begin with a slash");
-    }
     if raw.client_host && !raw.host_header.is_empty() {
         faults.push(key("client_host"), "does not go with `host_header`");
     }
@@ -176,7 +173,6 @@ mod tests {
         assert!(faults_of(&good).is_empty());
         for (raw, fault) in [
             (raw::Origin { max_requests: 0, ..good.clone() }, "max_requests"),
-            (raw::Origin { strip_prefix: text("a"), ..good.clone() }, "strip_prefix"),
             (raw::Origin { host_header: text("h"), client_host: true, ..good.clone() }, "client_host"),
             (
                 raw::Origin { follow_redirects_to: vec![text("http://x")], ..good.clone() },

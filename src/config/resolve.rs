@@ -273,4 +273,21 @@ mod tests {
         raw.origins.push(raw::Origin { url: "http://a/prefix".to_owned(), ..Default::default() });
         assert_eq!(resolve(&raw).unwrap_err().0[0].key, "origins[1].name");
     }
+
+    #[test]
+    fn what_an_origin_takes_off_is_checked_and_taken_over_whatever_its_kind() {
+        for url in ["http://a", "s3://a", "/"] {
+            let mut raw = with_origin(url);
+            raw.origins[0].strip_prefix = "a".to_owned();
+            assert_eq!(resolve(&raw).unwrap_err().0[0].key, "origins[0].strip_prefix", "{url}");
+            raw.origins[0].strip_prefix = "/a".to_owned();
+            let (own, sent) = match resolve(&raw).unwrap().origins.remove(0) {
+                OriginSettings::Http(config) => (config.strip_prefix.clone(), "/a".to_owned()),
+                OriginSettings::S3(config) => (config.strip_prefix.clone(), config.http.strip_prefix.clone()),
+                OriginSettings::Directory(config) => (config.strip_prefix, String::new()),
+            };
+            assert_eq!(own, "/a", "{url}");
+            assert_eq!(sent == "/a", url == "http://a", "what is signed stays as it is: {url}");
+        }
+    }
 }

@@ -65,6 +65,7 @@ pub(super) fn resolve(
     };
     Config {
         prefix,
+        strip_prefix: raw.strip_prefix.clone(),
         endpoint,
         region: given(&s3.region),
         path_style: match s3.addressing {

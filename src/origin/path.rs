@@ -1,6 +1,8 @@
 //! The segments of a request target's path, decoded. Anything with a second meaning (dot segments, encoded slashes,
 //! backslashes, NUL) is refused, so that one object has one path but for needless percent-encoding.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +17,17 @@ pub(super) enum Refusal {
     Character,
     #[error("dot segment in the path")]
     DotSegment,
+    #[error("the target is outside of the prefix of this origin")]
+    Outside,
+}
+
+/// What is left of a target for an origin that answers only what begins with `strip`.
+pub(super) fn below<'t>(strip: &str, target: &'t str) -> Result<Cow<'t, str>, Refusal> {
+    match target.strip_prefix(strip.trim_end_matches('/')) {
+        Some(rest) if rest.starts_with('/') => Ok(rest.into()),
+        Some(rest) if rest.is_empty() || rest.starts_with('?') => Ok(format!("/{rest}").into()),
+        _ => Err(Refusal::Outside),
+    }
 }
 
 /// Each without `/`, `\` and NUL, and neither `.` nor `..`; may be empty.

@@ -41,6 +41,9 @@ pub fn origins(raw: &[raw::Origin], cdn_loop: &CdnLoop, faults: &mut Faults) -> 
                 faults.push(key(field), "must be at least 1");
             }
         }
+        if !(origin.strip_prefix.is_empty() || origin.strip_prefix.starts_with('/')) {
+            faults.push(key("strip_prefix"), "must begin with a slash");
+        }
         if !matches!(spec, Spec::S3 { .. }) && origin.s3 != raw::S3::default() {
             faults.push(key("s3"), "is for origins with an s3:// URL");
         }
@@ -53,10 +56,13 @@ pub fn origins(raw: &[raw::Origin], cdn_loop: &CdnLoop, faults: &mut Faults) -> 
                     http_origin::resolve(origin, name, s3_settings::somewhere(), cdn_loop, &key, faults);
                 // Endpoints, and what gives credentials to a machine, are private as a rule.
                 http.allow_private = true;
+                // What is sent names bucket and key.
+                http.strip_prefix.clear();
                 let config = s3_settings::resolve(origin, (bucket, prefix), http, key, faults);
                 OriginSettings::S3(Box::new(config))
             }
             Spec::Directory(path) => OriginSettings::Directory(directory::Config {
+                strip_prefix: origin.strip_prefix.clone(),
                 cache_control: origin.cache_control.clone(),
                 follow_symlinks: origin.follow_symlinks,
                 ..directory::Config::new(name, path)

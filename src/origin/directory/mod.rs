@@ -22,6 +22,8 @@ pub struct Config {
     pub name: Arc<str>,
     /// Looked up anew at each request, so that it may be a link that deployments swing over.
     pub root: PathBuf,
+    /// What requests must begin with; taken off before the path is looked for.
+    pub strip_prefix: String,
     /// `Cache-Control` of each file.
     pub cache_control: String,
     /// Off: a path through any symbolic link is answered 404. On: links are followed wherever they lead, out of the
@@ -31,6 +33,7 @@ pub struct Config {
 
 pub struct Directory {
     name: Arc<str>,
+    strip_prefix: String,
     site: Arc<Site>,
 }
 
@@ -53,6 +56,7 @@ impl Config {
         Self {
             name: name.into(),
             root: root.into(),
+            strip_prefix: String::new(),
             cache_control: "public, max-age=60".to_owned(),
             follow_symlinks: false,
         }
@@ -62,7 +66,7 @@ impl Config {
 impl Directory {
     /// Fails if the root is no directory now. Should it vanish later, requests fail with `Io` rather than "404".
     pub fn new(config: Config) -> Result<Self, SetupError> {
-        let Config { name, root, cache_control, follow_symlinks } = config;
+        let Config { name, root, strip_prefix, cache_control, follow_symlinks } = config;
         if let Err(error) = std::fs::read_dir(&root) {
             let (path, detail) = (root.display().to_string(), error.to_string());
             return Err(SetupError::NotADirectory { origin: name, path, detail });
@@ -70,14 +74,15 @@ impl Directory {
         let Ok(cache_control) = HeaderValue::try_from(cache_control) else {
             return Err(SetupError::FieldValue { origin: name, field: "cache_control" });
         };
-        Ok(Self { name, site: Arc::new(Site { root, cache_control, follow_symlinks }) })
+        Ok(Self { name, strip_prefix, site: Arc::new(Site { root, cache_control, follow_symlinks }) })
     }
 
     async fn answer(&self, request: Request) -> Result<Response, Error> {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Ok(self.respond(Prepared::not_allowed()));
         }
-        let path = path::decode(&request.target)
+        let path = super::path::below(&self.strip_prefix, &request.target)
+            .and_then(|target| path::decode(&target))
             .map_err(|problem| Error::new(&self.name, ErrorKind::Forbidden, problem.to_string()))?;
         let Some(path) = path else {
             return Ok(self.respond(Prepared::not_found()));

@@ -17,7 +17,7 @@ use self::{
     fields::Policy,
 };
 use super::{
-    Error, ErrorKind, Origin, Places, Request, Response, SetupError, http as http_origin,
+    Error, ErrorKind, Origin, Places, Request, Response, SetupError, http as http_origin, path,
     precondition::{self, Verdict},
     range::{self, Selection},
     validators::Validators,
@@ -36,6 +36,8 @@ pub struct Config {
     pub bucket: String,
     /// Keys begin with it and a slash; empty for none.
     pub prefix: String,
+    /// What requests must begin with; taken off before.
+    pub strip_prefix: String,
     /// Where S3 is; none: where the environment says, else Amazon's.
     pub endpoint: Option<Url>,
     /// None: what environment, profile or machine say, else `us-east-1`.
@@ -86,6 +88,7 @@ impl Config {
             name: name.into(),
             bucket: bucket.into(),
             prefix: String::new(),
+            strip_prefix: String::new(),
             endpoint: None,
             region: None,
             path_style: None,
@@ -128,7 +131,8 @@ impl S3 {
             answer.headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Ok(answer);
         }
-        let key = key::of(&self.config.prefix, &target)
+        let key = path::below(&self.config.strip_prefix, &target)
+            .and_then(|target| key::of(&self.config.prefix, &target))
             .map_err(|problem| Error::new(&self.config.name, ErrorKind::Forbidden, problem.to_string()))?;
         let Some(key) = key else {
             return Ok(self.empty(StatusCode::NOT_FOUND));

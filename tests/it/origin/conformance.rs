@@ -6,7 +6,7 @@ use std::path::Path;
 use ::http::{HeaderMap, HeaderValue, Method, header};
 use futures_util::{StreamExt, future::join_all};
 use millrace::origin::{
-    Origin, Request, Response, directory,
+    ErrorKind, Origin, Request, Response, directory,
     http::{Config as HttpConfig, Http},
     s3,
 };
@@ -105,6 +105,34 @@ async fn another_millrace_conforms() {
     let origin = http(&format!("http://{}", parent.data()));
     conform(&origin).await;
     long_suffixes(&origin).await;
+}
+
+#[tokio::test]
+async fn every_kind_takes_off_what_its_requests_must_begin_with() {
+    let files = files();
+    let media = files.path().join("media");
+    let server = S3Server::start(files.path()).await;
+    let parent = Edge::over_directory(&media).await;
+    let base = Url::parse(&format!("http://{}", parent.data())).unwrap();
+    let strip_prefix = || "/films/".to_owned();
+    let directory = directory::Config { strip_prefix: strip_prefix(), ..directory::Config::new("d", &media) };
+    let http = HttpConfig { strip_prefix: strip_prefix(), ..HttpConfig::new("h", base) };
+    let bucket = s3::Config { strip_prefix: strip_prefix(), ..server.bucket("media") };
+    let origins: [Box<dyn Origin>; 3] = [
+        Box::new(directory::Directory::new(directory).unwrap()),
+        Box::new(Http::new(http).unwrap()),
+        Box::new(s3::S3::new(bucket).unwrap()),
+    ];
+    for origin in origins {
+        let name = origin.name().clone();
+        let get = |target: &str| origin.fetch(Request::new(Method::GET, target));
+        let seen = Seen::of(get("/films/odd/a%20b.jpg").await.unwrap()).await;
+        assert_eq!((seen.status, &*seen.body), (200, &b"a b.jpg"[..]), "{name}");
+        assert_eq!(Seen::of(get("/films").await.unwrap()).await.status, 404, "{name}");
+        for outside in ["/odd/a%20b.jpg", "/filmsodd/a%20b.jpg", "/films/../odd/a%20b.jpg"] {
+            assert_eq!(get(outside).await.unwrap_err().kind, ErrorKind::Forbidden, "{name} {outside}");
+        }
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
