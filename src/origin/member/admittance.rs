@@ -229,12 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn probes_ask_for_what_was_wanted_last_in_nobodys_name() {
-        let directory = directory::Config {
-            name: "here".into(),
-            root: env!("CARGO_MANIFEST_DIR").into(),
-            cache_control: String::new(),
-            follow_symlinks: false,
-        };
+        let directory = directory::Config::new("here", env!("CARGO_MANIFEST_DIR"));
         let origin = Arc::new(directory::Directory::new(directory).unwrap());
         let member = Member::new(origin, Config::default()).with_tasks(Tasks::new());
         let told = |request: Request| (request.method.to_string(), request.target, request.headers.len());
