@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn what_an_origin_takes_off_is_checked_and_taken_over_whatever_its_kind() {
-        for url in ["http://a", "s3://a", "/"] {
+        for url in ["http://a", "s3://media", "/"] {
             let mut raw = with_origin(url);
             raw.origins[0].strip_prefix = "a".to_owned();
             assert_eq!(resolve(&raw).unwrap_err().0[0].key, "origins[0].strip_prefix", "{url}");
