@@ -130,7 +130,8 @@ async fn every_kind_takes_off_what_its_requests_must_begin_with() {
         assert_eq!((seen.status, &*seen.body), (200, &b"a b.jpg"[..]), "{name}");
         assert_eq!(Seen::of(get("/films/none").await.unwrap()).await.status, 404, "{name}");
         for outside in ["/odd/a%20b.jpg", "/filmsodd/a%20b.jpg", "/films/../odd/a%20b.jpg"] {
-            assert_eq!(get(outside).await.unwrap_err().kind, ErrorKind::Forbidden, "{name} {outside}");
+            let refused = get(outside).await.err().map(|error| error.kind);
+            assert_eq!(refused, Some(ErrorKind::Forbidden), "{name} {outside}");
         }
     }
 }
