@@ -112,7 +112,7 @@ impl Media {
             let Ok(permit) = ticket.permit().await else {
                 return stream::iter([Err(unavailable())]).boxed();
             };
-            let pieces = transcoder.segment(Arc::new(source), package, rung, number, entry);
+            let pieces = transcoder.segment(Arc::new(source), package, (rung, number), entry, permit.urgency());
             // Both go with the last piece, or when the body is dropped.
             let mut encode = encode;
             encode.begun = Instant::now();

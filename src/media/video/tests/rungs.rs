@@ -10,6 +10,7 @@ use super::fixture::{
     AAC, BOTH, H264, Memory, Packet, clip, complaints, ffmpeg, folder, joined, ordinary, packets, remux,
 };
 use crate::media::Source;
+use crate::media::encodes::Urgency;
 use crate::media::ffmpeg::Ffmpeg;
 use crate::media::video::boxes::{be_u64, find, require};
 use crate::media::video::{
@@ -43,7 +44,7 @@ async fn segment(
     number: u32,
     entry: Bytes,
 ) -> Result<Vec<Bytes>, TranscodeError> {
-    let made = transcoder.clone().segment(source, package.clone(), RUNG, number, entry);
+    let made = transcoder.clone().segment(source, package.clone(), (RUNG, number), entry, Urgency::First);
     made.collect::<Vec<_>>().await.into_iter().collect()
 }
 

@@ -39,8 +39,10 @@ pub(super) enum Effort {
 
 /// A fragment is sent on as soon as it is made.
 const FRAGMENT_MICROS: &str = "500000";
-/// No keyframe but the first.
-const NEVER: &str = "99999";
+/// Between keyframes within a segment: a player that jumps into it has to decode no more than that before it shows a picture.
+const KEYFRAME_SECS: u64 = 2;
+/// With fewer pictures than this between them, keyframes would be most of the segment.
+const LEAST_BETWEEN: u64 = 12;
 /// Where Linux has the first graphics processor.
 const RENDER_NODE: &str = "/dev/dri/renderD128";
 
@@ -64,7 +66,9 @@ pub(super) fn arguments(encoder: Encoder, job: &Job) -> Vec<OsString> {
     args.pair("-b:v", job.bits.to_string());
     args.pair("-maxrate", job.most_bits.to_string());
     args.pair("-bufsize", job.bits.to_string());
-    args.all(&["-g", NEVER, "-fflags", "+bitexact", "-flags:v", "+bitexact"]);
+    let between = (job.rate_milli * KEYFRAME_SECS / 1000).max(LEAST_BETWEEN);
+    args.pair("-g", between.to_string());
+    args.all(&["-fflags", "+bitexact", "-flags:v", "+bitexact"]);
     args.pair("-video_track_timescale", job.timescale.to_string());
     args.all(&["-avoid_negative_ts", "disabled", "-frag_duration", FRAGMENT_MICROS, "-f", "mp4"]);
     args.all(&["-movflags", "+empty_moov+default_base_moof+frag_discont+negative_cts_offsets", "pipe:1"]);
@@ -185,7 +189,7 @@ mod tests {
     }
 
     const INPUT: &str = "-threads 2 -flags +output_corrupt -copyts -fpsprobesize 0 -analyzeduration 0 -f mp4 -i pipe:0 -map 0:v:0";
-    const OUTPUT: &str = "-b:v 1400000 -maxrate 1500000 -bufsize 1400000 -g 99999 -fflags +bitexact -flags:v +bitexact \
+    const OUTPUT: &str = "-b:v 1400000 -maxrate 1500000 -bufsize 1400000 -g 59 -fflags +bitexact -flags:v +bitexact \
         -video_track_timescale 30000 -avoid_negative_ts disabled -frag_duration 500000 -f mp4 \
         -movflags +empty_moov+default_base_moof+frag_discont+negative_cts_offsets pipe:1";
 

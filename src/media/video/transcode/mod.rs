@@ -19,6 +19,7 @@ use super::track::Track;
 use super::{Error, init};
 use crate::media::Source;
 use crate::media::driven::driven;
+use crate::media::encodes::Urgency;
 use crate::media::ffmpeg::{self, Ffmpeg, Limits};
 
 mod arguments;
@@ -58,6 +59,8 @@ const MOST_TIME: Duration = Duration::from_secs(900);
 /// More effort, behind everybody else.
 const TIMES_THOROUGH: u32 = 4;
 const NICENESS: i32 = 19;
+/// What players wait for before they ask for anything else.
+const INIT: (Effort, i32) = (Effort::Quick, 0);
 
 /// ffmpeg as it is on this machine, with the encoder that has been found to work.
 #[derive(Debug)]
@@ -95,7 +98,7 @@ impl Transcoder {
         let (track, rung) = package.rung(rung)?;
         let (_, segments) = package.pick(Rendition::Source)?;
         let cut = Cut::beginning(track, segments)?;
-        let mut made = self.run(self.encoder(), track, rung, &cut, (true, Effort::Quick), source)?;
+        let mut made = self.run(self.encoder(), track, rung, &cut, (true, INIT), source)?;
         let mut fragments = Fragments::default();
         while let Some(bytes) = made.next().await {
             fragments.push(&bytes?);
@@ -118,13 +121,13 @@ impl Transcoder {
         self: Arc<Self>,
         source: Arc<dyn Source>,
         package: Arc<Package>,
-        rung: u16,
-        number: u32,
+        (rung, number): (u16, u32),
         entry: Bytes,
+        urgency: Urgency,
     ) -> BoxStream<'static, Result<Bytes, TranscodeError>> {
         driven(move |output| async move {
             let encoder = self.encoder();
-            let (source, package, effort) = (&*source, &*package, Effort::Quick);
+            let (source, package, effort) = (&*source, &*package, (Effort::Quick, urgency.niceness()));
             let making = Making { transcoder: &self, source, package, rung, number, entry, effort };
             let mut sent = false;
             match making.run(encoder, &output, &mut sent).await {
@@ -148,7 +151,7 @@ impl Transcoder {
         entry: Bytes,
     ) -> BoxStream<'static, Result<Bytes, TranscodeError>> {
         driven(move |output| async move {
-            let (source, package, effort) = (&*source, &*package, Effort::Thorough);
+            let (source, package, effort) = (&*source, &*package, (Effort::Thorough, NICENESS));
             let making = Making { transcoder: &self, source, package, rung, number, entry, effort };
             making.run(Encoder::X264, &output, &mut false).await
         })
@@ -160,7 +163,7 @@ impl Transcoder {
         track: &Track,
         rung: &Rung,
         cut: &Cut,
-        (one, effort): (bool, Effort),
+        (one, (effort, niceness)): (bool, (Effort, i32)),
         source: &'a dyn Source,
     ) -> Result<BoxStream<'a, Result<Bytes, ffmpeg::Error>>, Error> {
         if track.timescale > MAX_TIMESCALE {
@@ -186,11 +189,8 @@ impl Transcoder {
         // Twice what the rate allows, and as much as a first picture may take.
         let output = rung.most_bits() / 4 * (duration.as_secs() + 2) + (4 << 20);
         let output_bytes = usize::try_from(output).unwrap_or(usize::MAX);
-        let limits = match effort {
-            Effort::Quick => encoder.limits(time),
-            Effort::Thorough => Limits { niceness: NICENESS, ..encoder.limits(time * TIMES_THOROUGH) },
-        };
-        let limits = Limits { output_bytes, ..limits };
+        let time = time * if effort == Effort::Thorough { TIMES_THOROUGH } else { 1 };
+        let limits = Limits { output_bytes, niceness, ..encoder.limits(time) };
         Ok(self.ffmpeg.with(limits).stream(arguments, cut.excerpt.read(source)))
     }
 }
@@ -203,7 +203,8 @@ struct Making<'a> {
     rung: u16,
     number: u32,
     entry: Bytes,
-    effort: Effort,
+    /// With its niceness.
+    effort: (Effort, i32),
 }
 
 impl Making<'_> {
@@ -226,7 +227,7 @@ impl Making<'_> {
             fragments.push(&bytes?);
             while let Some(part) = fragments.next()? {
                 match part {
-                    Part::Entry(entry) if entry != self.entry && self.effort == Effort::Thorough => {
+                    Part::Entry(entry) if entry != self.entry && self.effort.0 == Effort::Thorough => {
                         return Err(TranscodeError::Otherwise);
                     }
                     Part::Entry(entry) if entry != self.entry => {
