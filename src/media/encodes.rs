@@ -280,7 +280,8 @@ mod tests {
     #[tokio::test]
     async fn the_most_urgent_begins_first() {
         let encodes = encodes(1, 16);
-        let running = [Urgency::Next, Urgency::First].map(|it| permit(encodes.enter(0, it).unwrap()).unwrap());
+        let running =
+            [Urgency::Next, Urgency::First].map(|it| permit(encodes.enter(0, it).unwrap()).unwrap());
         let mut waiting: Vec<_> =
             [Urgency::Ahead, Urgency::Next, Urgency::First, Urgency::Next, Urgency::Ahead]
                 .iter()

@@ -22,9 +22,14 @@ use crate::{
 
 impl Core {
     /// The source as what `query` asks for. None: it is to be had like everything that is made, and so is what goes wrong here.
-    pub async fn put_together(&self, plan: &Plan<'_>, query: &Query, headers: &HeaderMap) -> Option<Resolved> {
+    pub async fn put_together(
+        &self,
+        plan: &Plan<'_>,
+        query: &Query,
+        headers: &HeaderMap,
+    ) -> Option<Resolved> {
         let asset = own_segment(plan)?;
-        if self.fills.store().find(&query.key).await.is_some() {
+        if self.fills.store().inspect(&query.key).await.is_some() {
             return None;
         }
         let source = self.query_for(&Address::of(plan, headers), Want::Parts);

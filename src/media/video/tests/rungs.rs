@@ -285,9 +285,13 @@ async fn software_takes_over_where_hardware_fails() {
     let source = Arc::new(Memory::new(bytes));
     let entry = software.entry(&*source, &package, RUNG).await.unwrap();
     let expected = segment(&software, &package, source.clone(), 2, entry.clone()).await.unwrap();
-    let made = segment(&hardware, &package, source, 2, entry).await.unwrap();
+    let made = segment(&hardware, &package, source.clone(), 2, entry.clone()).await.unwrap();
     assert_eq!(made, expected);
     assert_eq!(hardware.encoder(), Encoder::X264, "and stays");
+    // What players ask for first is what fails first.
+    let hardware = Arc::new(Transcoder::find(&ffmpeg, Choice::Auto).await.unwrap().unwrap());
+    assert_eq!(hardware.entry(&*source, &package, RUNG).await.unwrap(), entry);
+    assert_eq!(hardware.encoder(), Encoder::X264);
 }
 
 #[tokio::test]

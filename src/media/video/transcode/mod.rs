@@ -95,10 +95,32 @@ impl Transcoder {
         package: &Package,
         rung: u16,
     ) -> Result<Bytes, TranscodeError> {
+        let encoder = self.encoder();
+        match self.entry_by(encoder, source, package, rung).await {
+            Err(TranscodeError::Ffmpeg(error)) if encoder != Encoder::X264 => {
+                self.give_hardware_up(&error);
+                self.entry_by(Encoder::X264, source, package, rung).await
+            }
+            made => made,
+        }
+    }
+
+    fn give_hardware_up(&self, error: &ffmpeg::Error) {
+        tracing::warn!(encoder = self.encoder.name(), "going on in software: {error}");
+        self.hardware_failed.store(true, Ordering::Relaxed);
+    }
+
+    async fn entry_by(
+        &self,
+        encoder: Encoder,
+        source: &dyn Source,
+        package: &Package,
+        rung: u16,
+    ) -> Result<Bytes, TranscodeError> {
         let (track, rung) = package.rung(rung)?;
         let (_, segments) = package.pick(Rendition::Source)?;
         let cut = Cut::beginning(track, segments)?;
-        let mut made = self.run(self.encoder(), track, rung, &cut, (true, INIT), source)?;
+        let mut made = self.run(encoder, track, rung, &cut, (true, INIT), source)?;
         let mut fragments = Fragments::default();
         while let Some(bytes) = made.next().await {
             fragments.push(&bytes?);
@@ -132,8 +154,7 @@ impl Transcoder {
             let mut sent = false;
             match making.run(encoder, &output, &mut sent).await {
                 Err(TranscodeError::Ffmpeg(error)) if encoder != Encoder::X264 && !sent => {
-                    tracing::warn!(encoder = encoder.name(), "going on in software: {error}");
-                    self.hardware_failed.store(true, Ordering::Relaxed);
+                    self.give_hardware_up(&error);
                     making.run(Encoder::X264, &output, &mut sent).await
                 }
                 ended => ended,
