@@ -154,6 +154,17 @@ async fn rates_and_times() {
 }
 
 #[tokio::test]
+async fn a_long_segment_has_keyframes_in_it() {
+    let rare = ["-map", "0:v", "-g", "300", "-keyint_min", "300"];
+    let rare = clip("rung-rare.mp4", 6.0, "25", &[&H264[..], &rare].concat());
+    let made = make(&rare).await;
+    assert_eq!(made.segments.len(), 1);
+    let found = packets(&whole(&made), "rung-of-rare.mp4", "v:0");
+    let keys = (0..).zip(&found).filter(|(_, packet)| packet.key).map(|(index, _)| index);
+    assert_eq!(keys.collect::<Vec<u32>>(), [0, 50, 100]);
+}
+
+#[tokio::test]
 async fn pictures_before_their_keyframe() {
     let open = ["-x264-params", "open-gop=1", "-bf", "3", "-g", "60"];
     let open = clip("rung-open.mp4", 8.0, "30000/1001", &[&BOTH[..], &H264, &open, &AAC].concat());

@@ -199,6 +199,7 @@ impl Transcoder {
             rate_milli: rung.rate_milli,
             timescale: track.timescale,
             times: cut.wanted(),
+            pictures: cut.times.len(),
             one,
             effort,
             old: self.old,
