@@ -34,7 +34,7 @@ impl Job {
     /// In pictures: the segment in even parts, so that none is left with a few pictures.
     fn between_keyframes(&self) -> usize {
         let (first, last) = self.times;
-        let part = i64::try_from(self.timescale).unwrap_or(i64::MAX).saturating_mul(KEYFRAME_SECS).max(1);
+        let part = (i64::from(self.timescale) * KEYFRAME_SECS).max(1);
         let parts = last.saturating_sub(first).saturating_add(part / 2) / part;
         self.pictures.div_ceil(usize::try_from(parts).unwrap_or(1).max(1)).max(LEAST_BETWEEN)
     }
