@@ -174,7 +174,7 @@ pub struct Media {
     /// What makes smaller renditions of videos: `auto` (the first hardware that encodes a trial, else software), `off`, or
     /// `libx264`, `h264_nvenc`, `h264_qsv`, `h264_vaapi`, `h264_videotoolbox`.
     pub encoder: String,
-    /// Segments encoded at once; 0: one per core.
+    /// Segments encoded at once, and one more for who looks at a still picture; 0: one per core.
     pub encodes: u32,
     /// Segments that may wait to be encoded; more are answered 503.
     pub encode_queue: u32,

@@ -40,6 +40,7 @@ mod route;
 mod routing;
 pub mod sandbox;
 mod shown_key;
+mod sieve;
 pub mod signature;
 pub mod warm;
 mod writes;

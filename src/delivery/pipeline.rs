@@ -180,7 +180,11 @@ impl Delivery {
             self.foresee(request, plan, &query.key);
         }
         for _ in 0..MAX_CHANGES {
-            match self.core.resolve(&query).await {
+            let resolved = match self.core.put_together(plan, &query, &request.headers).await {
+                Some(source) => source,
+                None => self.core.resolve(&query).await,
+            };
+            match resolved {
                 Resolved::Object { mut available, mut served, mut hold } => {
                     if served.outcome == Outcome::Hit {
                         let source = || Some(Address::of(plan, &request.headers));

@@ -19,6 +19,7 @@ use super::{
     reader::Reader,
     request::{Asked, Request},
     response::{Body, BodyError, Fields, Response},
+    sieve::sieve,
 };
 use crate::{
     cache::{Content, FieldLines, Head},
@@ -54,7 +55,7 @@ impl Available {
     fn pieces(&self, part: Range<u64>) -> Vec<Piece> {
         match &self.arrangement {
             Some(arrangement) => arrangement.splice.pieces(part),
-            None => vec![Piece::Source(part)],
+            None => vec![Piece::Source(part.into())],
         }
     }
 }
@@ -219,7 +220,10 @@ fn as_found(fills: &Fills, available: &Available, part: Range<u64>, served: Serv
     }
     let block_size = u64::from(block_size);
     let pieces = available.pieces(part).into_iter().filter_map(|piece| match piece {
-        Piece::Source(range) => Some(range.start / block_size..range.end.div_ceil(block_size)),
+        Piece::Source(stretch) => {
+            let covered = stretch.covered();
+            Some(covered.start / block_size..covered.end.div_ceil(block_size))
+        }
         Piece::Bytes(_) => None,
     });
     let missing =
@@ -300,9 +304,9 @@ fn bytes(
 ) -> BoxStream<'static, Result<Bytes, fill::Error>> {
     let mut streams = available.pieces(part).into_iter().map(|piece| match piece {
         Piece::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
-        Piece::Source(range) => {
-            let following = available.following.as_ref();
-            Reader::new(fills.clone(), available.object.clone(), range, pace, following).into_stream().boxed()
+        Piece::Source(stretch) => {
+            let (following, object) = (available.following.as_ref(), available.object.clone());
+            sieve(Reader::new(fills.clone(), object, stretch.covered(), pace, following), stretch)
         }
     });
     match (streams.next(), streams.next()) {

@@ -20,12 +20,25 @@ pub enum Urgency {
     Spare,
 }
 
+impl Urgency {
+    /// How far an encode stands back behind what answers from the cache, and behind those that are more urgent.
+    pub fn niceness(self) -> i32 {
+        match self {
+            Self::First => 4,
+            Self::Next => 7,
+            Self::Ahead => 11,
+            Self::Spare => 15,
+        }
+    }
+}
+
 /// Between two looks at who waits.
 const LOOKING: std::time::Duration = std::time::Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
-    /// Encodes that run at once; at least one.
+    /// Encodes that run at once; at least one. One more may where somebody looks at a still picture: the others may be for
+    /// viewers who have left the place, and stand back.
     pub running: usize,
     /// Encodes that may wait besides.
     pub queue: usize,
@@ -104,7 +117,8 @@ impl Encodes {
     fn places(&self, urgency: Urgency) -> usize {
         match urgency {
             Urgency::Ahead | Urgency::Spare => self.config.running.saturating_sub(1).max(1),
-            Urgency::First | Urgency::Next => self.config.running,
+            Urgency::Next => self.config.running,
+            Urgency::First => self.config.running + 1,
         }
     }
 
@@ -157,11 +171,13 @@ impl Encodes {
                 let Some(first) = state.waiting.first_entry().filter(|entry| may(entry, running)) else {
                     return;
                 };
+                let urgency = first.key().0;
                 let first = first.remove();
                 state.running += 1;
-                first
+                (first, urgency)
             };
-            if let Err(mut permit) = first.go.send(Permit { encodes: Some(self.clone()) }) {
+            let (first, urgency) = first;
+            if let Err(mut permit) = first.go.send(Permit { encodes: Some(self.clone()), urgency }) {
                 // Nobody there any more.
                 permit.encodes = None;
                 self.state.lock().running -= 1;
@@ -213,6 +229,14 @@ impl Drop for Ticket {
 #[derive(Debug)]
 pub struct Permit {
     encodes: Option<Arc<Encodes>>,
+    urgency: Urgency,
+}
+
+impl Permit {
+    /// When it was given.
+    pub fn urgency(&self) -> Urgency {
+        self.urgency
+    }
 }
 
 impl Drop for Permit {
@@ -239,9 +263,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_more_for_who_looks_at_a_still_picture() {
+        let encodes = encodes(2, 16);
+        let enter = |urgency| permit(encodes.enter(0, urgency).unwrap());
+        let running = [Urgency::Ahead, Urgency::Next, Urgency::First].map(|urgency| enter(urgency).unwrap());
+        assert_eq!(running.each_ref().map(Permit::urgency), [Urgency::Ahead, Urgency::Next, Urgency::First]);
+        assert!(enter(Urgency::First).is_none() && enter(Urgency::Next).is_none());
+        let [ahead, next, first] = running;
+        drop(ahead);
+        assert!(enter(Urgency::Next).is_none(), "two run");
+        assert!(enter(Urgency::First).is_some());
+        drop((next, first));
+        assert_eq!((encodes.depth(), encodes.running()), (0, 0));
+    }
+
+    #[tokio::test]
     async fn the_most_urgent_begins_first() {
         let encodes = encodes(1, 16);
-        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let running =
+            [Urgency::Next, Urgency::First].map(|it| permit(encodes.enter(0, it).unwrap()).unwrap());
         let mut waiting: Vec<_> =
             [Urgency::Ahead, Urgency::Next, Urgency::First, Urgency::Next, Urgency::Ahead]
                 .iter()
@@ -273,14 +313,15 @@ mod tests {
     #[tokio::test]
     async fn what_is_hurried_before_it_comes_is_urgent_when_it_does() {
         let encodes = encodes(1, 16);
-        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let running = permit(encodes.enter(0, Urgency::Next).unwrap()).unwrap();
+        let beside = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
         let (expected, once_more) = (encodes.expect(7), encodes.expect(7));
         encodes.hurry(7, Urgency::First);
         encodes.hurry(8, Urgency::First);
         drop(once_more);
         let mut other = Box::pin(encodes.enter(8, Urgency::Next).unwrap().permit());
         let hurried = encodes.enter(7, Urgency::Ahead).unwrap();
-        drop(running);
+        drop((running, beside));
         assert!((&mut other).now_or_never().is_none(), "it is less urgent");
         drop(permit(hurried).unwrap());
         drop(expected);
@@ -290,7 +331,8 @@ mod tests {
     #[tokio::test]
     async fn the_queue_is_bounded_and_what_is_early_gives_way() {
         let encodes = encodes(1, 2);
-        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let running = permit(encodes.enter(0, Urgency::Next).unwrap()).unwrap();
+        let beside = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
         let early = encodes.enter(1, Urgency::Ahead).unwrap();
         assert_eq!(encodes.enter(2, Urgency::Ahead).unwrap_err(), Full, "half of the queue");
         let wanted = encodes.enter(3, Urgency::Next).unwrap();
@@ -299,7 +341,7 @@ mod tests {
         assert_eq!(encodes.enter(5, Urgency::First).unwrap_err(), Full);
         drop(urgent);
         assert_eq!(encodes.depth(), 1);
-        drop(running);
+        drop((running, beside));
         let permit = wanted.permit().await.unwrap();
         drop(permit);
         assert_eq!((encodes.depth(), encodes.running()), (0, 0));
@@ -308,7 +350,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_may_want_gives_way() {
         let encodes = encodes(1, 4);
-        let running = permit(encodes.enter(0, Urgency::First).unwrap()).unwrap();
+        let running = permit(encodes.enter(0, Urgency::Next).unwrap()).unwrap();
         let spare = encodes.enter(1, Urgency::Spare).unwrap();
         assert_eq!(encodes.enter(2, Urgency::Spare).unwrap_err(), Full, "a quarter of the queue");
         assert!(encodes.pressed().now_or_never().is_none(), "by its like it is not pressed");

@@ -26,6 +26,7 @@ mod gate;
 mod hot_segment;
 mod image_variant;
 mod improve;
+mod own_segment;
 mod poster;
 mod progressive;
 mod rung;
@@ -44,7 +45,7 @@ pub use source::{Address, SourceError, Want, as_origin_error};
 pub use video::VideoAsset;
 
 /// Raised whenever an operation's output changes, so that old and new are never taken for each other.
-const OPERATIONS_VERSION: u32 = 1;
+const OPERATIONS_VERSION: u32 = 2;
 
 /// Something that is made of a source, whole.
 trait Derived: Send + Sync {

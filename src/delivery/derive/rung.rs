@@ -112,7 +112,8 @@ impl Media {
             let Ok(permit) = ticket.permit().await else {
                 return stream::iter([Err(unavailable())]).boxed();
             };
-            let pieces = transcoder.segment(Arc::new(source), package, rung, number, entry);
+            let pieces =
+                transcoder.segment(Arc::new(source), package, (rung, number), entry, permit.urgency());
             // Both go with the last piece, or when the body is dropped.
             let mut encode = encode;
             encode.begun = Instant::now();
@@ -222,6 +223,11 @@ fn broken(error: &TranscodeError) -> origin::Error {
 fn refusal(error: &TranscodeError) -> Refusal {
     match error {
         TranscodeError::Video(error) => video::refusal(error),
+        // By the system, for want of memory: the video may be as good as any.
+        TranscodeError::Ffmpeg(ffmpeg::Error::Failed { status, .. }) if status.contains("SIGKILL") => {
+            tracing::warn!("{error}");
+            Refusal::busy()
+        }
         TranscodeError::NoPictures
         | TranscodeError::Otherwise
         | TranscodeError::Ffmpeg(ffmpeg::Error::Failed { .. }) => {

@@ -50,6 +50,11 @@ impl<T> Slots<T> {
         Ok(made.clone())
     }
 
+    /// What has been made already; looking does not count as use.
+    pub fn get(&self, version: &str) -> Option<Arc<T>> {
+        self.slots.lock().slots.get(version).and_then(|slot| slot.cell.get().cloned())
+    }
+
     fn enter(&self, version: String) -> Making<'_, T> {
         let cell = self.slots.lock().cell(&version);
         Making { slots: self, version, cell }
@@ -140,6 +145,7 @@ mod tests {
             assert_eq!(make(&slots, version, 1000).await, 1000);
         }
         assert_eq!(make(&slots, "a", 1).await, 1000, "kept");
+        assert_eq!((slots.get("c").as_deref(), slots.get("d")), (Some(&1000), None));
         assert_eq!(make(&slots, "d", 1000).await, 1000);
         assert_eq!(make(&slots, "b", 2).await, 2, "made again");
         assert_eq!(make(&slots, "a", 3).await, 1000, "used meanwhile");

@@ -89,12 +89,16 @@ impl Core {
     /// The current version of a source, for something that is as old as this then. What an origin answers without allowing
     /// it to be stored cannot be a source.
     pub async fn source(&self, address: &Address, want: Want, born: &Born) -> Result<Source, SourceError> {
+        self.source_of(&self.query_for(address, want), born).await
+    }
+
+    pub fn query_for(&self, address: &Address, want: Want) -> Query {
         let seed = self.fills.store().seed();
         let block_size = u64::from(self.fills.store().block_size());
         let Address { target, policy, headers } = address;
         let upstream: Arc<dyn Upstream> = Arc::new(OriginUpstream::new(policy.chain.clone(), target));
         let plan = Shape::as_it_is(target).under(policy);
-        let query = Query {
+        Query {
             key: plan.key(seed),
             upstream,
             method: Method::GET,
@@ -102,8 +106,7 @@ impl Core {
             policy: policy.clone(),
             control: RequestControl::default(),
             range: (want == Want::Parts).then_some(Spec::FromTo(0, block_size - 1)),
-        };
-        self.source_of(&query, born).await
+        }
     }
 
     /// The same of what a query finds.
@@ -174,12 +177,9 @@ impl Source {
         self.length
     }
 
-    /// Identifies this version of this source, for memory caches. None when the version is not known. A purge doubts what
-    /// the validator says.
+    /// Identifies this version of this source, for memory caches. None when the version is not known.
     pub fn version(&self) -> Option<String> {
-        let validator = self.object.head.strong_validator()?;
-        let validator = String::from_utf8_lossy(validator.as_bytes());
-        Some(format!("{}\n{}\n{validator}", self.object.key.text(), self.object.head.born))
+        version_of(self.object.key.text(), &self.object.head)
     }
 
     pub fn reader(&self, range: Range<u64>, pace: Pace) -> Reader {
@@ -241,6 +241,13 @@ impl media::Source for Source {
         let bytes = self.reader(range, Pace::Demand).into_stream();
         bytes.map(|item| item.map_err(|error| ReadError { detail: error.to_string() })).boxed()
     }
+}
+
+/// Identifies the version of a source that is stored under a key of this text. A purge doubts what the validator says.
+pub fn version_of(key: &str, head: &Head) -> Option<String> {
+    let validator = head.strong_validator()?;
+    let validator = String::from_utf8_lossy(validator.as_bytes());
+    Some(format!("{key}\n{}\n{validator}", head.born))
 }
 
 /// For bodies of derived answers, which break when their source does.

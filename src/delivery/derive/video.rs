@@ -11,6 +11,7 @@ use super::{
         Core,
         fill::{Ask, Pace},
         route::Work,
+        sieve::sieve,
     },
     Derived, Media, Refusal, confirm, derived_fields,
     gate::Task,
@@ -126,11 +127,11 @@ impl Derived for VideoAsset {
                 let body = stream::iter(splice.pieces(0..splice.len))
                     .flat_map(move |piece| match piece {
                         Piece::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
-                        Piece::Source(range) => source
-                            .reader(range, Pace::Demand)
-                            .into_stream()
-                            .map(|item| item.map_err(|error| as_origin_error(&error)))
-                            .boxed(),
+                        Piece::Source(stretch) => {
+                            sieve(source.reader(stretch.covered(), Pace::Demand), stretch)
+                                .map(|item| item.map_err(|error| as_origin_error(&error)))
+                                .boxed()
+                        }
                     })
                     .boxed();
                 Ok(origin::Response {

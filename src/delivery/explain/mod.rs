@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use millrace_kit::clock::UnixMillis;
 
 use super::{
@@ -51,7 +51,14 @@ impl Delivery {
         let routing = self.core.router.now();
         let (mut told, plan) = self.explain_one(&routing, request).await;
         if let Some(plan) = plan.filter(|plan| !matches!(plan.work, Work::Fetch)) {
-            let headers = plan.policy.rules.fields.for_source(&request.headers);
+            let mut headers = plan.policy.rules.fields.for_source(&request.headers);
+            let part = match told.object {
+                Some(_) => None,
+                None => self.part_of_source(&plan, &headers).await,
+            };
+            if let Some(part) = &part {
+                headers.insert(header::RANGE, part.clone());
+            }
             let source = Request {
                 method: Method::GET,
                 target: plan.source,
@@ -59,7 +66,13 @@ impl Delivery {
                 interims: None,
                 client: None,
             };
-            told.source = Some(Box::new(self.explain_one(&routing, &source).await.0));
+            let source = self.explain_one(&routing, &source).await.0;
+            if part.is_some() {
+                // It is put together from that, and never stored.
+                told.verdict = source.verdict.clone();
+                (told.smallest_change, told.alternatives) = Default::default();
+            }
+            told.source = Some(Box::new(source));
         }
         told
     }
@@ -119,6 +132,15 @@ impl Delivery {
         };
         subject.decide(&mut told);
         (told, Some(plan))
+    }
+
+    /// The part of the source that is all there is to a segment, if it is one that is put together.
+    async fn part_of_source(&self, plan: &Plan<'_>, headers: &HeaderMap) -> Option<HeaderValue> {
+        let source = plan.instead(Work::Fetch);
+        let key = self.key_of(&source);
+        let head = self.locate(&key, headers).await.head?;
+        let part = self.core.place_of_segment(plan, &head.key, &head)?;
+        HeaderValue::try_from(format!("bytes={}-{}", part.start, part.end - 1)).ok()
     }
 
     /// Under which key it is stored.

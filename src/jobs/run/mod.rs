@@ -212,12 +212,16 @@ async fn check(ffmpeg: &Ffmpeg, step: &Step, folder: &Path) -> Result<u64, Failu
         return Ok(length);
     }
     let facts: Facts = probe::output(ffmpeg, folder, &step.file).await?;
-    let most = (step.seconds * TOLERANCE).max(TOLERANCE_SECONDS);
-    if (facts.seconds - step.seconds).abs() > most {
+    if !is_as_long(step, facts.seconds) {
         let (is, wanted) = (facts.seconds, step.seconds);
         return Err(Failure::Lasting(format!("it came out {is:.3} seconds long instead of {wanted:.3}")));
     }
     Ok(length)
+}
+
+fn is_as_long(step: &Step, seconds: f64) -> bool {
+    let most = (step.seconds * TOLERANCE).max(TOLERANCE_SECONDS);
+    (step.seconds - most..=step.seconds + most + step.early).contains(&seconds)
 }
 
 fn failed(doing: &str, error: &io::Error) -> Failure {
@@ -250,5 +254,19 @@ fn told(error: &ffmpeg::Error) -> Failure {
             Failure::Passing("this server has no usable ffmpeg".to_owned())
         }
         other => Failure::Passing(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_at_a_keyframe_may_begin_as_early_as_the_video() {
+        let step = |early| Step { arguments: vec![], file: String::new(), seconds: 2.0, early, still: false };
+        let lengths =
+            |early| [0.9, 1.5, 2.9, 3.1, 13.0, 13.1].map(|seconds| is_as_long(&step(early), seconds));
+        assert_eq!(lengths(0.0), [false, true, true, false, false, false]);
+        assert_eq!(lengths(10.0), [false, true, true, true, true, false]);
     }
 }

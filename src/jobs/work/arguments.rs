@@ -32,6 +32,8 @@ pub struct Step {
     pub file: String,
     /// Of the output.
     pub seconds: f64,
+    /// By which it may begin too early: it is cut at the keyframe before.
+    pub early: f64,
     /// It is a still: none is checked for its duration.
     pub still: bool,
 }
@@ -100,7 +102,7 @@ pub fn plan(work: &Work, facts: &[Facts], setup: Setup) -> Result<Vec<Step>, Unf
             args.input(0, first, Some(work.start));
             args.pair("-t", format!("{seconds:.3}"));
             args.all(&["-map", "0:v:0", "-map", "0:a:0?", "-c", "copy", "-avoid_negative_ts", "make_zero"]);
-            Ok(vec![args.file(seconds)])
+            Ok(vec![Step { early: work.start, ..args.file(seconds) }])
         }
         Work::Compress(work) => {
             let (width, height) = match work.height {
@@ -141,7 +143,7 @@ pub fn plan(work: &Work, facts: &[Facts], setup: Setup) -> Result<Vec<Step>, Unf
                 args.all(&["-map_metadata", "-1", "-f", "image2", "-update", "1"]);
                 let file = format!("{:04}.{extension}", index + 1);
                 args.one(&file);
-                Step { arguments: args.0, file, seconds: 0.0, still: true }
+                Step { arguments: args.0, file, seconds: 0.0, early: 0.0, still: true }
             });
             Ok(stills.collect())
         }
@@ -336,7 +338,7 @@ impl Arguments {
             "mp4",
             OUTPUT,
         ]);
-        Step { arguments: self.0, file: OUTPUT.to_owned(), seconds, still: false }
+        Step { arguments: self.0, file: OUTPUT.to_owned(), seconds, early: 0.0, still: false }
     }
 
     fn one(&mut self, word: &str) {

@@ -27,6 +27,7 @@ mod segments;
 mod sound;
 mod splice;
 mod stills;
+mod stretch;
 mod tables;
 mod track;
 mod transcode;
@@ -46,6 +47,7 @@ pub use segments::{Segment, Segmentation};
 pub use sound::loudness;
 pub use splice::{Piece, Splice};
 pub use stills::{RawFrames, Storyboard, preview, sprite};
+pub use stretch::Stretch;
 pub use track::{AudioFormat, Format, Track, VideoFormat};
 pub use transcode::{Choice, Encoder, TranscodeError, Transcoder};
 

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::stretch::{Stretch, stretches};
+
 /// `header`, then the source's `ranges` in this order. Neighbouring ranges that touch are merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Splice {
@@ -17,7 +19,7 @@ pub struct Splice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     Bytes(Bytes),
-    Source(Range<u64>),
+    Source(Stretch),
 }
 
 impl Splice {
@@ -49,15 +51,14 @@ impl Splice {
             pieces.push(Piece::Bytes(bytes));
         }
         let mut position = header_len;
-        for range in &self.ranges {
+        let within = self.ranges.iter().filter_map(|range| {
             let len = range.end - range.start;
             let start = part.start.saturating_sub(position).min(len);
             let end = part.end.saturating_sub(position).min(len);
-            if start < end {
-                pieces.push(Piece::Source(range.start + start..range.start + end));
-            }
             position += len;
-        }
+            (start < end).then(|| range.start + start..range.start + end)
+        });
+        pieces.extend(stretches(within).into_iter().map(Piece::Source));
         pieces
     }
 }
@@ -82,7 +83,11 @@ mod tests {
             pieces
                 .flat_map(|piece| match piece {
                     Piece::Bytes(bytes) => bytes.to_vec(),
-                    Piece::Source(range) => source[range.start as usize..range.end as usize].to_vec(),
+                    Piece::Source(stretch) => {
+                        let covered = stretch.covered();
+                        let bytes = &source[covered.start as usize..covered.end as usize];
+                        stretch.cut(covered.start, &Bytes::copy_from_slice(bytes)).concat()
+                    }
                 })
                 .collect()
         };

@@ -13,7 +13,7 @@ async fn cut(bytes: &Bytes, start: f64, end: Option<f64>) -> Result<Vec<u8>, Err
     for piece in splice.pieces(0..splice.len) {
         match piece {
             Piece::Bytes(bytes) => out.extend(bytes),
-            Piece::Source(range) => out.extend(&bytes[range.start as usize..range.end as usize]),
+            Piece::Source(stretch) => out.extend(stretch.cut(0, bytes).concat()),
         }
     }
     assert_eq!(out.len() as u64, splice.len);

@@ -122,7 +122,7 @@ pub(super) fn bytes_of(package: &Package, source: &Bytes, asset: Asset) -> Vec<u
     for piece in splice.pieces(0..splice.len) {
         match piece {
             Piece::Bytes(bytes) => out.extend(bytes),
-            Piece::Source(range) => out.extend(&source[range.start as usize..range.end as usize]),
+            Piece::Source(stretch) => out.extend(stretch.cut(0, source).concat()),
         }
     }
     assert_eq!(out.len() as u64, splice.len, "{asset}");

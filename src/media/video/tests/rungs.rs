@@ -10,6 +10,7 @@ use super::fixture::{
     AAC, BOTH, H264, Memory, Packet, clip, complaints, ffmpeg, folder, joined, ordinary, packets, remux,
 };
 use crate::media::Source;
+use crate::media::encodes::Urgency;
 use crate::media::ffmpeg::Ffmpeg;
 use crate::media::video::boxes::{be_u64, find, require};
 use crate::media::video::{
@@ -43,7 +44,7 @@ async fn segment(
     number: u32,
     entry: Bytes,
 ) -> Result<Vec<Bytes>, TranscodeError> {
-    let made = transcoder.clone().segment(source, package.clone(), RUNG, number, entry);
+    let made = transcoder.clone().segment(source, package.clone(), (RUNG, number), entry, Urgency::First);
     made.collect::<Vec<_>>().await.into_iter().collect()
 }
 
@@ -150,6 +151,17 @@ async fn rates_and_times() {
     check("vfr.mp4", &varying, count).await;
     let quicktime = clip("rung.mov", 4.0, "24", &[&BOTH[..], &H264, &AAC].concat());
     check("quicktime.mov", &quicktime, 96).await;
+}
+
+#[tokio::test]
+async fn a_long_segment_has_keyframes_in_it() {
+    let rare = ["-map", "0:v", "-g", "300", "-keyint_min", "300"];
+    let rare = clip("rung-rare.mp4", 6.0, "25", &[&H264[..], &rare].concat());
+    let made = make(&rare).await;
+    assert_eq!(made.segments.len(), 1);
+    let found = packets(&whole(&made), "rung-of-rare.mp4", "v:0");
+    let keys = (0..).zip(&found).filter(|(_, packet)| packet.key).map(|(index, _)| index);
+    assert_eq!(keys.collect::<Vec<u32>>(), [0, 50, 100]);
 }
 
 #[tokio::test]
@@ -284,9 +296,13 @@ async fn software_takes_over_where_hardware_fails() {
     let source = Arc::new(Memory::new(bytes));
     let entry = software.entry(&*source, &package, RUNG).await.unwrap();
     let expected = segment(&software, &package, source.clone(), 2, entry.clone()).await.unwrap();
-    let made = segment(&hardware, &package, source, 2, entry).await.unwrap();
+    let made = segment(&hardware, &package, source.clone(), 2, entry.clone()).await.unwrap();
     assert_eq!(made, expected);
     assert_eq!(hardware.encoder(), Encoder::X264, "and stays");
+    // What players ask for first is what fails first.
+    let hardware = Arc::new(Transcoder::find(&ffmpeg, Choice::Auto).await.unwrap().unwrap());
+    assert_eq!(hardware.entry(&*source, &package, RUNG).await.unwrap(), entry);
+    assert_eq!(hardware.encoder(), Encoder::X264);
 }
 
 #[tokio::test]

@@ -21,11 +21,23 @@ pub(super) struct Job {
     pub(super) timescale: u32,
     /// First and last time of a picture, in ticks of the input.
     pub(super) times: (i64, i64),
+    /// How many pictures there are.
+    pub(super) pictures: usize,
     /// The first picture alone.
     pub(super) one: bool,
     pub(super) effort: Effort,
     /// The program is from before `-fps_mode`.
     pub(super) old: bool,
+}
+
+impl Job {
+    /// In pictures: the segment in even parts, so that none is left with a few pictures.
+    fn between_keyframes(&self) -> usize {
+        let (first, last) = self.times;
+        let part = (i64::from(self.timescale) * KEYFRAME_SECS).max(1);
+        let parts = last.saturating_sub(first).saturating_add(part / 2) / part;
+        self.pictures.div_ceil(usize::try_from(parts).unwrap_or(1).max(1)).max(LEAST_BETWEEN)
+    }
 }
 
 /// How long may be thought about each picture.
@@ -39,8 +51,10 @@ pub(super) enum Effort {
 
 /// A fragment is sent on as soon as it is made.
 const FRAGMENT_MICROS: &str = "500000";
-/// No keyframe but the first.
-const NEVER: &str = "99999";
+/// Between keyframes within a segment, about: a player that jumps into it has to decode no more than that before it shows a picture.
+const KEYFRAME_SECS: i64 = 2;
+/// With fewer pictures than this between them, keyframes would be most of the segment.
+const LEAST_BETWEEN: usize = 12;
 /// Where Linux has the first graphics processor.
 const RENDER_NODE: &str = "/dev/dri/renderD128";
 
@@ -64,7 +78,8 @@ pub(super) fn arguments(encoder: Encoder, job: &Job) -> Vec<OsString> {
     args.pair("-b:v", job.bits.to_string());
     args.pair("-maxrate", job.most_bits.to_string());
     args.pair("-bufsize", job.bits.to_string());
-    args.all(&["-g", NEVER, "-fflags", "+bitexact", "-flags:v", "+bitexact"]);
+    args.pair("-g", job.between_keyframes().to_string());
+    args.all(&["-fflags", "+bitexact", "-flags:v", "+bitexact"]);
     args.pair("-video_track_timescale", job.timescale.to_string());
     args.all(&["-avoid_negative_ts", "disabled", "-frag_duration", FRAGMENT_MICROS, "-f", "mp4"]);
     args.all(&["-movflags", "+empty_moov+default_base_moof+frag_discont+negative_cts_offsets", "pipe:1"]);
@@ -82,6 +97,7 @@ pub(super) fn trial(encoder: Encoder) -> Vec<OsString> {
         rate_milli: 25_000,
         timescale: 12_800,
         times: (0, 0),
+        pictures: 5,
         one: false,
         effort: Effort::Quick,
         old: false,
@@ -175,6 +191,7 @@ mod tests {
         rate_milli: 29_970,
         timescale: 30_000,
         times: (480_000, 637_157),
+        pictures: 158,
         one: false,
         effort: Effort::Quick,
         old: false,
@@ -185,7 +202,7 @@ mod tests {
     }
 
     const INPUT: &str = "-threads 2 -flags +output_corrupt -copyts -fpsprobesize 0 -analyzeduration 0 -f mp4 -i pipe:0 -map 0:v:0";
-    const OUTPUT: &str = "-b:v 1400000 -maxrate 1500000 -bufsize 1400000 -g 99999 -fflags +bitexact -flags:v +bitexact \
+    const OUTPUT: &str = "-b:v 1400000 -maxrate 1500000 -bufsize 1400000 -g 53 -fflags +bitexact -flags:v +bitexact \
         -video_track_timescale 30000 -avoid_negative_ts disabled -frag_duration 500000 -f mp4 \
         -movflags +empty_moov+default_base_moof+frag_discont+negative_cts_offsets pipe:1";
 

@@ -19,6 +19,7 @@ use super::track::Track;
 use super::{Error, init};
 use crate::media::Source;
 use crate::media::driven::driven;
+use crate::media::encodes::Urgency;
 use crate::media::ffmpeg::{self, Ffmpeg, Limits};
 
 mod arguments;
@@ -58,6 +59,8 @@ const MOST_TIME: Duration = Duration::from_secs(900);
 /// More effort, behind everybody else.
 const TIMES_THOROUGH: u32 = 4;
 const NICENESS: i32 = 19;
+/// What players wait for before they ask for anything else.
+const INIT: (Effort, i32) = (Effort::Quick, 0);
 
 /// ffmpeg as it is on this machine, with the encoder that has been found to work.
 #[derive(Debug)]
@@ -92,10 +95,32 @@ impl Transcoder {
         package: &Package,
         rung: u16,
     ) -> Result<Bytes, TranscodeError> {
+        let encoder = self.encoder();
+        match self.entry_by(encoder, source, package, rung).await {
+            Err(TranscodeError::Ffmpeg(error)) if encoder != Encoder::X264 => {
+                self.give_hardware_up(&error);
+                self.entry_by(Encoder::X264, source, package, rung).await
+            }
+            made => made,
+        }
+    }
+
+    fn give_hardware_up(&self, error: &ffmpeg::Error) {
+        tracing::warn!(encoder = self.encoder.name(), "going on in software: {error}");
+        self.hardware_failed.store(true, Ordering::Relaxed);
+    }
+
+    async fn entry_by(
+        &self,
+        encoder: Encoder,
+        source: &dyn Source,
+        package: &Package,
+        rung: u16,
+    ) -> Result<Bytes, TranscodeError> {
         let (track, rung) = package.rung(rung)?;
         let (_, segments) = package.pick(Rendition::Source)?;
         let cut = Cut::beginning(track, segments)?;
-        let mut made = self.run(self.encoder(), track, rung, &cut, (true, Effort::Quick), source)?;
+        let mut made = self.run(encoder, track, rung, &cut, (true, INIT), source)?;
         let mut fragments = Fragments::default();
         while let Some(bytes) = made.next().await {
             fragments.push(&bytes?);
@@ -118,19 +143,18 @@ impl Transcoder {
         self: Arc<Self>,
         source: Arc<dyn Source>,
         package: Arc<Package>,
-        rung: u16,
-        number: u32,
+        (rung, number): (u16, u32),
         entry: Bytes,
+        urgency: Urgency,
     ) -> BoxStream<'static, Result<Bytes, TranscodeError>> {
         driven(move |output| async move {
             let encoder = self.encoder();
-            let (source, package, effort) = (&*source, &*package, Effort::Quick);
+            let (source, package, effort) = (&*source, &*package, (Effort::Quick, urgency.niceness()));
             let making = Making { transcoder: &self, source, package, rung, number, entry, effort };
             let mut sent = false;
             match making.run(encoder, &output, &mut sent).await {
                 Err(TranscodeError::Ffmpeg(error)) if encoder != Encoder::X264 && !sent => {
-                    tracing::warn!(encoder = encoder.name(), "going on in software: {error}");
-                    self.hardware_failed.store(true, Ordering::Relaxed);
+                    self.give_hardware_up(&error);
                     making.run(Encoder::X264, &output, &mut sent).await
                 }
                 ended => ended,
@@ -148,7 +172,7 @@ impl Transcoder {
         entry: Bytes,
     ) -> BoxStream<'static, Result<Bytes, TranscodeError>> {
         driven(move |output| async move {
-            let (source, package, effort) = (&*source, &*package, Effort::Thorough);
+            let (source, package, effort) = (&*source, &*package, (Effort::Thorough, NICENESS));
             let making = Making { transcoder: &self, source, package, rung, number, entry, effort };
             making.run(Encoder::X264, &output, &mut false).await
         })
@@ -160,7 +184,7 @@ impl Transcoder {
         track: &Track,
         rung: &Rung,
         cut: &Cut,
-        (one, effort): (bool, Effort),
+        (one, (effort, niceness)): (bool, (Effort, i32)),
         source: &'a dyn Source,
     ) -> Result<BoxStream<'a, Result<Bytes, ffmpeg::Error>>, Error> {
         if track.timescale > MAX_TIMESCALE {
@@ -175,6 +199,7 @@ impl Transcoder {
             rate_milli: rung.rate_milli,
             timescale: track.timescale,
             times: cut.wanted(),
+            pictures: cut.times.len(),
             one,
             effort,
             old: self.old,
@@ -186,11 +211,8 @@ impl Transcoder {
         // Twice what the rate allows, and as much as a first picture may take.
         let output = rung.most_bits() / 4 * (duration.as_secs() + 2) + (4 << 20);
         let output_bytes = usize::try_from(output).unwrap_or(usize::MAX);
-        let limits = match effort {
-            Effort::Quick => encoder.limits(time),
-            Effort::Thorough => Limits { niceness: NICENESS, ..encoder.limits(time * TIMES_THOROUGH) },
-        };
-        let limits = Limits { output_bytes, ..limits };
+        let time = time * if effort == Effort::Thorough { TIMES_THOROUGH } else { 1 };
+        let limits = Limits { output_bytes, niceness, ..encoder.limits(time) };
         Ok(self.ffmpeg.with(limits).stream(arguments, cut.excerpt.read(source)))
     }
 }
@@ -203,7 +225,8 @@ struct Making<'a> {
     rung: u16,
     number: u32,
     entry: Bytes,
-    effort: Effort,
+    /// With its niceness.
+    effort: (Effort, i32),
 }
 
 impl Making<'_> {
@@ -226,7 +249,7 @@ impl Making<'_> {
             fragments.push(&bytes?);
             while let Some(part) = fragments.next()? {
                 match part {
-                    Part::Entry(entry) if entry != self.entry && self.effort == Effort::Thorough => {
+                    Part::Entry(entry) if entry != self.entry && self.effort.0 == Effort::Thorough => {
                         return Err(TranscodeError::Otherwise);
                     }
                     Part::Entry(entry) if entry != self.entry => {
