@@ -2,27 +2,30 @@
 // A fleet of real parts on one machine: HAProxy, local instances of the built server that the built sidecar runs, an origin that
 // counts, and viewers (scripts/load-test.mjs).
 //
-//   node scripts/bench-scaling.mjs [spike|joins|leave|kill|sidecar|blind|origin]…
+//   node scripts/bench-scaling.mjs [spike|joins|leave|kill|sidecar|blind|origin|docker]…
 //
-// - spike: from 2 instances to 4 and back to 2, and no request fails;
+// - spike: from 2 instances to 4 and back to 2; no request fails, and no video that plays meanwhile is cut, also where its instance leaves;
 // - joins: what the origin bears while one more instance joins at steady load, warmed from its peers and cold;
 // - leave: what only a leaving instance has is with those that stay, unless the policy says otherwise;
 // - kill: an instance that is killed is replaced;
 // - sidecar: the sidecar is killed while instances join, started again, and none is started twice;
 // - blind: nothing is done while one or all instances say nothing;
-// - origin: a slow origin adds no instance, and raises an alert.
+// - origin: a slow origin adds no instance, and raises an alert;
+// - docker: containers instead of processes, from one to three and back to one under load. Only with ENGINE (`unix:///…/docker.sock`) and
+//   HOST, the address of this machine in the engine's network; IMAGE is the image (millrace).
 //
 // Environment: MILLRACE, SIDECAR (the binaries), PLOTS (a directory for plots; none: not written), SECS (220, of the spike),
 // USERS (40). One line of JSON per measurement; the exit status is 1 when a count is wrong.
 
 import { spawn, execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
-import net from 'node:net';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { playStreams } from './play-streams.mjs';
 import { plotLines } from './plot-lines.mjs';
+import { Fleet, pause } from './scaling-fleet.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const target = process.env.CARGO_TARGET_DIR ?? join(here, '../target');
@@ -31,9 +34,9 @@ const sidecar = resolve(process.env.SIDECAR ?? join(target, 'release/millrace-si
 const chosen = process.argv.slice(2);
 const wanted = (name) => chosen.length === 0 || chosen.includes(name);
 const users = Number(process.env.USERS ?? 40);
+const image = process.env.IMAGE ?? 'millrace';
 const scratch = mkdtempSync(join(tmpdir(), 'millrace-scaling-'));
 const say = (line) => console.log(JSON.stringify(line));
-const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 let wrong = false;
 const expect = (what, is) => {
   if (!is) {
@@ -42,35 +45,45 @@ const expect = (what, is) => {
   }
 };
 
-/** The first of `count` ports in a row that are free now. */
-async function freePorts(count) {
-  const free = (port) => new Promise((done) => {
-    const server = net.createServer().once('error', () => done(false)).listen(port, '127.0.0.1', () => server.close(() => done(true)));
-  });
-  for (;;) {
-    const first = 20_000 + Math.floor(Math.random() * 30_000);
-    let all = true;
-    for (let port = first; all && port < first + count; port++) all = await free(port);
-    if (all) return first;
-  }
-}
-
 // ---- origin
 
 const OBJECTS = 2000;
 const body = Buffer.alloc(64 << 10, 'millrace');
+/** Of the film that streams play. */
+const FILM_SECS = 64;
+let film;
 const origin = { seconds: new Map(), delay: 20, began: Date.now() };
 const server = http.createServer((request, response) => {
   const second = Math.floor((Date.now() - origin.began) / 1000);
   origin.seconds.set(second, (origin.seconds.get(second) ?? 0) + 1);
   const number = Number(/\d+/.exec(request.url)?.[0] ?? 0);
   setTimeout(() => {
+    if (request.url === '/film.mp4') return give(request, response, film);
     response.writeHead(200, { 'content-type': 'application/octet-stream', 'cache-control': 'max-age=3600', etag: `"${number}"` });
     response.end(body.subarray(0, (8 + (number * 7) % 48) << 10));
   }, origin.delay);
 });
-await new Promise((done) => server.listen(0, '127.0.0.1', done));
-const originUrl = `http://127.0.0.1:${server.address().port}`;
+
+/** With ranges, as an index at the end of a video is asked for apart. */
+function give(request, response, bytes) {
+  const headers = { 'content-type': 'video/mp4', 'cache-control': 'max-age=3600', etag: '"film"', 'accept-ranges': 'bytes' };
+  const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
+  const part = first === undefined ? bytes : bytes.subarray(Number(first), last ? Number(last) + 1 : undefined);
+  if (first !== undefined) headers['content-range'] = `bytes ${first}-${Number(first) + part.length - 1}/${bytes.length}`;
+  response.writeHead(first === undefined ? 200 : 206, { ...headers, 'content-length': part.length });
+  response.end(request.method === 'HEAD' ? undefined : part);
+}
+
+/** About two megabits a second. */
+function makeFilm() {
+  const path = join(scratch, 'film.mp4');
+  execFileSync('ffmpeg', ['-loglevel', 'error', '-f', 'lavfi', '-i', `testsrc2=size=640x360:rate=25:duration=${FILM_SECS}`, '-c:v', 'libx264', '-preset', 'ultrafast',
+    '-b:v', '2M', '-minrate', '2M', '-maxrate', '2M', '-bufsize', '1M', '-x264-params', 'nal-hrd=cbr', '-pix_fmt', 'yuv420p', '-movflags', '+faststart', path]);
+  return readFileSync(path);
+}
+const host = process.env.HOST ?? '127.0.0.1';
+await new Promise((done) => server.listen(0, host, done));
+const originUrl = `http://${host}:${server.address().port}`;
 const originNow = () => Math.floor((Date.now() - origin.began) / 1000);
 const originMean = (from, to) => {
   let sum = 0;
@@ -82,182 +95,9 @@ writeFileSync(paths, Array.from({ length: OBJECTS }, (_, at) => `/object/${at}`)
 
 // ---- the fleet
 
-class Fleet {
-  constructor(name, { warm = '64MiB', min = 2, max = 4, manual = false, handOver = true } = {}) {
-    Object.assign(this, { name, folder: join(scratch, name), warm, min, max, manual, handOver });
-    execFileSync('mkdir', ['-p', join(this.folder, 'data')]);
-  }
-
-  async start() {
-    const base = await freePorts(2);
-    [this.front, this.api] = [`http://127.0.0.1:${base}`, `http://127.0.0.1:${base + 1}`];
-    this.ports = await freePorts(600);
-    const config = join(this.folder, 'haproxy.cfg');
-    writeFileSync(config, `global
-  stats socket ${this.folder}/admin.sock level admin
-defaults
-  mode http
-  timeout connect 300ms
-  timeout client 30s
-  timeout server 30s
-  retries 3
-  option redispatch 1
-  retry-on conn-failure empty-response response-timeout
-frontend f
-  bind 127.0.0.1:${base}
-  default_backend millrace
-backend millrace
-  balance leastconn
-`);
-    this.haproxy = spawn('haproxy', ['-f', config], { stdio: 'ignore', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
-    writeFileSync(join(this.folder, 'scaling.toml'), this.policy());
-    writeFileSync(join(this.folder, 'sidecar.toml'), `data_dir = "${this.folder}/data"
-targets = []
-[http]
-listen = "127.0.0.1:${base + 1}"
-[scrape]
-interval_secs = 1
-timeout_secs = 1
-[rules]
-evaluation_interval_secs = 2
-files = ["${this.folder}/rules.yml"]
-[scaling]
-file = "${this.folder}/scaling.toml"
-`);
-    writeFileSync(join(this.folder, 'rules.yml'), `groups:
-- name: origin
-  rules:
-  - alert: OriginSlow
-    expr: histogram_quantile(0.95, sum by (le) (rate(http_client_request_duration_seconds_bucket[10s]))) > 1
-`);
-    await this.run();
-    await this.until('the instances', async () => (await this.group()).ready >= this.min);
-  }
-
-  policy() {
-    const held = this.manual ? 'up_cooldown_secs = 1\ndown_cooldown_secs = 1\nstabilization_secs = 1' : 'up_cooldown_secs = 10\ndown_cooldown_secs = 10\nstabilization_secs = 15';
-    return `[[groups]]
-name = "edge"
-min = ${this.min}
-max = ${this.max}
-interval_secs = 2
-startup_hold_secs = 4
-max_age_secs = 5
-panic_secs = 15
-${held}
-down_rates = [{ instances = 1, period_secs = 5 }]
-[[groups.signals]]
-name = "requests"
-expr = '(sum(rate(http_server_request_duration_seconds_count{instance=~"$ready"}[8s])) or vector(0)) / count(up{instance=~"$ready"} == 1)'
-reports = 'up{instance=~"$ready"} == 1'
-unit = "requests/s"
-per_instance = true
-[[groups.signals]]
-name = "p95"
-expr = '(histogram_quantile(0.95, sum by (le) (rate(http_server_request_duration_seconds_bucket{instance=~"$ready"}[8s]))) >= 0) or vector(0)'
-reports = 'up{instance=~"$ready"} == 1'
-unit = "seconds"
-[[groups.signals]]
-name = "origin_p95"
-expr = '(histogram_quantile(0.95, sum by (le) (rate(http_client_request_duration_seconds_bucket{instance=~"$ready"}[8s]))) >= 0) or vector(0)'
-reports = 'up{instance=~"$ready"} == 1'
-unit = "seconds"
-[[groups.up]]
-signal = "requests"
-above = ${this.manual ? 100000 : 3.5 * users}
-for_secs = 4
-[[groups.up]]
-signal = "p95"
-above = ${this.manual ? 1000 : 0.5}
-for_secs = 4
-explained_by_origin = true
-[[groups.down]]
-signal = "requests"
-below = ${this.manual ? 0 : 1.2 * users}
-for_secs = 6
-[groups.origin]
-latency_signal = "origin_p95"
-errors_signal = ""
-load_signal = ""
-hits_signal = ""
-[groups.fleet]
-balancer = "haproxy"
-[groups.fleet.process]
-command = ["${millrace}", "serve", "--listen", "{data}", "--admin", "{admin}", "--data-dir", "{data_dir}"]
-args = ["--origin", "${originUrl}", "--memory", "64MiB", "--disk", "0", "--workers", "1"]
-data_port = ${this.ports}
-admin_port = ${this.ports + 300}
-[groups.fleet.haproxy]
-address = "unix://${this.folder}/admin.sock"
-slow_start_secs = 3
-[groups.fleet.warm]
-bytes = "${this.warm}"
-hand_over = ${this.handOver}
-`;
-  }
-
-  async run() {
-    this.sidecar = spawn(sidecar, ['serve', '--config', join(this.folder, 'sidecar.toml')], { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, MILLRACE_SIDECAR__LOG__FILTER: 'warn' } });
-    await this.until('the sidecar', async () => (await fetch(`${this.api}/health/ready`)).ok);
-  }
-
-  async kill() {
-    const ended = new Promise((done) => this.sidecar.once('exit', done));
-    this.sidecar.kill('SIGKILL');
-    await ended;
-  }
-
-  async get(path) {
-    const answer = await (await fetch(`${this.api}${path}`)).json();
-    if (answer.status !== 'success') throw new Error(JSON.stringify(answer));
-    return answer.data;
-  }
-
-  async group() {
-    return (await this.get('/api/v1/scaling')).groups[0];
-  }
-
-  async decisions() {
-    return (await this.get('/api/v1/scaling/decisions?group=edge&limit=1000')).decisions;
-  }
-
-  async aim(desired) {
-    const answer = await fetch(`${this.api}/api/v1/scaling/override`, { method: 'POST', headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ group: 'edge', desired, seconds: 600, reason: 'measuring joins' }) });
-    if (!answer.ok) throw new Error(await answer.text());
-  }
-
-  async until(what, done, patience = 60_000) {
-    const late = Date.now() + patience;
-    for (;;) {
-      if (await done().catch(() => false)) return;
-      if (Date.now() > late) throw new Error(`${this.name}: ${what} not within ${patience / 1000} s: ${JSON.stringify(await this.group().catch(String))}`);
-      await pause(200);
-    }
-  }
-
-  /** Of the instances that run, asked of the system. */
-  pids() {
-    const mine = (pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(`${this.folder}/data`) && readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('\0serve\0--listen');
-      } catch {
-        return false;
-      }
-    };
-    return readdirSync('/proc').filter((name) => /^\d+$/.test(name) && mine(name)).map(Number);
-  }
-
-  async stop() {
-    await this.kill();
-    for (const pid of this.pids()) process.kill(pid, 'SIGKILL');
-    this.haproxy.kill();
-  }
-}
-
 const fleets = [];
 async function withFleet(name, options, work) {
-  const fleet = new Fleet(name, options);
+  const fleet = new Fleet(name, { scratch, millrace, sidecar, originUrl, users, image }, options);
   fleets.push(fleet);
   try {
     await fleet.start();
@@ -283,12 +123,19 @@ async function spike() {
   const seconds = Number(process.env.SECS ?? 220);
   await withFleet('spike', {}, async (fleet) => {
     const from = originNow();
-    const met = await view(fleet, seconds, users, join(scratch, 'report.html'), { PLOTS: process.env.PLOTS ?? '' });
-    await fleet.until('back to two', async () => (await fleet.group()).ready === 2, 120_000);
+    film ??= makeFilm();
+    const streaming = playStreams(`${fleet.front}/film.mp4`, film, { everySeconds: 5, seconds: FILM_SECS,
+      leaving: async () => (await fleet.group()).instances.filter(({ state }) => state === 'draining' || state === 'stopping').map(({ name }) => name) });
+    const met = await view(fleet, seconds, users, process.env.REPORT ?? join(scratch, 'report.html'), { PLOTS: process.env.PLOTS ?? '', P95_MS: '500' });
+    const streams = await streaming();
+    await fleet.until('back to two', async () => { const { ready, instances } = await fleet.group(); return ready === 2 && instances.length === 2; }, 180_000);
     const steps = (await fleet.decisions()).filter(({ action }) => action !== 'hold').reverse().map(({ from: was, to, binding, reason }) => ({ was, to, binding, reason }));
-    say({ measurement: 'spike', ...met, steps, origin_peak_per_sec: Math.max(...Array.from({ length: seconds }, (_, at) => origin.seconds.get(from + at) ?? 0)) });
+    say({ measurement: 'spike', ...met, streams, steps, load_average: loadavg()[0], origin_peak_per_sec: Math.max(...Array.from({ length: seconds }, (_, at) => origin.seconds.get(from + at) ?? 0)) });
     expect('no request fails', met.failed === 0);
     expect('four instances at most', met.instances?.most === 4);
+    expect('no stream is cut or changed', streams.faults.length === 0);
+    expect('streams played on as their instance left', streams.while_their_instance_left > 0);
+    expect('p95 is within the policy', met.first_byte_ms?.p95 < 500);
   });
 }
 
@@ -306,7 +153,7 @@ async function joins() {
       const window = (at) => originMean(at, at + 3);
       const peak = Math.max(...Array.from({ length: 30 }, (_, at) => window(told + at)));
       plots[name] = Array.from({ length: 90 }, (_, at) => window(from + at));
-      say({ measurement: 'join', name, steady_per_sec: steady, peak_per_sec: peak, above_percent: Math.round(1000 * (peak / steady - 1)) / 10, failed: met.failed, hits_percent: met.hits_percent });
+      say({ measurement: 'join', name, steady_per_sec: steady, peak_per_sec: peak, above_percent: Math.round(1000 * (peak / steady - 1)) / 10, failed: met.failed, hits_percent: met.hits_percent, load_average: loadavg()[0] });
       expect('no request fails', met.failed === 0);
       expect('it joined', met.instances?.last === 4);
     });
@@ -413,7 +260,32 @@ async function slowOrigin() {
   });
 }
 
+async function docker() {
+  const engine = process.env.ENGINE;
+  const run = (...words) => execFileSync('docker', ['-H', engine, ...words], { encoding: 'utf8' }).trim();
+  const mine = ['--filter', 'label=millrace.group=edge'];
+  try {
+    await withFleet('docker', { manual: true, min: 1, max: 3, engine }, async (fleet) => {
+      const viewing = view(fleet, 45, 10, join(scratch, 'docker.html'));
+      const counts = [run('ps', '-q', ...mine).split('\n').length];
+      for (const many of [3, 1]) {
+        await fleet.aim(many);
+        await fleet.until(`${many} ready`, async () => { const { ready, instances } = await fleet.group(); return ready === many && instances.length === many; }, 180_000);
+        counts.push(run('ps', '-q', ...mine).split('\n').length);
+      }
+      const met = await viewing;
+      say({ measurement: 'docker', containers: counts, image_bytes: Number(run('image', 'inspect', '--format', '{{.Size}}', image)), requests: met.requests, failed: met.failed, failures: met.failures, load_average: loadavg()[0] });
+      expect('one, three, one', counts.join() === '1,3,1');
+      expect('no request fails', met.failed === 0);
+    });
+  } finally {
+    const left = run('ps', '-aq', ...mine).split('\n').filter(Boolean);
+    if (left.length > 0) run('rm', '-f', ...left);
+  }
+}
+
 try {
+  if (process.env.ENGINE && wanted('docker')) await docker();
   if (wanted('spike')) await spike();
   if (wanted('joins')) await joins();
   if (wanted('leave')) await leave();

@@ -8,6 +8,8 @@
 // Zipf's law with exponent 0.9; without it what scripts/demo-library.sh makes: thumbnails, segments and ranges.
 // With PLOTS (a directory) the plots are written there, too. With SIDECAR (its URL) the page also shows how many instances there were, and what was decided why, of GROUP (the first).
 //
+// P95_MS is a line in the plot of latency.
+//
 // One line of JSON at the end sums it up; the exit status is 1 when a request failed. Load goes to loopback addresses only, unless
 // ANYWHERE=yes says that the machine is one's own.
 
@@ -22,6 +24,7 @@ const [total, crowd] = [Number(seconds), Number(users)];
 if (!(total >= 10) || !(crowd >= 1)) throw new Error('usage: load-test.mjs URL SECONDS USERS [REPORT.html]; at least 10 s');
 if (!/^(127\.|localhost$|\[::1\]$)/.test(target.hostname) && process.env.ANYWHERE !== 'yes') throw new Error(`${target.hostname} is not this machine: ANYWHERE=yes`);
 const think = Number(process.env.THINK_MS ?? 250);
+const objective = Number(process.env.P95_MS ?? 0);
 const sidecar = process.env.SIDECAR;
 const patience = 30_000;
 
@@ -81,7 +84,7 @@ function due(at) {
 function ask([path, range]) {
   return new Promise((resolve) => {
     const asked = performance.now();
-    let first;
+    let [first, hit] = [undefined, false];
     const done = (failure) => {
       const second = perSecond[Math.min(perSecond.length - 1, Math.floor(elapsed()))];
       if (failure) {
@@ -89,6 +92,7 @@ function ask([path, range]) {
         failures.set(failure, (failures.get(failure) ?? 0) + 1);
       } else {
         second.answers++;
+        if (hit) second.hits++;
         second.firsts.push(first - asked);
       }
       resolve();
@@ -97,7 +101,7 @@ function ask([path, range]) {
     const request = http.get({ agent, host: target.hostname.replace(/[[\]]/g, ''), port: target.port || 80, path, headers, timeout: patience }, (answer) => {
       first = performance.now();
       const second = perSecond[Math.min(perSecond.length - 1, Math.floor(elapsed()))];
-      if (/hit/i.test(answer.headers['x-cache'] ?? '')) second.hits++;
+      hit = /hit/i.test(answer.headers['x-cache'] ?? '');
       let got = 0;
       answer.on('data', (bytes) => { got += bytes.length; second.bytes += bytes.length; });
       answer.on('end', () => {
@@ -164,27 +168,28 @@ let start = 0;
 const spans = phases.flatMap(([name, share]) => {
   const span = { from: start, to: start + share * total, name };
   start = span.to;
-  return name === 'spike' ? [span] : [];
+  return phases.length > 1 && ['spike', 'ramp'].includes(name) ? [span] : [];
 });
 const axis = 'seconds since the start';
-const plot = (title, series) => plotLines({ title, axis, spans, series });
+const rows = [...decisions.values()].filter(({ at }) => Date.parse(at) >= started).sort((a, b) => Date.parse(a.at) - Date.parse(b.at))
+  .map((decision) => [round((Date.parse(decision.at) - started) / 1000), `${decision.from} → ${decision.to}`, decision.binding, decision.reason]);
+const marks = rows.map(([second]) => second).filter((second) => second < total);
+const plot = (title, series, more = {}) => plotLines({ title, axis, spans, series, ...more });
 const stepped = (key) => whole.map((_, second) => fleet.findLast(({ at }) => at <= second + 1)?.[key] ?? fleet[0]?.[key] ?? 0);
 const plots = [
   plot('Requests per second', [
     { name: 'answered', colour: '#1f77b4', values: whole.map(({ answers }) => answers) },
     { name: 'failed', colour: '#d62728', values: whole.map(({ failures }) => failures) }]),
-  plot('Milliseconds to the first byte', [
+  plot('Milliseconds to the first byte, logarithmic', [
     { name: 'median', colour: '#2ca02c', values: whole.map(({ firsts }) => quantile(firsts, 0.5)) },
     { name: 'p95', colour: '#ff7f0e', values: whole.map(({ firsts }) => quantile(firsts, 0.95)) },
-    { name: 'p99', colour: '#d62728', values: whole.map(({ firsts }) => quantile(firsts, 0.99)) }]),
+    { name: 'p99', colour: '#d62728', values: whole.map(({ firsts }) => quantile(firsts, 0.99)) }], { log: 0.1, marks, ...(objective && { limit: { value: objective, name: `goal of p95: ${objective}` } }) }),
   plot('Hits, percent', [{ name: 'hits', colour: '#1f77b4', values: whole.map(({ hits, answers }) => (answers ? (100 * hits) / answers : 0)) }]),
   ...(fleet.length > 0 ? [plot('Instances', [
     { name: 'wanted', colour: '#999999', values: stepped('desired') },
-    { name: 'ready', colour: '#1f77b4', values: stepped('ready') }])] : []),
+    { name: 'ready', colour: '#1f77b4', values: stepped('ready') }], { marks })] : []),
 ];
 const escape = (text) => String(text).replace(/[&<>"]/g, (char) => `&#${char.charCodeAt(0)};`);
-const rows = [...decisions.values()].filter(({ at }) => Date.parse(at) >= started).sort((a, b) => Date.parse(a.at) - Date.parse(b.at))
-  .map((decision) => [round((Date.parse(decision.at) - started) / 1000), `${decision.from} → ${decision.to}`, decision.binding, decision.reason]);
 const summary = {
   requests: sum(({ answers }) => answers), failed: sum(({ failures: failed }) => failed), seconds: total, users: crowd,
   hits_percent: round((100 * sum(({ hits }) => hits)) / Math.max(1, sum(({ answers }) => answers))),
@@ -193,9 +198,10 @@ const summary = {
 };
 const table = (head, body) => `<table><tr>${head.map((cell) => `<th>${escape(cell)}</th>`).join('')}</tr>${body.map((row) => `<tr>${row.map((cell) => `<td>${escape(cell)}</td>`).join('')}</tr>`).join('')}</table>`;
 writeFileSync(report, `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Load test</title>
-<style>body{font:16px/1.5 sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}div{display:flex;flex-wrap:wrap;gap:1rem}svg{width:min(100%,35rem);border:1px solid #ddd}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:left}</style>
+<style>body{font:16px/1.5 sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}h1{font-size:1.5rem}h2{font-size:1.2rem}table{border-collapse:collapse;margin:1rem 0}td{font-variant-numeric:tabular-nums}div{display:flex;flex-wrap:wrap;gap:1rem}svg{width:min(100%,35rem);border:1px solid #ddd}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:left}</style>
 <h1>Load test of ${escape(target.origin)}</h1>
-<p>${summary.requests} requests by up to ${3 * crowd} users in ${total} s, ${summary.failed} failed, ${summary.hits_percent} % hits.</p>
+<p>${new Date(started).toISOString().slice(0, 16).replace('T', ' ')} UTC, ${total} s, up to ${Math.max(...phases.map(([, , from, to]) => Math.max(from, to))) * crowd} users at a time.</p>
+${table(['requests', 'failed', 'hits', 'first byte p50', 'p95', 'p99', 'bodies', ...(fleet.length > 0 ? ['instances'] : [])], [[summary.requests, summary.failed, `${summary.hits_percent} %`, ...['p50', 'p95', 'p99'].map((name) => `${summary.first_byte_ms[name]} ms`), `${summary.mib} MiB`, ...(fleet.length > 0 ? [`${summary.instances.least} to ${summary.instances.most}`] : [])]])}
 <div>${plots.join('')}</div>
 ${rows.length > 0 ? `<h2>Decisions</h2>${table(['second', 'instances', 'bound by', 'reason'], rows)}` : ''}
 ${failures.size > 0 ? `<h2>Failures</h2>${table(['what', 'how often'], [...failures])}` : ''}

@@ -3,15 +3,20 @@
 
 import { button, el, table } from './dom.js';
 import { clock, text, tick } from './format.js';
-import { POWERS, SCALES, WHOLE, drawMarks, drawThresholds, isPowerOfTen } from './paint.js';
+import { CLOCK, POWERS, SCALES, WHOLE, drawMarks, drawThresholds, isPowerOfTen } from './paint.js';
 
 /** A time closer to the left edge would lie on the lowest value. */
-const EDGE = 16;
+const EDGE = { minutes: 16, seconds: 28 };
 const HEIGHT = 190;
 /** Entries of a legend; more are drawn, and stand in the table. */
 const LEGEND = 12;
 const sync = uPlot.sync('dashboard');
 const all = new Set();
+
+function times(u, splits) {
+  const seconds = splits[1] - splits[0] < 60;
+  return splits.map((at) => (u.valToPos(at, 'x') < (seconds ? EDGE.seconds : EDGE.minutes) ? null : clock(at, seconds)));
+}
 
 const probe = el('span', 'hidden');
 /** As the canvas takes it: `light-dark()` and `var()` resolved. */
@@ -170,7 +175,7 @@ export class Chart {
       cursor: { sync: { key: sync.key }, y: false, drag: { x: true, y: false, setScale: false, dist: 8 }, points: { size: 6, show: !stack } },
       scales: { y: (SCALES[scale] ?? SCALES.linear)(highest) },
       axes: [
-        { ...axis, grid: { show: false }, size: 20, gap: 3, space: 50, values: (u, splits) => splits.map((at) => (u.valToPos(at, 'x') < EDGE ? null : clock(at, splits[1] - splits[0] < 60))) },
+        { ...axis, grid: { show: false }, size: 20, gap: 3, space: 50, incrs: CLOCK, values: (u, splits) => times(u, splits) },
         { ...axis, grid, size: 56, gap: 4, space: 38, ...(kind === 'count' && this.isWhole() && { incrs: WHOLE }), ...(kind === 'size' && { incrs: POWERS }), values: (_, splits) => splits.map((value) => (scale === 'log' && !isPowerOfTen(value) ? null : tick(kind, value))) },
       ],
       series: [{}, ...series],

@@ -17,7 +17,10 @@ export const SCALES = {
 /** Steps between ticks of things that come in ones. */
 export const WHOLE = [1, 2, 5].flatMap((digit) => Array.from({ length: 10 }, (_, power) => digit * 10 ** power)).sort((a, b) => a - b);
 
-/** …and of what is counted in KiB and MiB. */
+/** Seconds between the times on an axis: as people count them, and close enough for three on a phone. */
+export const CLOCK = [1, 2, 5, 10, 15, 30, ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * 60), ...[1, 2, 3, 6, 12, 24].map((hours) => hours * 3600)];
+
+/** Steps of what is counted in KiB and MiB. */
 export const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 export function isPowerOfTen(value) {

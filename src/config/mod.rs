@@ -32,6 +32,8 @@ mod tests {
         for (name, text) in [
             ("config/millrace.toml", include_str!("../../config/millrace.toml")),
             ("config/dev.toml", include_str!("../../config/dev.toml")),
+            ("config/compose/millrace.toml", include_str!("../../config/compose/millrace.toml")),
+            ("config/k8s/millrace.toml", include_str!("../../config/k8s/millrace.toml")),
         ] {
             let raw: Raw = load(&[Layer::file(name, text)]).unwrap_or_else(|faults| panic!("{faults}"));
             resolve(&raw).unwrap_or_else(|faults| panic!("{name}: {faults}"));

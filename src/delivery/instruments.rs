@@ -14,6 +14,7 @@ pub struct Instruments {
     requests: IntCounterVec,
     bytes: IntCounterVec,
     duration: HistogramVec,
+    heads: [(Route, Histogram); Route::ALL.len()],
     pub active: IntGauge,
     /// Instruments of the classes seen so far: finding one here is cheaper than by its label values.
     known: RwLock<Vec<(Class, Handles)>>,
@@ -41,13 +42,22 @@ const MAX_KNOWN: usize = 64;
 
 impl Instruments {
     pub fn new(registry: &Registry) -> Result<Self, Error> {
+        let heads = registry.histogram(&catalogue::RESPONSE_HEAD)?;
         Ok(Self {
+            heads: Route::ALL.map(|route| (route, heads.with_label_values(&[route.template()]))),
             requests: registry.counter(&catalogue::CACHE_REQUESTS)?,
             bytes: registry.counter(&catalogue::CACHE_RESPONSE_BYTES)?,
             duration: registry.histogram(&catalogue::HTTP_SERVER_DURATION)?,
             active: registry.gauge(&catalogue::HTTP_SERVER_ACTIVE)?.with_label_values::<&str>(&[]),
             known: RwLock::default(),
         })
+    }
+
+    /// Once for each answer, when it is known but for its body.
+    pub fn headed(&self, route: Route, took: Duration) {
+        if let Some((_, seconds)) = self.heads.iter().find(|(of, _)| *of == route) {
+            seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// Once for each answer, when its last byte has gone out or its client has left.

@@ -94,6 +94,7 @@ impl Below {
         if let Some(access) = access {
             access.log(&request.method, *route, response.status, &response.served, sent, took);
         }
+        data.instruments().headed(*route, took);
         data.instruments().answered(&request.method, *route, response.status, &response.served, sent, took);
         true
     }

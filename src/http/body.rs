@@ -112,6 +112,7 @@ impl Sending {
             _ => Framing::Actix,
         };
         record.data.instruments().active.inc();
+        record.data.instruments().headed(record.route, record.started.elapsed());
         Self { source, size, behind, framing, sent: 0, turn: 1, record }
     }
 

@@ -49,7 +49,7 @@ ${more}
 `;
 
 /** Two at least; any load at all wants a third, which takes minutes to get warm, and nobody tells how long queues are. */
-const policy = (library, port, environment) => `[[groups]]
+const policy = (serving, port, environment) => `[[groups]]
 name = "edge"
 min = 2
 max = 4
@@ -61,7 +61,7 @@ panic_ratio = 0.0
 max_cold = 1
 ${each('cpu', 'avg(rate(process_cpu_seconds_total{instance=~"$ready"}[20s]))', 'ratio', 'per_instance = true')}
 ${each('requests', '(sum(rate(http_server_request_duration_seconds_count{instance=~"$ready"}[20s])) or vector(0)) / count(up{instance=~"$ready"} == 1)', 'requests/s', 'per_instance = true')}
-${each('p95', '(histogram_quantile(0.95, sum by (le) (rate(http_server_request_duration_seconds_bucket{instance=~"$ready"}[20s]))) >= 0) or vector(0)', 'seconds')}
+${each('p95', '(histogram_quantile(0.95, sum by (le) (rate(millrace_response_head_seconds_bucket{instance=~"$ready"}[20s]))) >= 0) or vector(0)', 'seconds')}
 ${each('queue', 'sum(nobody_tells{instance=~"$ready"})', 'jobs')}
 [[groups.up]]
 signal = "requests"
@@ -91,7 +91,7 @@ hits_signal = ""
 drain_deadline_secs = 20
 [groups.fleet.process]
 command = ["${binary('millrace', 'debug')}", "serve", "--listen", "{data}", "--admin", "{admin}", "--data-dir", "{data_dir}"]
-args = ["--origin", "${library}", "--memory", "32MiB", "--disk", "128MiB"]
+args = ${JSON.stringify(serving)}
 environment = { ${Object.entries(environment).map(([name, value]) => `${name} = "${value}"`).join(', ')} }
 data_port = ${port}
 admin_port = ${port + 300}
@@ -152,8 +152,8 @@ async function end(folder) {
   });
 }
 
-/** `environment` is that of the servers. */
-export async function startDashboardFleet(environment = {}) {
+/** `environment` is that of the servers; `settings` makes their file of settings, from the library's folder, in place of flags. */
+export async function startDashboardFleet(environment = {}, settings) {
   const scratch = mkdtempSync(join(tmpdir(), 'millrace-dashboard-'));
   const started = [];
   let quiet = async () => {};
@@ -172,7 +172,10 @@ export async function startDashboardFleet(environment = {}) {
     const [rules, scaling, config] = ['rules.yml', 'scaling.toml', 'sidecar.toml'].map((name) => join(scratch, name));
     writeFileSync(rules, RULES);
     // Below those that the system gives away; which are taken is for the sidecar to see.
-    writeFileSync(scaling, policy(library, 20_000 + 600 * (process.pid % 15), environment));
+    const file = join(scratch, 'server.toml');
+    if (settings) writeFileSync(file, settings(library));
+    const serving = settings ? ['--config', file] : ['--origin', library, '--memory', '32MiB', '--disk', '128MiB'];
+    writeFileSync(scaling, policy(serving, 20_000 + 600 * (process.pid % 15), environment));
     // The discard port: nobody listens there.
     writeFileSync(config, `${['127.0.0.1:9', weary.address].map((address) => `[[targets]]\nurl = "http://${address}"\njob = "millrace"\n`).join('')}
 [http]

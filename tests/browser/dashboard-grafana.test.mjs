@@ -1,4 +1,4 @@
-// The Grafana dashboards against a live fleet: every query is understood, and those that have something to show show it.
+// The Grafana dashboards against a live fleet to which everything happens that they tell of: every query has something to show.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -9,13 +9,13 @@ import { NAMES, text } from '../../dashboards/build.mjs';
 import { secret, token } from '../access.mjs';
 import { binary, root } from '../processes.mjs';
 import { startDashboardFleet } from './dashboard-fleet.mjs';
+import { startTroubledOrigin, trouble, troubledSettings } from './dashboard-trouble.mjs';
 import { eventually } from './servers.mjs';
 
-/** What a fleet whose origin and clients are well has nothing to say of. */
-const QUIET = /^(origins: (Turned away|Repeated requests|Broken bodies|Waiting for an origin)|media: (Errors|Given up|Improved images|Jobs running and refused))$/;
-
 const key = secret();
-let fleet;
+const JOB = { preset: 'trim', source: '/videos/dusk-drive.mp4', output: 'clip.mp4', start: 0, end: 2, exact: false };
+const JUNK = '/assets/junk.png';
+let fleet, origin, troubling, calm;
 
 /** An upload, a job and an encoded segment. */
 async function work() {
@@ -24,8 +24,12 @@ async function work() {
   const picture = await (await fetch(`${site}/photos/planet.png`)).arrayBuffer();
   const put = await fetch(`${site}/assets/planet.png`, { method: 'PUT', headers: { authorization, 'content-type': 'image/png' }, body: picture });
   assert.equal(put.status, 201, await put.text());
-  const wanted = { preset: 'trim', source: '/videos/dusk-drive.mp4', output: 'clip.mp4', start: 0, end: 2, exact: false };
-  const job = await fetch(`${admin}/api/v1/jobs`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(wanted) });
+  // It begins as an image does, and cannot be decoded.
+  const spoiled = Buffer.from(picture);
+  spoiled.fill(0, spoiled.length / 2, spoiled.length / 2 + 64);
+  const junk = await fetch(site + JUNK, { method: 'PUT', headers: { authorization, 'content-type': 'image/png' }, body: spoiled });
+  assert.equal(junk.status, 201, await junk.text());
+  const job = await fetch(`${admin}/api/v1/jobs`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(JOB) });
   assert.equal(job.status, 202, await job.text());
   const playlist = `${site}/videos/dusk-drive.mp4/master.m3u8`;
   const renditions = (await (await fetch(playlist)).text()).match(/^\d+p\/index\.m3u8/gm);
@@ -35,10 +39,22 @@ async function work() {
 }
 
 before(async () => {
-  fleet = await startDashboardFleet({ MILLRACE__ACCESS__SECRET: key });
+  origin = await startTroubledOrigin();
+  fleet = await startDashboardFleet({ MILLRACE__ACCESS__SECRET: key }, (library) => troubledSettings(library, origin.url));
   await work();
+  let on = true;
+  const [site] = await fleet.ready();
+  troubling = (async () => {
+    for (let round = 0; on; round++) await trouble(site, round, { junk: JUNK, job: JOB });
+  })();
+  calm = async () => { on = false; await troubling; };
 });
-after(async () => assert.deepEqual((await fleet?.stop() ?? []).filter((code) => code !== 0), []));
+after(async () => {
+  await calm?.();
+  const codes = (await fleet?.stop() ?? []).filter((code) => code !== 0);
+  await origin?.stop();
+  assert.deepEqual(codes, []);
+});
 
 const read = (name) => readFileSync(join(root, 'dashboards', `${name}.json`), 'utf8');
 
@@ -55,15 +71,15 @@ test('the files are what build.mjs makes', () => {
 });
 
 for (const name of NAMES) {
-  test(`${name}: every query is answered, and what is measured is shown`, async () => {
+  test(`${name}: every query has something to show`, async () => {
     const panels = JSON.parse(read(name)).panels.filter((panel) => panel.type !== 'row');
     let shown = 0;
     for (const panel of panels) {
       for (const { expr } of panel.targets) {
-        if (QUIET.test(`${name}: ${panel.title}`)) shown += (await ask(expr)) ? 1 : 0;
-        else shown += await eventually(`${panel.title}: ${expr}`, async () => (await ask(expr)) > 0, 60_000) ? 1 : 0;
+        await eventually(`${panel.title}: ${expr}`, async () => (await ask(expr)) > 0, 120_000);
+        shown += 1;
       }
     }
-    console.log(`${name}: ${shown} of ${panels.flatMap((panel) => panel.targets).length} queries have something to show`);
+    console.log(`${name}: ${shown} queries have something to show`);
   });
 }

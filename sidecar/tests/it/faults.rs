@@ -68,7 +68,7 @@ const CASES: &[(&str, Exposed)] = &[
         count(200, now.steps * 100) + &count(502, now.faulty * 20)
     }),
     ("HighResponseTime", |now| {
-        histogram("http_server_request_duration_seconds", "", now.good() * 50, now.faulty * 50)
+        histogram("millrace_response_head_seconds", "", now.good() * 50, now.faulty * 50)
     }),
     ("LowCacheHitRate", |now| {
         let count = |outcome, n| format!("millrace_cache_requests_total{{outcome=\"{outcome}\"}} {n}\n");

@@ -8,6 +8,7 @@ mod api_more;
 mod authority;
 mod binary;
 mod collectors;
+mod deployment;
 mod differential;
 mod discovery;
 mod email;

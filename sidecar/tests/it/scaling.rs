@@ -330,6 +330,9 @@ async fn replay_says_what_was_and_what_would_have_been() {
         assert_eq!(code, Some(status));
         assert!(problem.contains(wanted), "{problem}");
     }
+    // Until now, of which nothing is recorded here.
+    let (_, _, problem) = run(&[&base, ["--policy", &policy, "--from", "10m"].as_slice()].concat());
+    assert!(!problem.contains("is not a time"), "{problem}");
     let (code, _, problem) = run(&[&base, ["--policy", &policy, "--from", "yesterday"].as_slice()].concat());
     assert_eq!(
         (code, problem.contains("--from: \"yesterday\" is not a time")),

@@ -12,7 +12,7 @@ const LEAVING = new Set(['draining', 'stopping', 'failed']);
 const Q = {
   rate: (w) => `sum by (instance) (rate(http_server_request_duration_seconds_count[${w}]))`,
   hit: (w) => `sum by (instance) (rate(millrace_cache_requests_total{outcome=~"hit|stale|revalidated"}[${w}])) / (sum by (instance) (rate(millrace_cache_requests_total{outcome!="bypass"}[${w}])) > 0)`,
-  p95: (w) => quantile(0.95, 'http_server_request_duration_seconds', w, 'instance'),
+  p95: (w) => quantile(0.95, 'millrace_response_head_seconds', w, 'instance'),
   cpu: (w) => `sum by (instance) (rate(process_cpu_seconds_total{${OWN}}[${w}]))`,
   memory: () => `sum by (instance) (process_resident_memory_bytes{${OWN}})`,
   active: () => 'sum by (instance) (http_server_active_requests)',
@@ -26,7 +26,7 @@ const rows = (name) => (got) => named(got[name], 'instance').map((row) => ({ ...
 const PANELS = [
   { title: 'Requests', note: 'per second, by instance', kind: 'rate', queries: pick('rate'), rows: rows('rate'), colour: inTurn },
   { title: 'Hit ratio', note: 'of cacheable requests', kind: 'share', scale: 'whole', queries: pick('hit'), rows: rows('hit'), colour: inTurn },
-  { title: 'Latency p95', note: 'to the last byte, log scale', kind: 'seconds', scale: 'log', queries: pick('p95'), rows: rows('p95'), colour: inTurn },
+  { title: 'Latency p95', note: 'to the head of the answer, log scale', kind: 'seconds', scale: 'log', queries: pick('p95'), rows: rows('p95'), colour: inTurn },
   { title: 'Processor', note: '100 % is one core', kind: 'share', queries: pick('cpu'), rows: rows('cpu'), colour: inTurn },
   { title: 'Memory', note: 'resident', kind: 'size', queries: pick('memory'), rows: rows('memory'), colour: inTurn },
   { title: 'In flight', note: 'requests that are being answered', kind: 'count', queries: pick('active'), rows: rows('active'), colour: inTurn },

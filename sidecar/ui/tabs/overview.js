@@ -9,7 +9,7 @@ const CACHED = 'outcome=~"hit|stale|revalidated"';
 const CACHEABLE = 'outcome!="bypass"';
 const OUTCOMES = ['hit', 'revalidated', 'stale', 'miss', 'bypass', 'error'];
 const TROUBLE = ['--error', '--three', '--five', '--two', '--miss'];
-const LATENCY = 'http_server_request_duration_seconds';
+const LATENCY = 'millrace_response_head_seconds';
 const UPSTREAM = 'http_client_request_duration_seconds';
 const BREAKER = [['good', 'closed'], ['warn', 'half-open'], ['bad', 'open']];
 
@@ -35,7 +35,7 @@ const PANELS = [
   { title: 'Requests', note: 'per second, by outcome', kind: 'rate', stack: true, order: OUTCOMES, queries: pick('outcomes'), rows: (got) => named(got.outcomes, 'outcome'), colour: (name) => (OUTCOMES.includes(name) ? `--${name}` : '--four') },
   { title: 'Hit ratio by outcome', note: 'of cacheable requests', kind: 'share', scale: 'whole', stack: true, order: OUTCOMES, queries: pick('shares'), rows: (got) => named(got.shares, 'outcome'), colour: (name) => `--${name}`, thresholds: [{ value: 0.8, name: 'alert below 80 %', tone: '--bad' }] },
   { title: 'Hit ratio by tier', note: 'of lookups of heads and blocks', kind: 'share', scale: 'whole', order: ['memory', 'disk'], queries: pick('tiers'), rows: (got) => named(got.tiers, 'tier'), colour: (name, at) => ({ memory: '--one', disk: '--two' })[name] ?? inTurn(name, at + 2) },
-  { title: 'Latency', note: 'to the last byte, log scale', kind: 'seconds', scale: 'log', order: ['p50', 'p95', 'p99'], queries: pick('p50', 'p95', 'p99'), rows: (got) => ['p50', 'p95', 'p99'].flatMap((name) => single(got[name], name)), colour: (name) => `--${name}`, thresholds: [{ value: 2, name: 'alert above 2 s', tone: '--bad' }] },
+  { title: 'Latency', note: 'to the head of the answer, log scale', kind: 'seconds', scale: 'log', order: ['p50', 'p95', 'p99'], queries: pick('p50', 'p95', 'p99'), rows: (got) => ['p50', 'p95', 'p99'].flatMap((name) => single(got[name], name)), colour: (name) => `--${name}`, thresholds: [{ value: 2, name: 'alert above 2 s', tone: '--bad' }] },
   { title: 'Bandwidth', note: 'bodies; what lies between is saved', kind: 'bytes', order: ['to clients', 'from origins'], queries: pick('sent', 'fetched'), rows: (got) => [...single(got.sent, 'to clients'), ...single(got.fetched, 'from origins')], colour: (name) => (name === 'to clients' ? '--hit' : '--miss') },
   { title: 'Origin requests', note: 'per second, by result', kind: 'rate', order: ['answered', 'missing'], queries: pick('origin'), rows: (got) => named(got.origin, 'result'), colour: (name, at) => (name === 'answered' ? '--one' : name === 'missing' ? '--bypass' : TROUBLE[at % TROUBLE.length]), empty: 'No origin was asked in this range' },
 ];

@@ -146,11 +146,32 @@ async fn requests_are_counted_by_what_became_of_them() {
     let total: u64 = counted.iter().map(|(.., count)| count).sum();
     assert_eq!(edge.metric(name, &[]).await, total, "nothing else is counted");
     assert_eq!(edge.metric("http_server_request_duration_seconds_count", &[]).await, total);
+    assert_eq!(edge.metric("millrace_response_head_seconds_count", &[]).await, total);
     assert_eq!(edge.metric("http_server_active_requests", &[]).await, 0);
     let bytes = ["route=\"asset\"", "outcome=\"hit\""];
     assert_eq!(edge.metric("millrace_cache_response_bytes_total", &bytes).await, 2 * 5);
     let methods = ["http_request_method=\"POST\"", "http_response_status_code=\"200\""];
     assert_eq!(edge.metric("http_server_request_duration_seconds_count", &methods).await, 1);
+}
+
+/// Who reads slowly, or waits for a slow origin's body, has had the head.
+#[tokio::test]
+async fn a_body_that_takes_long_is_no_latency() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let gate = Gate::new();
+    let film = Answer::pattern(4 * BLOCK, 1).etag("\"1\"").cache_control("max-age=60");
+    origin.on("/film", film.gate_at(BLOCK, &gate));
+    let mut client = edge.open("GET", "/film", &[]).await;
+    client.next(10).await;
+    let route = ["http_route=\"/{path}\""];
+    assert_eq!(edge.metric("millrace_response_head_seconds_count", &route).await, 1);
+    assert_eq!(edge.metric("http_server_request_duration_seconds_count", &[]).await, 0);
+    gate.release();
+    drop(client);
+    let ended = async || edge.metric("http_server_request_duration_seconds_count", &[]).await == 1;
+    eventually("the end of the answer", ended).await;
+    assert_eq!(edge.metric("millrace_response_head_seconds_count", &route).await, 1);
 }
 
 #[tokio::test]
@@ -166,6 +187,7 @@ async fn the_exposition_holds_the_families_of_the_catalogue() {
     for family in [
         "millrace_build_info gauge",
         "http_server_request_duration_seconds histogram",
+        "millrace_response_head_seconds histogram",
         "http_server_active_requests gauge",
         "millrace_cache_requests_total counter",
         "millrace_cache_response_bytes_total counter",

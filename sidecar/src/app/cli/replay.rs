@@ -30,9 +30,9 @@ pub(super) struct Replay {
     /// RFC 3339, Unix seconds, or how long ago, as in `6h`.
     #[arg(long, value_name = "T")]
     from: String,
-    /// The same.
-    #[arg(long, value_name = "T", default_value = "0s")]
-    to: String,
+    /// The same; none: now.
+    #[arg(long, value_name = "T")]
+    to: Option<String>,
     /// Which group of the policy; without it all of them.
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
@@ -75,7 +75,8 @@ impl Replay {
     /// False when the journal's decisions are not made again as they were.
     async fn replay(&self, policies: &Policies) -> anyhow::Result<bool> {
         let now = Clock::System.unix_millis();
-        let (from, to) = (time("--from", &self.from, now)?, time("--to", &self.to, now)?);
+        let from = time("--from", &self.from, now)?;
+        let to = self.to.as_ref().map_or(Ok(now), |to| time("--to", to, now))?;
         let source = self.source(policies)?;
         let wanted = |policy: &&Policy| self.group.as_ref().is_none_or(|name| policy.name == *name);
         let groups: Vec<&Policy> = policies.groups.iter().filter(wanted).collect();

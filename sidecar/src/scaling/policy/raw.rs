@@ -306,7 +306,7 @@ fn signals() -> Vec<SignalConfig> {
             "p95",
             "seconds",
             false,
-            "(histogram_quantile(0.95, sum by (le) (rate(http_server_request_duration_seconds_bucket{i}[2m]))) >= 0) or vector(0)",
+            "(histogram_quantile(0.95, sum by (le) (rate(millrace_response_head_seconds_bucket{i}[2m]))) >= 0) or vector(0)",
             REPORTS,
         ),
         signal(
