@@ -84,6 +84,14 @@ impl ResponseControl {
         }
     }
 
+    /// Seconds after its end for which it says that it may still be of use (RFC 5861).
+    pub fn grace(&self) -> u32 {
+        match self.forbids_stale() {
+            true => 0,
+            false => self.stale_while_revalidate.max(self.stale_if_error).unwrap_or(0),
+        }
+    }
+
     /// Whether a stale response may never be used unvalidated (RFC 9111 §4.2.4).
     pub fn forbids_stale(&self) -> bool {
         self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage.is_some()

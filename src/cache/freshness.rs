@@ -114,6 +114,8 @@ impl Freshness {
         let too_old = request.max_age.is_some_and(|limit| self.age(now) > millis(limit));
         let not_fresh_enough = request.min_fresh.is_some_and(|least| ttl < millis(least));
         if ttl > 0 && !control.no_cache {
+            // What is immutable needs no validation because a page is reloaded (RFC 8246 §2), which asks for `max-age=0`.
+            let too_old = too_old && !control.immutable;
             return match request.no_cache || too_old || not_fresh_enough {
                 true => Verdict::RequestWantsValidation,
                 false => Verdict::Fresh,
@@ -273,6 +275,10 @@ mod tests {
             ("max-age=60", "no-cache", 0, Verdict::RequestWantsValidation),
             ("max-age=60", "max-age=10", 11_000, Verdict::RequestWantsValidation),
             ("max-age=60", "min-fresh=30", 31_000, Verdict::RequestWantsValidation),
+            ("max-age=60, immutable", "max-age=0", 59_000, Verdict::Fresh),
+            ("max-age=60, immutable", "max-age=0", 60_000, Verdict::Stale),
+            ("max-age=60, immutable", "no-cache", 0, Verdict::RequestWantsValidation),
+            ("max-age=60, immutable", "max-age=0, min-fresh=30", 31_000, Verdict::RequestWantsValidation),
             ("max-age=60", "max-stale=10", 70_000, Verdict::StaleAccepted),
             ("max-age=60", "max-stale=10", 71_000, Verdict::Stale),
             ("max-age=60, must-revalidate", "max-stale", 61_000, Verdict::Stale),

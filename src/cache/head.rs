@@ -9,6 +9,7 @@ use millrace_kit::clock::UnixMillis;
 use super::{
     FieldLines, Fields, Freshness, Incarnation,
     control::ResponseControl,
+    date,
     entry::OnDisk,
     purge::{Seen, Tags},
     validator,
@@ -131,6 +132,11 @@ impl Head {
             Content::Inline(_) => Some(Bytes::from_owner(Inline(self.clone()))),
             Content::Blocks { .. } => None,
         }
+    }
+
+    /// When it was made, as far as is known.
+    pub fn dated(&self) -> UnixMillis {
+        self.fields.first("date").and_then(date::parse).unwrap_or(self.freshness.response_time)
     }
 
     /// The validator under which parts of this object may be combined, as an `If-Range` value.

@@ -26,6 +26,6 @@ pub use head::{Content, Head};
 pub use key::{Key, KeySeed};
 pub use lifetimes::Lifetimes;
 pub use store::{
-    Adoption, Blocks, Config, DiskConfig, Error, Found, Held, Hot, Kept, Offer, Store, TierStats, Tiers,
+    Adoption, Blocks, Config, DiskConfig, Error, Found, Held, Hot, Kept, Offer, Pin, Store, TierStats, Tiers,
     disk_usage,
 };

@@ -23,7 +23,7 @@ pub enum Refusal {
     Cookie,
     /// An interim or otherwise unusable status.
     Status,
-    /// Neither a lifetime nor a validator: it could never be used again.
+    /// Neither a lifetime, nor a time to be used in when stale, nor a validator: it could never be used again.
     NothingToReuse,
     /// Longer than it may be here; or memory cannot hold it, and parts of it cannot be asked for again.
     TooLarge,
@@ -106,7 +106,8 @@ pub fn check_aloud(
         && (validator::strong(fields).is_some()
             || fields.first("etag").is_some()
             || validator::last_modified(fields).is_some());
-    let lives = freshness.basis != Basis::None && freshness.lifetime > freshness.initial_age;
+    let of_use = freshness.lifetime.saturating_add(i64::from(control.grace()) * 1000);
+    let lives = freshness.basis != Basis::None && of_use > freshness.initial_age;
     unless(!lives && !validatable, Refusal::NothingToReuse)
 }
 
@@ -213,6 +214,40 @@ mod tests {
             (get(), "", false, 404, &[("etag", "\"a\"")], Err(Refusal::NothingToReuse)),
             (get(), "", false, 200, &[("cache-control", "max-age=0")], Err(Refusal::NothingToReuse)),
             (get(), "", false, 200, &[("cache-control", "max-age=0"), ("etag", "W/\"a\"")], Ok(())),
+            (get(), "", false, 200, &[("cache-control", "max-age=0, stale-while-revalidate=9")], Ok(())),
+            (get(), "", false, 404, &[("cache-control", "max-age=0, stale-if-error=9")], Ok(())),
+            (
+                get(),
+                "",
+                false,
+                200,
+                &[("cache-control", "max-age=1, stale-if-error=9"), ("age", "9")],
+                Ok(()),
+            ),
+            (
+                get(),
+                "",
+                false,
+                200,
+                &[("cache-control", "max-age=1, stale-if-error=9"), ("age", "10")],
+                Err(Refusal::NothingToReuse),
+            ),
+            (
+                get(),
+                "",
+                false,
+                200,
+                &[("cache-control", "max-age=0, must-revalidate, stale-while-revalidate=9")],
+                Err(Refusal::NothingToReuse),
+            ),
+            (
+                get(),
+                "",
+                false,
+                200,
+                &[("cache-control", "stale-while-revalidate=9")],
+                Err(Refusal::NothingToReuse),
+            ),
         ];
         for (method, asked, authorization, status, lines, expected) in cases {
             let found = verdict(method.clone(), asked, *authorization, *status, lines);

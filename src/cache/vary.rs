@@ -54,8 +54,9 @@ impl VarySpec {
     }
 
     /// Text that is equal for two requests exactly when they select the same variant. Lines are joined and white
-    /// space around list members does not count; absence differs from emptiness. Languages and codings are compared
-    /// by what they mean: neither their case nor the order of equally liked ones counts.
+    /// space around list members does not count; absence differs from emptiness. Types, languages and codings are compared
+    /// by what they mean: neither their case nor the order of equally liked ones counts; what browsers accept for images, by
+    /// the formats that not all of them know.
     pub fn select(&self, request: &impl FieldLines) -> String {
         self.select_with(request, None)
     }
@@ -95,6 +96,7 @@ impl VarySpec {
                 selected.push('=');
                 selected.push_str(&match &**name {
                     LANGUAGE | "accept-encoding" => by_preference(members),
+                    "accept" => types(members),
                     _ => members.collect::<Vec<_>>().join(","),
                 });
             }
@@ -117,11 +119,38 @@ fn ranked<'a>(members: impl Iterator<Item = &'a str>) -> Vec<(u16, String)> {
 }
 
 fn by_preference<'a>(members: impl Iterator<Item = &'a str>) -> String {
-    let texts = ranked(members).into_iter().map(|(weight, text)| match weight {
+    joined(ranked(members))
+}
+
+fn joined(ranked: Vec<(u16, String)>) -> String {
+    let texts = ranked.into_iter().map(|(weight, text)| match weight {
         1000 => text,
         weight => format!("{text};q={weight}"),
     });
     texts.collect::<Vec<_>>().join(",")
+}
+
+/// Formats of images that some browsers name because others do not know them.
+const SPECIAL: [&str; 5] = ["image/avif", "image/heic", "image/heic-sequence", "image/jxl", "image/webp"];
+
+/// Browsers name for images what they know, and that anything else will do, too, each in words of its own: only the special formats
+/// tell them apart.
+fn types<'a>(members: impl Iterator<Item = &'a str>) -> String {
+    let ranked = ranked(members);
+    let name = |range: &str| SPECIAL.contains(&range);
+    let is_usual = |(weight, range): &(u16, String)| match &**range {
+        "*/*" => true,
+        range if name(range) => *weight == 1000,
+        range => range.starts_with("image/") || range.starts_with("video/"),
+    };
+    let takes_any = ranked.iter().any(|(weight, range)| *weight > 0 && range == "*/*");
+    let mut special: Vec<_> =
+        ranked.iter().filter(|(_, range)| name(range)).map(|(_, range)| &**range).collect();
+    if special.is_empty() || !takes_any || !ranked.iter().all(is_usual) {
+        return joined(ranked);
+    }
+    special.sort_unstable();
+    format!("{},*/*", special.join(","))
 }
 
 /// The weight in thousandths, and the member without it. What is not understood stays as it is.
@@ -171,17 +200,15 @@ mod tests {
 
     #[test]
     fn selection_compares_what_the_rfc_compares() {
-        let spec = VarySpec::of(&map(&[("vary", "accept, foo")]));
-        let base = spec.select(&map(&[("accept", "a, b"), ("foo", "1")]));
-        let same: &[&[(&str, &str)]] = &[
-            &[("accept", "a,b"), ("foo", "1")],
-            &[("accept", "a"), ("accept", "b"), ("foo", "1"), ("other", "x")],
-        ];
+        let spec = VarySpec::of(&map(&[("vary", "bar, foo")]));
+        let base = spec.select(&map(&[("bar", "a, b"), ("foo", "1")]));
+        let same: &[&[(&str, &str)]] =
+            &[&[("bar", "a,b"), ("foo", "1")], &[("bar", "a"), ("bar", "b"), ("foo", "1"), ("other", "x")]];
         for lines in same {
             assert_eq!(spec.select(&map(lines)), base, "{lines:?}");
         }
         let different: &[&[(&str, &str)]] =
-            &[&[("accept", "b, a"), ("foo", "1")], &[("accept", "a, b")], &[("accept", "a, b"), ("foo", "")]];
+            &[&[("bar", "b, a"), ("foo", "1")], &[("bar", "a, b")], &[("bar", "a, b"), ("foo", "")]];
         for lines in different {
             assert_ne!(spec.select(&map(lines)), base, "{lines:?}");
         }
@@ -210,6 +237,29 @@ mod tests {
         ];
         for (name, one, other, same) in cases {
             assert_eq!(select(name, one) == select(name, other), *same, "{name}: {one} | {other}");
+        }
+        let browsers = [
+            "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+            "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+            "image/webp,image/avif,video/*;q=0.8,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+            "*/*, Image/WebP, image/avif",
+        ];
+        let spec = VarySpec::of(&map(&[("vary", "accept")]));
+        let accept = |value| spec.select(&map(&[("accept", value)]));
+        assert!(
+            browsers.iter().all(|browser| accept(browser) == accept(browsers[0])),
+            "what they do not share is no format"
+        );
+        for (one, other, same) in [
+            ("text/html, application/json;q=0.9", "application/json;q=0.9,TEXT/html", true),
+            (browsers[0], "image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", false),
+            (browsers[0], "image/avif;q=0.5,image/webp,*/*;q=0.8", false),
+            (browsers[0], "image/avif,image/webp", false),
+            (browsers[0], "text/html,image/avif,image/webp,*/*;q=0.8", false),
+            ("image/png,*/*;q=0.8", "image/jpeg,*/*;q=0.8", false),
+            ("text/html,*/*;q=0.8", "text/html,*/*;q=0.5", false),
+        ] {
+            assert_eq!(accept(one) == accept(other), same, "{one} | {other}");
         }
         assert_ne!(select("accept-language", ""), spec.select(&map(&[])), "empty is not absent");
     }

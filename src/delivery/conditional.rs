@@ -1,6 +1,7 @@
 //! Preconditions of a request against a selected representation, in the order of RFC 9110 §13.2.2.
 
 use http::Method;
+use millrace_kit::clock::UnixMillis;
 
 use crate::cache::{FieldLines, date, validator};
 
@@ -17,7 +18,14 @@ pub enum Verdict {
 const CONDITIONS: [&str; 5] =
     ["if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since"];
 
-pub fn evaluate(method: &Method, request: &impl FieldLines, stored: &impl FieldLines) -> Verdict {
+/// `dated`: when the response was made, if it is a stored one. That stands in for a missing `Last-Modified`, but for
+/// `If-Modified-Since` only (RFC 9111 §4.3.2).
+pub fn evaluate(
+    method: &Method,
+    request: &impl FieldLines,
+    stored: &impl FieldLines,
+    dated: impl FnOnce() -> Option<UnixMillis>,
+) -> Verdict {
     // Nearly all requests: the stored dates and tags need not be read.
     if !CONDITIONS.iter().any(|name| request.has(name)) {
         return Verdict::Proceed { range_applies: true };
@@ -52,7 +60,8 @@ pub fn evaluate(method: &Method, request: &impl FieldLines, stored: &impl FieldL
             return if is_safe(method) { Verdict::NotModified } else { Verdict::Failed };
         }
     } else if is_safe(method)
-        && let (Some(since), Some(modified)) = (date_of(request, "if-modified-since"), modified)
+        && let (Some(since), Some(modified)) =
+            (date_of(request, "if-modified-since"), modified.or_else(dated))
         && modified <= since
     {
         return Verdict::NotModified;
@@ -132,10 +141,26 @@ mod tests {
         ];
         for (request, stored, expected) in cases {
             assert_eq!(
-                evaluate(&Method::GET, &map(request), &map(stored)),
+                evaluate(&Method::GET, &map(request), &map(stored), || None),
                 *expected,
                 "{request:?} {stored:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_date_stands_in_for_the_modification_date() {
+        let dated = date::parse(NEW.as_bytes());
+        let (tagged, modified) = (("etag", "\"a\""), ("last-modified", NEW));
+        let go = Verdict::Proceed { range_applies: true };
+        for (asked, stored, expected) in [
+            (("if-modified-since", NEW), tagged, Verdict::NotModified),
+            (("if-modified-since", OLD), tagged, go),
+            (("if-unmodified-since", OLD), tagged, go),
+            (("if-modified-since", OLD), modified, go),
+        ] {
+            let found = evaluate(&Method::GET, &map(&[asked]), &map(&[stored]), || dated);
+            assert_eq!(found, expected, "{asked:?} {stored:?}");
         }
     }
 }

@@ -24,7 +24,7 @@ pub fn pass(
 ) -> Result<Response, origin::Error> {
     let (status, mut headers) = (response.status, response.headers.clone());
     if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
-        match conditional::evaluate(&request.method, &*request.headers, &headers) {
+        match conditional::evaluate(&request.method, &*request.headers, &headers, || None) {
             Verdict::NotModified => {
                 return Ok(Response::new(
                     StatusCode::NOT_MODIFIED,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use super::fill::{Attachment, Cover, Error, Fills, NEAR, Object, Pace, Taken, Transfer};
-use crate::cache::{Content, Incarnation};
+use crate::cache::{Content, Incarnation, Pin};
 
 /// Bytes of a streamed body handed on at once: each connection holds as much. A write of four times the 64 KiB that the network
 /// takes as one costs an eighth less of a cold miss's time than four of one.
@@ -30,6 +30,8 @@ pub struct Reader {
     frame: usize,
     /// The stored block under the offset.
     block: Option<(u32, Bytes)>,
+    /// None before the first bytes, and of what is held inline.
+    pin: Option<Pin>,
 }
 
 impl Reader {
@@ -53,6 +55,7 @@ impl Reader {
             attachment,
             frame: FIRST_FRAME,
             block: None,
+            pin: None,
         }
     }
 
@@ -68,6 +71,7 @@ impl Reader {
             attachment,
             frame: FIRST_FRAME,
             block: None,
+            pin: None,
         }
     }
 
@@ -84,10 +88,26 @@ impl Reader {
         };
         let left =
             self.end.map_or(usize::MAX, |end| usize::try_from(end - self.offset).unwrap_or(usize::MAX));
-        let frame = bytes.slice(..bytes.len().min(left).min(self.frame));
+        let frame = self.framed(bytes, left);
         self.frame = FRAME.min(GROWTH * self.frame);
         self.offset += frame.len() as u64;
         Some(Ok(frame))
+    }
+
+    /// At most a frame of `bytes` and no more than `left`, of which nothing else is kept alive where too many read at a time.
+    fn framed(&mut self, bytes: Bytes, left: usize) -> Bytes {
+        let length = bytes.len().min(left).min(self.frame);
+        let copies = match self.object.head.content {
+            Content::Inline(_) => None,
+            Content::Blocks { .. } => self.pin.get_or_insert_with(|| self.fills.store().pin()).copies(),
+        };
+        match copies {
+            None => bytes.slice(..length),
+            Some(most) => {
+                self.block = None;
+                Bytes::copy_from_slice(&bytes[..length.min(most)])
+            }
+        }
     }
 
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Error>> + Send {

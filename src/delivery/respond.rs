@@ -76,7 +76,7 @@ enum Decision {
 fn decide(request: &Asked<'_, impl FieldLines>, head: &Head, length: u64) -> Decision {
     let mut ranges = None;
     if head.status == StatusCode::OK {
-        match conditional::evaluate(request.method, request.fields, &head.fields) {
+        match conditional::evaluate(request.method, request.fields, &head.fields, || Some(head.dated())) {
             Verdict::NotModified => return Decision::NotModified,
             Verdict::Failed => return Decision::PreconditionFailed,
             Verdict::Proceed { range_applies } => {

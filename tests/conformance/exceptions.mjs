@@ -4,7 +4,7 @@ const malformed = 'its origin sends a Content-Range that does not fit the body; 
 const spent = 'only a check: what is stored gives up its CDN-Cache-Control here, the check wants to see it before it asks';
 
 const always = {
-  'conditional-lm-fresh-no-lm': 'without Last-Modified there is nothing to compare If-Modified-Since with (RFC 9111 §4.3.2)',
+  'conditional-lm-fresh-no-lm': 'its If-Modified-Since is older than the Date, which stands in for the missing Last-Modified (RFC 9111 §4.3.2)',
   // The origin is to be asked for the missing half of a part that has no validator, and sends a 200. Of the 206 that an origin
   // sends that has just sent one, nothing could be used: it would have to be asked a second time, for the whole.
   'partial-store-partial-complete': 'its part has no validator, so that nothing may be combined with it (RFC 9111 §3.4, RFC 9110 §15.3.7.3)',

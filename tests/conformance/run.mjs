@@ -6,6 +6,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 import { binary, start } from '../processes.mjs';
 import { exceptions } from './exceptions.mjs';
@@ -20,6 +21,10 @@ const LEAST = { required: 157, optimal: 86 };
 const options = process.argv.slice(2);
 const verbose = options.includes('--verbose');
 const ids = options.filter((option) => !option.startsWith('--'));
+
+/** Its tests tell seconds apart: when it is kept waiting itself for as long, its set-ups fail, whatever the server does. */
+const STALL_MS = 500;
+const delays = monitorEventLoopDelay({ resolution: 20 });
 
 const suite = await load();
 const shown = suite.tests.filter((test) => ids.includes(test.id));
@@ -44,6 +49,7 @@ async function run() {
   }, DEADLINE_MS);
   try {
     const [base] = await server.ready;
+    delays.enable();
     return await suite.run(base.replace(/\/$/, ''), chosen);
   } finally {
     clearTimeout(deadline);
@@ -68,6 +74,8 @@ function report() {
   const summary = Object.entries(counts).map(([kind, { passed, all }]) => `${kind} ${passed}/${all}`).join(', ');
   console.log(`${suite.edition} edition: ${summary}; ${faults.length} below the bar`);
   const complete = ids.length > 0 || Object.entries(LEAST).every(([kind, least]) => counts[kind].all >= least);
+  const stall = delays.max / 1e6;
+  if (faults.length > 0 && stall > STALL_MS) console.log(`the suite itself was kept waiting for up to ${stall.toFixed(0)} ms: the machine may be too busy`);
   if (!complete) console.log(`the suite has fewer tests than expected: ${JSON.stringify(LEAST)}`);
   return complete && faults.length === 0;
 }

@@ -30,6 +30,7 @@ mod hottest;
 mod inspect;
 mod loading;
 mod memory;
+mod pins;
 #[cfg(test)]
 mod tests;
 
@@ -37,12 +38,14 @@ pub use directory::disk_usage;
 pub use handover::{Adoption, Offer};
 pub use hottest::Hot;
 pub use inspect::{Blocks, Held, Tiers};
+pub use pins::Pin;
 
 use admission::Admission;
 use disk::{Disk, State, space};
 use heads::Stripes;
 use loading::Loading;
 use memory::{Hold, Memory};
+use pins::Pins;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -101,6 +104,7 @@ pub struct TierStats {
 pub struct Store {
     memory: Arc<Memory>,
     loading: Loading,
+    pins: Arc<Pins>,
     disk: Option<Arc<Disk>>,
     admission: Admission,
     seed: KeySeed,
@@ -149,6 +153,7 @@ impl Store {
         let store = Arc::new(Self {
             memory,
             loading: Loading::default(),
+            pins: Pins::new(config.memory_bytes, config.block_size),
             disk,
             admission,
             seed,
@@ -236,6 +241,11 @@ impl Store {
         // On the threads that read.
         let runtime = self.tasks.runtime();
         self.loading.shared(key, || async { runtime.spawn(load).await.ok().flatten() }).await
+    }
+
+    /// For a reader of blocks, as long as it reads.
+    pub fn pin(&self) -> Pin {
+        self.pins.enter()
     }
 
     /// Whether the block is there, as far as the indexes know: reading it may still miss.

@@ -47,7 +47,7 @@ fn question(refusal: Refusal) -> &'static str {
         Refusal::Cookie => "no cookies, or it says for how long it is good",
         Refusal::SetCookie => "no cookie that is meant for one client",
         Refusal::Status => "the status can be reused",
-        Refusal::NothingToReuse => "it has a lifetime left, or a validator",
+        Refusal::NothingToReuse => "it has a lifetime left, may be used stale, or has a validator",
         Refusal::TooLarge => "it can be kept",
     }
 }

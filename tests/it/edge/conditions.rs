@@ -117,3 +117,20 @@ async fn a_stale_answer_is_validated_before_a_condition_is_answered() {
     let reply = edge.ask("GET", "/x", &[("if-none-match", "\"2\"")]).await;
     assert_eq!((reply.status, reply.cache()), (304, "REVALIDATED"));
 }
+
+/// A client that knows nothing better may go by the time at which it got its copy (RFC 9111 §4.3.2).
+#[tokio::test]
+async fn the_date_stands_in_for_a_modification_date_that_is_missing() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let (dated, before, after) = (edge.date(-10), edge.date(-11), edge.date(-9));
+    origin.on("/x", Answer::ok("x").cache_control("max-age=60").header("date", &dated));
+    assert_eq!(edge.get("/x").await.cache(), "MISS");
+    for (since, status) in [(&dated, 304), (&after, 304), (&before, 200)] {
+        let reply = edge.ask("GET", "/x", &[("if-modified-since", since)]).await;
+        assert_eq!((reply.status, reply.cache()), (status, "HIT"), "{since}");
+    }
+    // What is not stored has no such date.
+    origin.on("/private", Answer::ok("x").cache_control("private").header("date", &dated));
+    assert_eq!(edge.ask("GET", "/private", &[("if-modified-since", &after)]).await.status, 200);
+}

@@ -355,3 +355,24 @@ async fn a_refused_request_does_not_cost_the_stored_object() {
         assert_eq!(edge.get(&path).await.told(), (200, cache, "good".to_owned()), "{status}");
     }
 }
+
+/// Browsers reload with `max-age=0`; what is immutable has not changed by that (RFC 8246 §2).
+#[tokio::test]
+async fn what_is_immutable_is_not_validated_because_a_page_is_reloaded() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let cases = [
+        ("max-age=60, immutable", "max-age=0", 59, "HIT"),
+        ("max-age=60, immutable", "max-age=0", 60, "REVALIDATED"),
+        ("max-age=60, immutable", "no-cache", 0, "REVALIDATED"),
+        ("max-age=60", "max-age=0", 59, "REVALIDATED"),
+    ];
+    for (number, (control, asked, later, expected)) in cases.iter().enumerate() {
+        let path = format!("/{number}");
+        origin.on(&path, Answer::ok("x").etag("\"1\"").cache_control(control));
+        edge.get(&path).await;
+        edge.advance(*later);
+        let reply = edge.ask("GET", &path, &[("cache-control", asked)]).await;
+        assert_eq!(reply.cache(), *expected, "{control} | {asked} after {later} s");
+    }
+}

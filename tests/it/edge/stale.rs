@@ -233,3 +233,39 @@ async fn errors_without_anything_stored_are_told_plainly() {
     origin.on("/hang-up", version("fine", "max-age=60"));
     eventually("an answer", async || edge.get("/hang-up").await.status == 200).await;
 }
+
+/// An answer that is stale as it comes, and has no validator: it is kept for the use it says it has.
+#[tokio::test]
+async fn what_is_only_of_use_when_stale_is_stored_for_that() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let bare = |body: &str, control: &str| Answer::ok(body).cache_control(control);
+    let control = "max-age=0, stale-while-revalidate=30";
+    let gate = Gate::new();
+    origin.on("/swr", bare("old", control));
+    assert_eq!(edge.get("/swr").await.told(), (200, "MISS", "old".to_owned()));
+    origin.on("/swr", bare("new", control).gate(&gate));
+    edge.advance(10);
+    assert_eq!(edge.send("GET", "/swr", &[]).await.told(), (200, "STALE", "old".to_owned()));
+    gate.arrived(1).await;
+    gate.release();
+    edge.settled().await;
+    assert_eq!(edge.send("GET", "/swr", &[]).await.told(), (200, "STALE", "new".to_owned()));
+
+    // From another cache, longer after its end than it may be used.
+    let control = "max-age=5, stale-if-error=30";
+    for (path, age, stored) in [("/error", "20", true), ("/late", "36", false)] {
+        origin.on(path, bare("old", control).header("age", age));
+        let cache = if stored { "MISS" } else { "BYPASS" };
+        assert_eq!(edge.get(path).await.told(), (200, cache, "old".to_owned()));
+        origin.on(path, Answer::empty(500));
+        let reply = edge.ask("GET", path, &[]).await;
+        match stored {
+            true => assert_eq!(reply.told(), (200, "STALE", "old".to_owned())),
+            false => assert_eq!(reply.status, 500),
+        }
+    }
+    let control = "max-age=0, stale-while-revalidate=30, must-revalidate";
+    origin.on("/must", bare("old", control));
+    assert_eq!(edge.get("/must").await.cache(), "BYPASS");
+}

@@ -133,3 +133,21 @@ async fn requests_of_one_moment_get_their_own_variants() {
     }
     assert!(origin.hits("/x") <= 8, "asked {} times", origin.hits("/x"));
 }
+
+/// Each browser has its own words for the images it takes; an origin that sends each of them the best format is asked once for
+/// each set of formats.
+#[tokio::test]
+async fn browsers_that_know_the_same_formats_share_an_image() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on("/x", Answer::ok("x").cache_control("max-age=60").header("vary", "Accept"));
+    for (accept, cache) in [
+        ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "MISS"),
+        ("image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5", "HIT"),
+        ("image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "MISS"),
+        ("text/html,application/xhtml+xml,image/avif,image/webp,*/*;q=0.8", "MISS"),
+        ("*/*", "MISS"),
+    ] {
+        assert_eq!(edge.ask("GET", "/x", &[("accept", accept)]).await.cache(), cache, "{accept}");
+    }
+}

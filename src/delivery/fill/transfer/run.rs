@@ -98,7 +98,7 @@ impl Transfer {
                 };
             }
             if position.is_multiple_of(block_size) {
-                if !self.wanted(&context.limits, position, &mut lead, &mut opened).await {
+                if !self.wanted(&context.limits, position, keep, &mut lead, &mut opened).await {
                     return Ok(());
                 }
                 let next = self.next_missing(&context.store, position);
@@ -229,6 +229,7 @@ impl Transfer {
         &self,
         limits: &Limits,
         position: u64,
+        keep: u64,
         lead: &mut Option<u64>,
         opened: &mut Option<Opened>,
     ) -> bool {
@@ -243,6 +244,8 @@ impl Transfer {
             if lead.is_none_or(|lead| ahead < lead) {
                 return true;
             }
+            // What is stored is not held for as long as nothing comes: its readers may be very slow.
+            self.shared.lock().held.drop_before(position, keep);
             let changed = self.demand.notified();
             let Some(source) = opened else {
                 changed.await;

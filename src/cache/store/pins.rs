@@ -1,0 +1,78 @@
+//! What readers of long objects may hold of the blocks they read. A block that memory has let go stays for as long as somebody reads it,
+//! and a slow client takes its time: only so many readers hold blocks. The others copy a few bytes at a time out of them.
+
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// What either kind of readers may hold together, as a part of the memory tier.
+const SHARE: usize = 8;
+/// However small that is, so many hold blocks.
+const LEAST: usize = 16;
+/// Bytes that a reader copies: the fewer, the more readers there are.
+const COPY: RangeInclusive<usize> = 16 * 1024..=64 * 1024;
+
+pub struct Pins {
+    /// For all that is copied.
+    bytes: usize,
+    most: usize,
+    readers: AtomicUsize,
+}
+
+/// A reader, as long as it reads.
+pub struct Pin {
+    pins: Arc<Pins>,
+    holds: bool,
+}
+
+impl Pins {
+    pub fn new(memory: usize, block_size: u32) -> Arc<Self> {
+        let bytes = memory / SHARE;
+        let most = (bytes / (block_size as usize).max(1)).max(LEAST);
+        Arc::new(Self { bytes, most, readers: AtomicUsize::new(0) })
+    }
+
+    pub fn enter(self: &Arc<Self>) -> Pin {
+        let holds = self.readers.fetch_add(1, Ordering::Relaxed) < self.most;
+        Pin { pins: self.clone(), holds }
+    }
+}
+
+impl Pin {
+    /// None: the reader may hold the block that it reads. Else it copies at most so many bytes of it.
+    pub fn copies(&mut self) -> Option<usize> {
+        let readers = self.pins.readers.load(Ordering::Relaxed);
+        // Others may have left since.
+        self.holds |= readers <= self.pins.most;
+        (!self.holds).then(|| (self.pins.bytes / readers.max(1)).clamp(*COPY.start(), *COPY.end()))
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.pins.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_readers_hold_blocks_and_many_copy_little() {
+        let pins = Pins::new(256 << 20, 1 << 20);
+        let mut first: Vec<_> = (0..32).map(|_| pins.enter()).collect();
+        assert!(first.iter_mut().all(|pin| pin.copies().is_none()));
+        let mut late = pins.enter();
+        assert_eq!(late.copies(), Some(64 * 1024));
+        let crowd: Vec<_> = (0..10_000).map(|_| pins.enter()).collect();
+        assert_eq!((late.copies(), first[0].copies()), (Some(16 * 1024), None));
+        drop((crowd, first));
+        assert_eq!(late.copies(), None);
+        assert!(Pins::new(0, 0).enter().copies().is_none());
+    }
+}
