@@ -26,11 +26,15 @@ pub struct Look;
 struct BlobSource(Arc<dyn Content>);
 
 impl Aftercare for Look {
+    fn concerns(&self, media_type: &str) -> bool {
+        matches!(kind_of(media_type), "image" | "video" | "audio")
+    }
+
     fn look<'a>(&'a self, asset: &'a Asset, content: Arc<dyn Content>) -> BoxFuture<'a, FoundOut> {
         let source = BlobSource(content);
-        let kind = asset.media_type.split('/').next().unwrap_or_default().to_owned();
+        let kind = kind_of(&asset.media_type);
         async move {
-            match kind.as_str() {
+            match kind {
                 "image" => look_at_image(&source).await,
                 "video" | "audio" => look_at_movie(&source).await,
                 _ => Some(Probed::default()),
@@ -38,6 +42,10 @@ impl Aftercare for Look {
         }
         .boxed()
     }
+}
+
+fn kind_of(media_type: &str) -> &str {
+    media_type.split('/').next().unwrap_or_default()
 }
 
 async fn look_at_image(source: &BlobSource) -> FoundOut {

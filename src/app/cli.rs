@@ -17,7 +17,7 @@ use millrace_kit::{
 };
 
 use super::{Server, explain, purge, remote, sign, token};
-use crate::config::{Raw, raw, resolve};
+use crate::config::{Raw, exposed_secrets, raw, resolve};
 
 /// Exit status for a bad configuration (`EX_USAGE`).
 const BAD_CONFIG: u8 = 64;
@@ -117,13 +117,15 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(serve: &Serve) -> ExitCode {
-    let settings = match load(serve).and_then(|raw| resolve(&raw)) {
-        Ok(settings) => settings,
+    let loaded = load(serve).and_then(|raw| Ok((resolve(&raw)?, exposed_secrets(&raw))));
+    let (settings, exposed) = match loaded {
+        Ok(loaded) => loaded,
         Err(faults) => return complain(&faults),
     };
     if let Err(error) = telemetry::install(&settings.log) {
         complain(&error);
     }
+    exposed.iter().for_each(|exposed| tracing::warn!("{exposed}"));
     let result = run(async {
         let signals = Signals::listen()?;
         let server = Server::start(settings, Clock::System).await?;
@@ -218,9 +220,12 @@ pub(super) fn read(file: &Path) -> Result<Layer, Faults> {
 }
 
 fn check(file: &Path) -> ExitCode {
-    let checked = read(file).and_then(|layer| config::load::<Raw>(&[layer])).and_then(|raw| resolve(&raw));
-    match checked {
-        Ok(_) => {
+    let raw = read(file).and_then(|layer| config::load::<Raw>(&[layer]));
+    match raw.and_then(|raw| resolve(&raw).map(|_| exposed_secrets(&raw))) {
+        Ok(exposed) => {
+            for exposed in &exposed {
+                complain(exposed);
+            }
             say(&format!("{}: good\n", file.display()));
             ExitCode::SUCCESS
         }

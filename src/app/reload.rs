@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::open_origin;
 use crate::{
     admission::Admission,
-    config::{Raw, Settings, UPLOADS, raw, resolve, resolve_as, shown},
+    config::{Raw, Settings, UPLOADS, exposed_secrets, raw, resolve, resolve_as, shown},
     delivery::{Delivery, WantedOrigin},
     http::Door,
     origin::{self, CdnLoop},
@@ -108,6 +108,7 @@ impl Reload {
         };
         // With the rest as it is, it may not be good any more.
         let settings = resolve_as(&raw, self.parts.cdn_loop.clone())?;
+        exposed_secrets(&raw).iter().for_each(|exposed| tracing::warn!("{exposed}"));
         if settings.uploads.is_some() != self.parts.uploads {
             let mut faults = Faults::default();
             faults.push("access", "would switch uploads on or off, which waits for the next start");

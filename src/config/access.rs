@@ -32,7 +32,7 @@ pub fn resolve(raw: &Raw, faults: &mut Faults) -> Config {
         take("access.secret", Ok(access.secret.0.clone()));
     }
     for (place, file) in access.secret_files.iter().enumerate() {
-        take(&format!("access.secret_files[{place}]"), read_secret(file));
+        take(&format!("access.secret_files[{place}]"), read(file).map(|(text, _)| text));
     }
     let public = match access.jwks_file.as_str() {
         "" => Vec::new(),
@@ -57,12 +57,11 @@ pub fn resolve(raw: &Raw, faults: &mut Faults) -> Config {
     }
 }
 
-fn read_secret(file: &str) -> Result<String, String> {
-    let (text, mode) = read(file)?;
-    if mode & 0o077 != 0 {
-        tracing::warn!(file, "others on this machine can read a secret: chmod 600");
-    }
-    Ok(text)
+/// Of each file with a secret that others on this machine can read, that they can. Told apart from faults: it works all the same.
+pub fn exposed_secrets(raw: &Raw) -> Vec<String> {
+    let is_exposed = |file: &&String| read(file).is_ok_and(|(_, mode)| mode & 0o077 != 0);
+    let exposed = raw.access.secret_files.iter().filter(is_exposed);
+    exposed.map(|file| format!("{file}: others on this machine can read this secret: chmod 600")).collect()
 }
 
 /// The text, and who may read it.

@@ -14,7 +14,7 @@ mod shown;
 mod uploads;
 mod warm;
 
-pub use access::resolve as resolve_access;
+pub use access::{exposed_secrets, resolve as resolve_access};
 pub use jobs::JobSettings;
 pub use raw::Raw;
 pub use resolve::{OriginSettings, Settings, resolve, resolve_as};

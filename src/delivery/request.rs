@@ -74,8 +74,9 @@ impl Target {
             return Err(BadTarget::NotAbsolute);
         }
         let path = normalise(path)?;
-        let escapes = |segment: &str| segment == "." || segment == "..";
-        // An encoded slash stays encoded in the key, but somebody behind us may decode it.
+        // An encoded slash stays encoded in the key, but somebody behind us may decode it; and for servers that know parameters
+        // of segments, what stands before a semicolon is the segment.
+        let escapes = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
         if path.split('/').flat_map(|segment| segment.split("%2F")).any(escapes) {
             return Err(BadTarget::DotSegment);
         }
@@ -183,6 +184,10 @@ mod tests {
             ("/%2e%2e/etc", BadTarget::DotSegment),
             ("/a/..%2f..%2fetc", BadTarget::DotSegment),
             ("/./a", BadTarget::DotSegment),
+            ("/a/..;/b", BadTarget::DotSegment),
+            ("/a/%2e%2e;x=1/b", BadTarget::DotSegment),
+            ("/a/.;/b", BadTarget::DotSegment),
+            ("/a%2f..;", BadTarget::DotSegment),
             ("/..%5c", BadTarget::BadCharacter),
             ("/a\\b", BadTarget::BadCharacter),
             ("/%00", BadTarget::BadCharacter),

@@ -33,7 +33,7 @@ use crate::{
     acme::Challenges,
     admission::{Admission, Signature, load::Place},
     delivery::{
-        Answer, Asked, CdnLoop, Delivery, FieldLines, Instruments, RequestBody, Response, Target,
+        Answer, Asked, Body, CdnLoop, Delivery, FieldLines, Instruments, RequestBody, Response, Target,
         broken_request_body, slow_request_body,
     },
     upload::Uploads,
@@ -179,14 +179,20 @@ pub(super) async fn handle_h2(
     let (signature, raw) = Signature::take(uri.path_and_query().map_or("", |target| target.as_str()));
     let raw = raw.into_owned();
     let known = Known::of(link, data, &raw, &headers, method.clone(), started);
-    let (answer, place) = match headers.contains_key(header::HOST) {
+    let is_head = method == Method::HEAD;
+    let (mut answer, place) = match headers.get_all(header::HOST).iter().count() == 1 {
         true => {
             let (whole, client) = (None, link.client);
             let asking = Asking { method, raw, whole, signature, headers, looked: false, client };
             answer(data, asking, body, None, &known.id).await
         }
-        false => (refuse(StatusCode::BAD_REQUEST, "the request names no host"), None),
+        false => (refuse(StatusCode::BAD_REQUEST, "the request does not name one host"), None),
     };
+    if is_head && let Body::Full(bytes) = &answer.response.body {
+        // What actix leaves out by itself: what refusals and pages say, too.
+        answer.response.head_length.get_or_insert(bytes.len() as u64);
+        answer.response.body = Body::Empty;
+    }
     let mut response = http::Response::new(());
     *response.status_mut() = answer.response.status;
     let mut fields = ActixMap::new();

@@ -12,6 +12,9 @@ pub(super) const AT_A_TIME: usize = 2;
 
 /// Who looks into assets.
 pub trait Aftercare: Send + Sync {
+    /// Whether there can be something in an asset of this type; what cannot have anything is not looked into.
+    fn concerns(&self, media_type: &str) -> bool;
+
     /// What is in an asset; nothing is an answer too.
     fn look<'a>(&'a self, asset: &'a Asset, content: Arc<dyn Content>) -> BoxFuture<'a, FoundOut>;
 }

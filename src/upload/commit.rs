@@ -54,11 +54,12 @@ impl Uploads {
             blob: blob.clone(),
             length: published.length,
             sha256: published.sha256,
-            media_type: sniffed.media_type,
             attachment: sniffed.attachment,
             tags,
             owner,
             now: inner.clock.unix_millis(),
+            plain: !inner.aftercare.concerns(&sniffed.media_type),
+            media_type: sniffed.media_type,
         };
         let committed = match checker.meets(&published.sha256) {
             false => Err(Error::Digest),
@@ -89,7 +90,9 @@ impl Uploads {
             self.discard_blob(old).await;
         }
         self.forget(&key, replaced.asset.version).await;
-        self.take_care_of(replaced.asset.clone());
+        if replaced.asset.probed.is_none() {
+            self.take_care_of(replaced.asset.clone());
+        }
         Ok(replaced)
     }
 
@@ -121,10 +124,15 @@ impl Uploads {
     }
 
     pub(super) async fn forget(&self, key: &AssetKey, version: u64) {
-        if self.inner.caches.forget(key).await
-            && let Err(error) = self.inner.catalogue.forgotten(key.clone(), version).await
-        {
-            tracing::warn!("caches will be told once more at the next start: {error}");
+        if !self.inner.caches.forget(key).await {
+            return;
         }
+        let (uploads, key) = (self.clone(), key.clone());
+        // Nobody waits for this: caches that are told twice lose nothing.
+        self.inner.tasks.spawn("caches told", async move {
+            if let Err(error) = uploads.inner.catalogue.forgotten(key, version).await {
+                tracing::warn!("caches will be told once more at the next start: {error}");
+            }
+        });
     }
 }

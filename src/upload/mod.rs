@@ -88,7 +88,7 @@ struct Inner {
     committed: OnceLock<Committed>,
 }
 
-/// Hears of each asset that has been put in place and looked into. Must not take long.
+/// Hears of each asset that has been put in place, and been looked into if there can be something in it. Must not take long.
 type Committed = Box<dyn Fn(&Asset) + Send + Sync>;
 
 struct Instruments {

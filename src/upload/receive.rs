@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{Body, Error, Uploads};
-use crate::store::Draft;
+use crate::store::{AssetKey, Draft};
 
 /// One of the places for uploads under way, as long as it is held.
 pub struct Place {
@@ -72,6 +72,15 @@ impl Uploads {
         let permit = self.inner.places.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
         self.inner.instruments.active.inc();
         Ok(Place { uploads: self.clone(), _permit: permit })
+    }
+
+    /// Bytes of this owner that an asset of this key would take the place of. They do not count against it.
+    pub(super) async fn replaced(&self, owner: &str, key: &AssetKey) -> Result<u64, Error> {
+        if self.inner.limits.quota.is_none() {
+            return Ok(0);
+        }
+        let there = self.inner.catalogue.find(key).await?;
+        Ok(there.filter(|asset| asset.owner == owner).map_or(0, |asset| asset.length))
     }
 
     /// What one upload of this owner may have, `counted` bytes of which are counted as his already.

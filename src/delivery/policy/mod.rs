@@ -184,12 +184,15 @@ fn is_below(path: &str, stem: &str) -> bool {
     path.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What a path comes to where everything that can be decoded is, slashes included, and several slashes count as one.
+/// What a path comes to where everything that can be decoded is, slashes included, several slashes count as one, and what stands
+/// behind a semicolon in a segment is a parameter of it.
 fn plain(path: &str) -> String {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let mut plain = String::with_capacity(decoded.len());
+    let mut in_parameter = false;
     for letter in decoded.chars() {
-        if letter != '/' || !plain.ends_with('/') {
+        in_parameter = letter == ';' || (in_parameter && letter != '/');
+        if !in_parameter && (letter != '/' || !plain.ends_with('/')) {
             plain.push(letter);
         }
     }

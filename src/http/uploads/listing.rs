@@ -45,8 +45,9 @@ pub async fn on_admin(request: HttpRequest, admin: web::Data<Admin>) -> HttpResp
             }
         }
     }
-    let below = format!("{}{}", super::ASSETS, listing.prefix);
-    if let Some(Err(denied)) = grant.map(|grant| grant.check_path(Scope::Read, &below)) {
+    // Keys that begin with `a` are those of `ab` too: whatever follows has to be below the token's prefix.
+    let begins_so = format!("{}{}-", super::ASSETS, listing.prefix);
+    if let Some(Err(denied)) = grant.map(|grant| grant.check_path(Scope::Read, &begins_so)) {
         return gate::refusal_on_admin(denied);
     }
     match uploads.list(listing).await {

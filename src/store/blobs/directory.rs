@@ -12,7 +12,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, ready},
+    stream::BoxStream,
+};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{BlobId, Blobs, Content, Draft, Error, Result, draft::FileDraft, read_on};
@@ -67,12 +71,15 @@ impl Places {
         self.drafts().join(id.as_str())
     }
 
-    fn blob(&self, id: &BlobId) -> PathBuf {
+    pub(super) fn blob(&self, id: &BlobId) -> PathBuf {
         self.blobs().join(id.shard()).join(id.as_str())
     }
 
-    /// Gives a draft, whose bytes are durable, its place among the blobs. Blocks.
-    pub(super) fn publish(&self, id: &BlobId) -> Result<()> {
+    /// Gives a draft its place among the blobs, and makes both durable, bytes and name. Blocks.
+    ///
+    /// The name comes first: then one commit of the file system's journal has all of it, and the directory's sync finds little
+    /// left to do. No row names it yet, so nobody finds half of it; what a crash leaves is swept.
+    pub(super) fn publish(&self, id: &BlobId, file: &File) -> Result<()> {
         let failed = Error::io("publishing a blob");
         let place = self.blob(id);
         let shard = self.blobs().join(id.shard());
@@ -82,7 +89,14 @@ impl Places {
             Err(error) => return Err(failed(error)),
         }
         fs::rename(self.draft(id), place).map_err(failed)?;
+        file.sync_all().map_err(Error::io("syncing a blob"))?;
         sync_directory(&shard)
+    }
+
+    /// A new file for a draft. Blocks.
+    pub(super) fn make(&self, id: &BlobId) -> Result<File> {
+        let file = File::options().read(true).write(true).create_new(true).open(self.draft(id));
+        file.map_err(Error::io("making a draft"))
     }
 }
 
@@ -110,13 +124,14 @@ impl Blobs for Directory {
 
     fn draft<'a>(&'a self, id: &'a BlobId, lasting: bool) -> BoxFuture<'a, Result<Box<dyn Draft>>> {
         let (places, id) = (self.places.clone(), id.clone());
+        if !lasting {
+            // Its file is made with its first bytes.
+            return ready(Ok(Box::new(FileDraft::passing(places, id)) as Box<dyn Draft>)).boxed();
+        }
         let work = move || {
-            let file = File::options().read(true).write(true).create_new(true).open(places.draft(&id));
-            let file = file.map_err(Error::io("making a draft"))?;
-            if lasting {
-                sync_directory(&places.drafts())?;
-            }
-            Ok(Box::new(FileDraft::new(places, id, file, lasting)) as Box<dyn Draft>)
+            let file = places.make(&id)?;
+            sync_directory(&places.drafts())?;
+            Ok(Box::new(FileDraft::lasting(places, id, file, 0)) as Box<dyn Draft>)
         };
         blocking(work).boxed()
     }
@@ -133,7 +148,7 @@ impl Blobs for Directory {
             // What a server wrote that has died since may be in the page cache alone.
             file.sync_all().map_err(&failed)?;
             let length = file.metadata().map_err(failed)?.len();
-            Ok(Some(Box::new(FileDraft::reopened(places, id, file, length)) as Box<dyn Draft>))
+            Ok(Some(Box::new(FileDraft::lasting(places, id, file, length)) as Box<dyn Draft>))
         };
         blocking(work).boxed()
     }

@@ -5,6 +5,7 @@ use std::{fs::File, io::IoSlice, num::NonZeroU64, ops::Range, os::unix::fs::File
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use rustix::fs::{Advice, fadvise};
 use tokio::task::{JoinError, JoinHandle};
 
@@ -21,9 +22,7 @@ const AT_HAND: usize = 128 << 10;
 const WRITE_OUT: u64 = 8 << 20;
 
 pub(super) struct FileDraft {
-    places: Arc<Places>,
-    id: BlobId,
-    file: Arc<File>,
+    file: Arc<DraftFile>,
     lasting: bool,
     length: u64,
     /// Of all that is written; None: of some bytes it was not made.
@@ -34,15 +33,62 @@ pub(super) struct FileDraft {
     writing: Option<JoinHandle<Result<Option<Context>>>>,
     /// Something could not be written: what would come behind it must not be, or there would be a hole.
     failed: Option<Error>,
-    published: bool,
+}
+
+/// The file of a draft, made when it is wanted first: a short asset costs one visit of the blocking pool.
+struct DraftFile {
+    places: Arc<Places>,
+    id: BlobId,
+    state: Mutex<State>,
+}
+
+enum State {
+    Unmade,
+    Made(Arc<File>),
+    /// Its draft is gone, or it is a blob: there is nothing more to be made, nor to be removed.
+    Over,
+}
+
+impl DraftFile {
+    /// Blocks.
+    fn open(&self) -> Result<Arc<File>> {
+        let mut state = self.state.lock();
+        match &*state {
+            State::Made(file) => Ok(file.clone()),
+            State::Unmade => {
+                let file = Arc::new(self.places.make(&self.id)?);
+                *state = State::Made(file.clone());
+                Ok(file)
+            }
+            State::Over => Err(Error::Io { what: "writing a draft", detail: "it is over".to_owned() }),
+        }
+    }
+
+    /// Blocks.
+    fn publish(&self, file: &File) -> Result<()> {
+        self.places.publish(&self.id, file)?;
+        *self.state.lock() = State::Over;
+        Ok(())
+    }
 }
 
 impl FileDraft {
-    pub(super) fn new(places: Arc<Places>, id: BlobId, file: File, lasting: bool) -> Self {
+    /// Goes when it is dropped.
+    pub(super) fn passing(places: Arc<Places>, id: BlobId) -> Self {
+        Self::of(places, id, State::Unmade, false)
+    }
+
+    /// Stays until it is discarded; so much is there.
+    pub(super) fn lasting(places: Arc<Places>, id: BlobId, file: File, length: u64) -> Self {
+        let mut draft = Self::of(places, id, State::Made(Arc::new(file)), true);
+        draft.length = length;
+        draft.hash = draft.hash.take().filter(|_| length == 0);
+        draft
+    }
+
+    fn of(places: Arc<Places>, id: BlobId, state: State, lasting: bool) -> Self {
         Self {
-            places,
-            id,
-            file: Arc::new(file),
+            file: Arc::new(DraftFile { places, id, state: Mutex::new(state) }),
             lasting,
             length: 0,
             hash: Some(Context::new(&SHA256)),
@@ -51,15 +97,14 @@ impl FileDraft {
             gathered_bytes: 0,
             writing: None,
             failed: None,
-            published: false,
         }
     }
 
-    pub(super) fn reopened(places: Arc<Places>, id: BlobId, file: File, length: u64) -> Self {
-        let mut draft = Self::new(places, id, file, true);
-        draft.length = length;
-        draft.hash = draft.hash.take().filter(|_| length == 0);
-        draft
+    /// What is gathered, and where it belongs.
+    fn take_gathered(&mut self) -> (Vec<Bytes>, u64) {
+        let at = self.length - self.gathered_bytes as u64;
+        self.gathered_bytes = 0;
+        (std::mem::take(&mut self.gathered), at)
     }
 
     /// Waits for what is being written.
@@ -81,11 +126,10 @@ impl FileDraft {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        let at = self.length - self.gathered_bytes as u64;
-        let (bytes, file, mut hash) =
-            (std::mem::take(&mut self.gathered), self.file.clone(), self.hash.take());
-        self.gathered_bytes = 0;
+        let (bytes, at) = self.take_gathered();
+        let (file, mut hash) = (self.file.clone(), self.hash.take());
         self.writing = Some(tokio::task::spawn_blocking(move || {
+            let file = file.open()?;
             let end = write_hashed(&file, &bytes, at, hash.as_mut()).map_err(Error::io("writing a draft"))?;
             if at / WRITE_OUT < end / WRITE_OUT {
                 let from = at / WRITE_OUT * WRITE_OUT;
@@ -176,7 +220,8 @@ impl Draft for FileDraft {
             self.flush().await?;
             self.written().await?;
             let file = self.file.clone();
-            let synced = blocking(move || file.sync_data().map_err(Error::io("syncing a draft"))).await;
+            let synced =
+                blocking(move || file.open()?.sync_data().map_err(Error::io("syncing a draft"))).await;
             // The system tells of it once; the next time it would seem to be well.
             self.failed = synced.as_ref().err().cloned();
             synced
@@ -193,6 +238,7 @@ impl Draft for FileDraft {
             self.gathered_bytes = 0;
             let (file, failed) = (self.file.clone(), self.failed.clone());
             let work = move || {
+                let file = file.open()?;
                 let there = file.metadata().map_err(Error::io("truncating a draft"))?.len();
                 if let Some(error) = failed.filter(|_| there < length) {
                     return Err(error);
@@ -218,6 +264,7 @@ impl Draft for FileDraft {
             self.written().await?;
             let file = self.file.clone();
             let work = move || {
+                let file = file.open()?;
                 let mut head = vec![0; wanted];
                 file.read_exact_at(&mut head, 0).map_err(Error::io("reading a draft"))?;
                 Ok(Bytes::from(head))
@@ -233,6 +280,7 @@ impl Draft for FileDraft {
             self.written().await?;
             let file = self.file.clone();
             let work = move || {
+                let file = file.open()?;
                 let mut bytes = vec![0; (range.end - range.start).min(CHUNK) as usize];
                 file.read_exact_at(&mut bytes, range.start).map_err(Error::io("reading a draft"))?;
                 Ok(Bytes::from(bytes))
@@ -244,24 +292,32 @@ impl Draft for FileDraft {
 
     fn publish(mut self: Box<Self>) -> BoxFuture<'static, Result<Published>> {
         async move {
-            self.flush().await?;
             self.written().await?;
-            let (file, length, hash) = (self.file.clone(), self.length, self.hash.take());
-            let (places, id) = (self.places.clone(), self.id.clone());
+            let (bytes, at) = self.take_gathered();
+            let (place, length, mut hash) = (self.file.clone(), self.length, self.hash.take());
+            let lasting = self.lasting;
             let work = move || {
+                let file = place.open()?;
+                write_hashed(&file, &bytes, at, hash.as_mut()).map_err(Error::io("writing a draft"))?;
                 let hash = match hash {
                     Some(hash) => hash,
                     None => hash_all(&file, length)?,
                 };
-                file.sync_all().map_err(Error::io("syncing a draft"))?;
-                places.publish(&id)?;
+                if lasting {
+                    // Should its row not follow, it is gone on with from its length.
+                    file.sync_all().map_err(Error::io("syncing a draft"))?;
+                }
+                let published = place.publish(&file);
+                if published.is_err() && !lasting {
+                    // A disk that has no room for all of it has none for a part that nobody finds.
+                    let _ = std::fs::remove_file(place.places.blob(&place.id));
+                }
+                published?;
                 let mut sha256 = [0; 32];
                 sha256.copy_from_slice(hash.finish().as_ref());
                 Ok(Published { length, sha256 })
             };
-            let published = blocking(work).await;
-            self.published = published.is_ok();
-            published
+            blocking(work).await
         }
         .boxed()
     }
@@ -283,8 +339,13 @@ fn hash_all(file: &File, length: u64) -> Result<Context> {
 impl Drop for FileDraft {
     /// One that is not to last goes at once.
     fn drop(&mut self) {
-        if !self.lasting && !self.published {
-            let _ = std::fs::remove_file(self.places.draft(&self.id));
+        if self.lasting {
+            return;
+        }
+        let DraftFile { places, id, state } = &*self.file;
+        // What is still being written must not come back.
+        if let State::Made(_) = std::mem::replace(&mut *state.lock(), State::Over) {
+            let _ = std::fs::remove_file(places.draft(id));
         }
     }
 }
@@ -300,12 +361,13 @@ mod tests {
         std::fs::write(&path, b"durable").unwrap();
         let places = Arc::new(Places { root: root.path().to_owned() });
         let unwritable = File::open(&path).unwrap();
-        let mut draft = FileDraft::reopened(places, BlobId::random(), unwritable, 7);
+        let mut draft = FileDraft::lasting(places, BlobId::random(), unwritable, 7);
         let batch = Bytes::from(vec![b'x'; BATCH]);
         draft.append(batch.clone()).await.unwrap();
         assert!(draft.append(batch.clone()).await.is_err(), "that of the first batch");
         // The disk is well again.
-        draft.file = Arc::new(File::options().read(true).write(true).open(&path).unwrap());
+        let good = File::options().read(true).write(true).open(&path).unwrap();
+        *draft.file.state.lock() = State::Made(Arc::new(good));
         assert!(draft.append(batch).await.is_err() && draft.sync().await.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"durable");
         draft.truncate(7).await.unwrap();

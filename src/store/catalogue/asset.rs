@@ -49,6 +49,8 @@ pub struct NewAsset {
     pub tags: Vec<String>,
     pub owner: String,
     pub now: i64,
+    /// There is nothing in it to be looked for.
+    pub plain: bool,
 }
 
 /// What must be in an asset's place (RFC 9110 §13.1.1, §13.1.2). Entity tags as they are in fields, with quotes.

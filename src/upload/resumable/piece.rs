@@ -53,7 +53,11 @@ impl Uploads {
         if draft.length() != piece.offset {
             return Err(Error::Offset(draft.length()));
         }
-        let counted = upload.length.unwrap_or(upload.received);
+        let replaced = match upload.kind {
+            Kind::Whole => self.replaced(&upload.owner, &AssetKey::parse(&upload.key)?).await?,
+            _ => 0,
+        };
+        let counted = upload.length.unwrap_or(upload.received).saturating_add(replaced);
         let room = self.room(&upload.owner, counted).await?;
         match (upload.length, piece.length) {
             (None, Some(length)) if length >= piece.offset => {

@@ -23,6 +23,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{BLOCK, Edge, eventually};
 use crate::origin_double::{Answer, Gate, OriginDouble, pattern_bytes};
 
+mod frames;
+
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Writes a certificate for these names, and trusts it.
@@ -147,6 +149,16 @@ async fn both_versions_are_spoken_and_answers_are_the_same() {
     assert_eq!(&body[..], b"open ended");
     let (_, _) = whole(h2.send_request(request("POST", "/form", &[], b"a body")).await.unwrap()).await;
     assert_eq!(scene.origin.requests("/form")[0].body, b"a body");
+    for (path, status) in [("/short", 404), ("/a.jpg?w=0", 400), ("/_millrace/player", 200)] {
+        let head = whole(h2.send_request(request("HEAD", path, &[], b"")).await.unwrap()).await;
+        let (get, body) = whole(h2.send_request(request("GET", path, &[], b"")).await.unwrap()).await;
+        assert_eq!(
+            (head.0.status.as_u16(), get.status.as_u16(), head.1.len()),
+            (status, status, 0),
+            "{path}"
+        );
+        assert_eq!(head.0.headers["content-length"].to_str().unwrap(), body.len().to_string(), "{path}");
+    }
     for (path, status) in [("/../x", 400), ("/%zz", 400)] {
         let refused = h2.send_request(request("GET", path, &[], b"")).await;
         assert_eq!(refused.map(|refused| refused.status().as_u16()).unwrap_or(status), status, "{path}");

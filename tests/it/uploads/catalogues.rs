@@ -113,6 +113,7 @@ async fn postgresql_conforms_with_several_servers() {
 
 fn new(key: &str, length: u64, tags: &[&str]) -> NewAsset {
     NewAsset {
+        plain: false,
         key: AssetKey::parse(key).unwrap(),
         blob: BlobId::random(),
         length,
@@ -258,7 +259,12 @@ async fn keeps_what_it_is_told(open: impl AsyncFn() -> Arc<dyn Catalogue>) {
     assert!(catalogue.find(&key).await.unwrap().unwrap().probed.is_none());
     catalogue.note_probed(key.clone(), asset.version, probed.clone()).await.unwrap();
     assert_eq!(catalogue.find(&key).await.unwrap().unwrap().probed, Some(probed));
+    let plain = NewAsset { plain: true, ..new("plain", 1, &[]) };
+    let stored = commit(catalogue, plain.clone(), none(), None).await.unwrap().unwrap().asset;
+    assert_eq!(stored.probed, Some(Probed::default()));
+    assert_eq!(catalogue.find(&plain.key).await.unwrap(), Some(stored));
     let unprobed = catalogue.unprobed().await.unwrap();
+    assert!(unprobed.iter().all(|asset| asset.key != plain.key));
     assert!(!unprobed.is_empty() && unprobed.iter().all(|asset| asset.key != key));
 
     // Only so many may be unfinished, and what they will have counts, or what they have if they do not say.

@@ -16,10 +16,10 @@ use millrace::admission::{Claims, Secret};
 
 use crate::edge::{Edge, client};
 
-const SECRET: &str = "a-secret-of-the-tests-0123456789-abcdef";
+pub(crate) const SECRET: &str = "a-secret-of-the-tests-0123456789-abcdef";
 
 /// A server that takes uploads, in front of nothing else.
-async fn server(settings: impl FnOnce(&mut millrace::config::Raw)) -> Edge {
+pub(crate) async fn server(settings: impl FnOnce(&mut millrace::config::Raw)) -> Edge {
     Edge::alone(|raw| {
         raw.access.secret.0 = SECRET.to_owned();
         settings(raw);
@@ -28,7 +28,7 @@ async fn server(settings: impl FnOnce(&mut millrace::config::Raw)) -> Edge {
 }
 
 /// `Authorization` of a token with this scope and prefix, for all times.
-fn token(scope: &str, prefix: Option<&str>) -> String {
+pub(crate) fn token(scope: &str, prefix: Option<&str>) -> String {
     let claims = Claims {
         exp: i64::MAX / 2,
         scope: scope.to_owned(),
@@ -40,7 +40,7 @@ fn token(scope: &str, prefix: Option<&str>) -> String {
 }
 
 /// Sends a request with a token for uploads.
-async fn send(
+pub(crate) async fn send(
     edge: &Edge,
     method: &str,
     target: &str,
@@ -57,7 +57,7 @@ async fn send(
 }
 
 /// All files of the store.
-fn files(edge: &Edge) -> Vec<String> {
+pub(crate) fn files(edge: &Edge) -> Vec<String> {
     fn below(dir: &std::path::Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();

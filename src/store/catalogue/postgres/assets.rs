@@ -36,11 +36,11 @@ const USED: &str =
 
 const REPLACE: &str = "
     INSERT INTO millrace_assets
-        (key, blob, length, sha256, media_type, attachment, tags, owner, version, created, modified)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        (key, blob, length, sha256, media_type, attachment, tags, owner, version, created, modified, probed)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
     ON CONFLICT (key) DO UPDATE SET (blob, length, sha256, media_type, attachment, tags, owner, version,
         modified, probed, duration, width, height, codecs)
-    = ($2, $3, $4, $5, $6, $7, $8, $9, $11, false, NULL, NULL, NULL, '{}')";
+    = ($2, $3, $4, $5, $6, $7, $8, $9, $11, $12, NULL, NULL, NULL, '{}')";
 
 /// None: a row that we did not write.
 pub(super) fn of_row(row: &Row) -> Result<Option<Asset>> {
@@ -82,7 +82,7 @@ pub(super) async fn used_by(client: &impl GenericClient, owner: &str) -> Result<
 }
 
 /// Bytes of all assets but one.
-async fn stored_by(client: &impl GenericClient, owner: &str, but: &str) -> Result<u64> {
+pub(super) async fn stored_by(client: &impl GenericClient, owner: &str, but: &str) -> Result<u64> {
     let statement = client.prepare_cached(USED).await?;
     Ok(count(client.query_one(&statement, &[&owner, &but]).await?.try_get(0)?))
 }
@@ -130,7 +130,7 @@ pub(super) async fn commit(client: &mut Client, commit: &Commit, server: &str) -
         version,
         created,
         modified: new.now,
-        probed: None,
+        probed: new.plain.then(Probed::default),
     };
     Ok(Ok(Replaced { asset, old }))
 }
@@ -152,6 +152,7 @@ async fn put(transaction: &Transaction<'_>, new: &NewAsset, version: u64, create
                 &number(version),
                 &created,
                 &new.now,
+                &new.plain,
             ],
         )
         .await?;

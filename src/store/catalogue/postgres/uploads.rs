@@ -86,7 +86,9 @@ pub(super) async fn begin(client: &mut Client, upload: &Upload, bounds: &Bounds)
     }
     if let Some(quota) = bounds.quota {
         assets::lock_owner(&transaction, &upload.owner).await?;
-        let used = assets::used_by(&transaction, &upload.owner).await?;
+        let promised = promised_to(&transaction, &upload.owner).await?;
+        let stored = assets::stored_by(&transaction, &upload.owner, &upload.key).await?;
+        let used = promised.saturating_add(stored);
         if used.saturating_add(upload.length.unwrap_or(0)) > quota {
             return Ok(Err(Refused::Quota));
         }

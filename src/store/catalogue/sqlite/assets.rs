@@ -92,9 +92,13 @@ pub(super) fn find(connection: &Connection, key: &AssetKey) -> rusqlite::Result<
 }
 
 pub(super) fn used_by(connection: &Connection, owner: &str) -> rusqlite::Result<u64> {
-    let query = "SELECT coalesce(sum(length), 0) FROM assets WHERE owner = ?1";
-    let stored: i64 = connection.query_row(query, [owner], |row| row.get(0))?;
-    Ok(count(stored) + uploads::promised_to(connection, owner)?)
+    Ok(stored_by(connection, owner, "")? + uploads::promised_to(connection, owner)?)
+}
+
+/// Bytes of all assets but one.
+pub(super) fn stored_by(connection: &Connection, owner: &str, but: &str) -> rusqlite::Result<u64> {
+    let query = "SELECT coalesce(sum(length), 0) FROM assets WHERE owner = ?1 AND key <> ?2";
+    connection.query_row(query, [owner, but], |row| row.get(0)).map(count)
 }
 
 pub(super) fn commit(
@@ -108,9 +112,8 @@ pub(super) fn commit(
         return Ok(Err(Refused::Condition));
     }
     if let Some(quota) = quota {
-        let query = "SELECT coalesce(sum(length), 0) FROM assets WHERE owner = ?1 AND key <> ?2";
-        let others: i64 = connection.query_row(query, [&new.owner, new.key.as_str()], |row| row.get(0))?;
-        if count(others).saturating_add(new.length) > quota {
+        let others = stored_by(connection, &new.owner, new.key.as_str())?;
+        if others.saturating_add(new.length) > quota {
             return Ok(Err(Refused::Quota));
         }
     }
@@ -118,7 +121,7 @@ pub(super) fn commit(
     let created = old.as_ref().map_or(new.now, |old| old.created);
     let insert = format!(
         "INSERT OR REPLACE INTO assets ({COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, NULL, NULL, NULL, '')"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, NULL, NULL, NULL, '')"
     );
     connection.prepare_cached(&insert)?.execute(params![
         new.key.as_str(),
@@ -132,6 +135,7 @@ pub(super) fn commit(
         number(version),
         created,
         new.now,
+        new.plain,
     ])?;
     untag(connection, &new.key)?;
     for tag in &new.tags {

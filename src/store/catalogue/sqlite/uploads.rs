@@ -66,7 +66,8 @@ pub(super) fn begin(
         return Ok(Err(Refused::Crowded));
     }
     if let Some(quota) = bounds.quota {
-        let used = assets::used_by(connection, &upload.owner)?;
+        let promised = promised_to(connection, &upload.owner)?;
+        let used = promised.saturating_add(assets::stored_by(connection, &upload.owner, &upload.key)?);
         if used.saturating_add(upload.length.unwrap_or(0)) > quota {
             return Ok(Err(Refused::Quota));
         }
