@@ -252,6 +252,21 @@ function diskFull() {
   return pretend((n, faulty, fault) => `node_filesystem_size_bytes${of} 100\nnode_filesystem_avail_bytes${of} ${fault ? 4 : 50}\nnode_filesystem_readonly${of} 0\n`);
 }
 
+/** The sidecar stands still again and again, each time for less than the window of the rule, which is five seconds here. */
+function heldUp() {
+  let over = false;
+  let going = null;
+  const hold = async () => {
+    while (!over) {
+      sidecar.kill('SIGSTOP');
+      await sleep(2500);
+      sidecar.kill('SIGCONT');
+      await sleep(2500);
+    }
+  };
+  return { real: true, make: () => { going = hold(); }, mend: async () => { over = true; await going; } };
+}
+
 const real = (make, mend, end = () => {}) => () => ({ real: true, make, mend, end });
 const FAULTS = {
   HighErrorRate: real(() => { mood.status = 500; unique = true; }, () => { mood.status = 200; unique = false; }),
@@ -268,12 +283,7 @@ const FAULTS = {
   DiskTierDegraded: real(() => { rmSync(serverData, { recursive: true }); writeFileSync(serverData, ''); unique = true; },
     () => { rmSync(serverData, { force: true, recursive: true }); mkdirSync(serverData); unique = false; }),
   DiskFull: diskFull,
-  RuleEvaluationMissed: real(async () => {
-    sidecar.kill('SIGSTOP');
-    // Shorter than the window of the rule, which is five seconds here.
-    await sleep(2500);
-    sidecar.kill('SIGCONT');
-  }, () => {}),
+  RuleEvaluationMissed: heldUp,
   RuleEvaluationFails: real(async () => {
     writeFileSync(extra, `${WATCHDOG}  - {record: bad, expr: up * on () up}\n`);
     await reload();
