@@ -1,18 +1,23 @@
 #!/usr/bin/env node
-// Every shipped alert fires and ends: faults are made in real processes (servers, sidecar, origin, file system), and where that
-// cannot be done in seconds, a made-up target exposes what the fault looks like. Durations of the rules are shortened sixtyfold
+// Every shipped alert fires and ends: faults are made in real processes (servers, sidecar, origin, encoders, file system). Durations of the rules are shortened sixtyfold
 // (5m becomes 5s), nothing else; sidecar/tests/it/faults.rs runs them in full. Starts all it needs on loopback and stops it.
 //
 //   scripts/fault-alerts.mjs [alert…]
 //
-// Environment: MILLRACE, SIDECAR (the programs). DiskFull and UploadFailures need root, to mount an image; without, they are made up.
+// Environment: MILLRACE, SIDECAR (the programs). DiskFull and UploadFailures need root, to mount an image, and PurgeLag a C compiler;
+// without, a made-up target exposes what the fault looks like.
 
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+import { empty, fill, mountImage, unmountAll } from './faults/full-disk.mjs';
+import { scalingPolicy } from './faults/scaling-policy.mjs';
+import { SEGMENT_SECS, makeFilm, serveFilm, slowEncoder } from './faults/slow-encoder.mjs';
+import { slowSync } from './faults/slow-sync.mjs';
 
 const target = process.env.CARGO_TARGET_DIR ?? 'target';
 const millrace = process.env.MILLRACE ?? join(target, 'debug/millrace');
@@ -21,10 +26,9 @@ const wanted = process.argv.slice(2);
 const WAIT_SECS = 90;
 const scratch = mkdtempSync(join(tmpdir(), 'millrace-alerts-'));
 const children = new Set();
-const mounted = [];
 
-function start(program, args) {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+function start(program, args, env = {}) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
   children.add(child);
   child.log = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => { child.log = (child.log + text).slice(-3000); });
@@ -41,13 +45,13 @@ async function freePort() {
   await new Promise((done) => { server.close(done); });
   return port;
 }
-async function until(what, look) {
-  const deadline = Date.now() + WAIT_SECS * 1000;
+async function until(what, look, seconds = WAIT_SECS) {
+  const deadline = Date.now() + seconds * 1000;
   while (Date.now() < deadline) {
     if (await look()) return;
     await sleep(50);
   }
-  throw new Error(`${what}: not within ${WAIT_SECS} s`);
+  throw new Error(`${what}: not within ${seconds} s`);
 }
 
 // ---- rules, shortened
@@ -77,7 +81,9 @@ spawnSync('ffmpeg', ['-loglevel', 'error', '-f', 'lavfi', '-i', 'color=gray:size
 const mood = { status: 200, delay: 0 };
 let pictureBytes = Buffer.alloc(0);
 try { pictureBytes = readFileSync(picture); } catch { /* then no HighQueueDepth */ }
+const film = makeFilm(scratch);
 async function answer(request, response) {
+  if (film && request.url.startsWith('/film.mp4')) return serveFilm(film, request, response);
   if (mood.delay) await sleep(mood.delay);
   if (request.url.startsWith('/picture')) {
     response.writeHead(200, { 'content-type': 'image/jpeg', 'cache-control': 'max-age=3600', etag: '"p"' });
@@ -98,7 +104,7 @@ function certify(days) {
     '-keyout', join(scratch, 'key.pem'), '-out', join(scratch, 'certificate.pem')]);
 }
 certify(60);
-const uploads = mountImage('uploads');
+const uploads = mountImage(scratch, 'uploads');
 const serverConfig = join(scratch, 'millrace.toml');
 writeFileSync(serverConfig, `[admin]
 token = '${TOKEN}'
@@ -109,8 +115,10 @@ certificates = [{ certificate_file = '${join(scratch, 'certificate.pem')}', key_
 mode = 'on'
 dir = '${uploads ?? join(scratch, 'uploads')}'
 `, { mode: 0o600 });
-const settings = ['--origin', `http://127.0.0.1:${originPort}`, '--memory', '64MiB', '--disk', '64MiB', '--workers', '1', '--set', 'media.threads=1', '--set', 'media.queue=400'];
-const runServer = () => start(millrace, ['serve', '--config', serverConfig, '--listen', `127.0.0.1:${dataPort}`, '--admin', `127.0.0.1:${adminPort}`, '--data-dir', serverData, ...settings]);
+const settings = ['--origin', `http://127.0.0.1:${originPort}`, '--memory', '64MiB', '--disk', '64MiB', '--workers', '1', '--set', 'media.threads=1', '--set', 'media.queue=400',
+  '--set', `media.segment_secs=${SEGMENT_SECS}`, '--set', 'media.encodes=64'];
+const syncs = slowSync(scratch);
+const runServer = () => start(millrace, ['serve', '--config', serverConfig, '--listen', `127.0.0.1:${dataPort}`, '--admin', `127.0.0.1:${adminPort}`, '--data-dir', serverData, ...settings], syncs.env);
 let server = runServer();
 
 let madeUp = '';
@@ -129,38 +137,17 @@ const hooks = await serve((request, response) => {
 const list = join(scratch, 'targets.json');
 const TARGETS = JSON.stringify([{ targets: [`127.0.0.1:${adminPort}`] }]);
 writeFileSync(list, TARGETS);
-// Looked at and not acted upon: that is enough for what the alerts are about.
+// What the sidecar keeps one instance of; while it is broken, none gets ready.
+const broken = join(scratch, 'program-is-broken');
+const keptProgram = join(scratch, 'kept');
+writeFileSync(keptProgram, `#!/bin/sh\nwhile [ -e '${broken}' ]; do sleep 1; done\nexec '${resolve(millrace)}' "$@"\n`);
+chmodSync(keptProgram, 0o755);
+/** Processes of the scene that somebody else has started. */
+const strays = () => readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid).filter((pid) => {
+  try { return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${join(scratch, 'data')}/`); } catch { return false; }
+}).map(Number);
 const policy = join(scratch, 'scaling.toml');
-writeFileSync(policy, `[[groups]]
-name = 'edge'
-mode = 'advise'
-instances = 'up{job="millrace"}'
-min = 1
-max = 3
-interval_secs = 1
-startup_hold_secs = 0
-up_cooldown_secs = 1
-down_cooldown_secs = 1
-stabilization_secs = 1
-[[groups.signals]]
-name = 'p95'
-expr = '(histogram_quantile(0.95, sum by (le) (rate(millrace_response_head_seconds_bucket{instance=~"$ready"}[5s]))) >= 0) or vector(0)'
-reports = 'up{instance=~"$ready"} == 1'
-[[groups.signals]]
-name = 'origin_p95'
-expr = '(histogram_quantile(0.95, sum by (le) (rate(http_client_request_duration_seconds_bucket{instance=~"$ready"}[5s]))) >= 0) or vector(0)'
-reports = 'up{instance=~"$ready"} == 1'
-[[groups.up]]
-signal = 'p95'
-above = 2.0
-explained_by_origin = true
-[[groups.down]]
-signal = 'p95'
-below = 0.5
-[groups.origin]
-latency_signal = 'origin_p95'
-latency_above = 1.0
-`);
+writeFileSync(policy, scalingPolicy(keptProgram, originPort, await freePort()));
 const hook = (name) => `[[webhooks]]\nname = '${name}'\nurl = 'http://127.0.0.1:${hooks.port}/${name}'\ngroup_wait_secs = 0\ngroup_interval_secs = 0\n`;
 writeFileSync(join(scratch, 'sidecar.toml'), `data_dir = '${join(scratch, 'data')}'
 [http]
@@ -219,21 +206,17 @@ function pretend(of) {
   const ticking = setInterval(() => { n += 1; faulty += fault ? 1 : 0; madeUp = of(n, faulty, fault); }, 500);
   return { real: false, make: () => { fault = true; }, mend: () => { fault = false; }, end: () => { clearInterval(ticking); madeUp = ''; } };
 }
-const histogram = (name, labels, quick, slow) => `# TYPE ${name} histogram\n${[['0.1', quick], ['100', quick], ['+Inf', quick + slow]].map(([le, count]) => `${name}_bucket{${labels}le="${le}"} ${count}\n`).join('')}`;
-
-function run(...words) {
-  return spawnSync(words[0], words.slice(1)).status === 0;
+function purgeLag() {
+  if (!syncs.library) {
+    const buckets = (quick, all) => [['0.1', quick], ['100', quick], ['+Inf', all]].map(([le, count]) => `millrace_purge_apply_seconds_bucket{le="${le}"} ${count}\n`);
+    return pretend((n, faulty) => buckets(n - faulty, n).join(''));
+  }
+  const purging = setInterval(() => {
+    const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' };
+    fetch(`http://127.0.0.1:${adminPort}/api/v1/purge`, { method: 'POST', headers, body: '{"urls": ["/same/1"]}' }).then((reply) => reply.arrayBuffer()).catch(() => {});
+  }, 500);
+  return { real: true, make: syncs.begin, mend: syncs.end, end: () => clearInterval(purging) };
 }
-/** A small file system of its own; null without the right to mount one. */
-function mountImage(name) {
-  const [image, point] = [join(scratch, `${name}.image`), join(scratch, name)];
-  mkdirSync(point);
-  if (!run('truncate', '-s', '32M', image) || !run('mkfs.ext4', '-q', '-m', '0', image) || !run('mount', '-o', 'loop', image, point)) return null;
-  mounted.push(point);
-  return point;
-}
-const fill = (point) => { run('dd', 'if=/dev/zero', `of=${point}/full`, 'bs=1M', 'count=100'); };
-const empty = (point) => { rmSync(join(point, 'full'), { force: true }); };
 
 function uploadFailures() {
   if (!uploads) {
@@ -246,15 +229,15 @@ function uploadFailures() {
   return { real: true, make: () => fill(uploads), mend: () => empty(uploads), end: () => clearInterval(uploading) };
 }
 
-/** Keeps more pictures waiting than the rule allows, each of another shape, for the one thread that there is for them. */
+/** Keeps more pictures waiting than the rule allows, each another (shapes alone are too much alike), for the one thread that there is for them. */
 function queueUp() {
-  let shape = 200;
+  let asked = 0;
   let waiting = 0;
   let asking = null;
   const ask = () => {
     for (; waiting < 180; waiting += 1) {
-      shape += 1;
-      const request = http.get({ host: '127.0.0.1', port: dataPort, path: `/picture.jpg?w=640&h=${shape}&fit=crop` }, (reply) => reply.resume());
+      asked += 1;
+      const request = http.get({ host: '127.0.0.1', port: dataPort, path: `/picture-${asked}.jpg?w=640&h=360&fit=crop` }, (reply) => reply.resume());
       request.on('error', () => {});
       request.on('close', () => { waiting -= 1; });
     }
@@ -263,10 +246,25 @@ function queueUp() {
 }
 
 function diskFull() {
-  const point = mountImage('disk');
+  const point = mountImage(scratch, 'disk');
   if (point) return { real: true, make: () => fill(point), mend: () => empty(point) };
   const of = '{device="d",fstype="ext4",mountpoint="/"}';
   return pretend((n, faulty, fault) => `node_filesystem_size_bytes${of} 100\nnode_filesystem_avail_bytes${of} ${fault ? 4 : 50}\nnode_filesystem_readonly${of} 0\n`);
+}
+
+/** The sidecar stands still again and again, each time for less than the window of the rule, which is five seconds here. */
+function heldUp() {
+  let over = false;
+  let going = null;
+  const hold = async () => {
+    while (!over) {
+      sidecar.kill('SIGSTOP');
+      await sleep(2500);
+      sidecar.kill('SIGCONT');
+      await sleep(2500);
+    }
+  };
+  return { real: true, make: () => { going = hold(); }, mend: async () => { over = true; await going; } };
 }
 
 const real = (make, mend, end = () => {}) => () => ({ real: true, make, mend, end });
@@ -285,12 +283,7 @@ const FAULTS = {
   DiskTierDegraded: real(() => { rmSync(serverData, { recursive: true }); writeFileSync(serverData, ''); unique = true; },
     () => { rmSync(serverData, { force: true, recursive: true }); mkdirSync(serverData); unique = false; }),
   DiskFull: diskFull,
-  RuleEvaluationMissed: real(async () => {
-    sidecar.kill('SIGSTOP');
-    // Shorter than the window of the rule, which is five seconds here.
-    await sleep(2500);
-    sidecar.kill('SIGCONT');
-  }, () => {}),
+  RuleEvaluationMissed: heldUp,
   RuleEvaluationFails: real(async () => {
     writeFileSync(extra, `${WATCHDOG}  - {record: bad, expr: up * on () up}\n`);
     await reload();
@@ -300,13 +293,16 @@ const FAULTS = {
     writeFileSync(extra, `${WATCHDOG}  - {alert: AnotherWatchdog, expr: vector(1)}\n`);
     await reload();
   }, () => { flaky = 200; }),
-  PurgeLag: () => pretend((n, faulty) => histogram('millrace_purge_apply_seconds', '', n - faulty, faulty)),
+  PurgeLag: purgeLag,
   UploadFailures: uploadFailures,
   CertificateExpiry: real(() => { certify(13); server.kill('SIGHUP'); }, () => { certify(60); server.kill('SIGHUP'); }),
-  ScalingStuck: () => pretend((n, faulty, fault) => `millrace_scaling_instances{pool="edge",state="desired"} 5\nmillrace_scaling_instances{pool="edge",state="ready"} ${fault ? 3 : 5}\n`),
-  ScalingBlind: () => pretend((n, faulty) => `millrace_scaling_decisions_total{pool="edge",action="hold",binding="unknown"} ${faulty}\n`),
+  ScalingStuck: real(() => {
+    writeFileSync(broken, '');
+    for (const pid of strays()) process.kill(pid, 'SIGKILL');
+  }, () => rmSync(broken)),
+  ScalingBlind: real(() => { server.kill('SIGSTOP'); }, () => { server.kill('SIGCONT'); }),
   ScalingHeldByOrigin: real(() => { mood.delay = 3000; unique = true; }, () => { mood.delay = 0; unique = false; }),
-  SlowMediaProcessing: () => pretend((n, faulty) => histogram('millrace_media_duration_seconds', 'operation="encode",', n - faulty, faulty)),
+  SlowMediaProcessing: () => slowEncoder(dataPort, () => server.pid),
   // Last, since the server is busy with it for a while.
   HighQueueDepth: queueUp,
 };
@@ -324,6 +320,7 @@ try {
     let words = ['', ''];
     let made = false;
     try {
+      await fault.prepare?.();
       await sleep(fault.real ? 500 : 4000);
       // What the fault before has brought about is over.
       await until(`${name} is quiet`, async () => (await active())?.includes(name) === false);
@@ -331,11 +328,11 @@ try {
       const begun = Date.now();
       made = true;
       await fault.make();
-      await until(`${name} fires`, () => heard('firing'));
+      await until(`${name} fires`, () => heard('firing'), fault.patience);
       const fired = Date.now();
       told.length = 0;
       await fault.mend();
-      await until(`${name} ends`, () => heard('resolved'));
+      await until(`${name} ends`, () => heard('resolved'), fault.patience);
       words = [`${((fired - begun) / 1000).toFixed(1)} s`, `${((Date.now() - fired) / 1000).toFixed(1)} s`];
     } catch (error) {
       words = ['**FAILS**', error.message];
@@ -345,13 +342,18 @@ try {
     await fault.end?.();
     console.log(`| ${name} | ${fault.real ? 'real' : 'made up'} | ${words.join(' | ')} |`);
   }
+} catch (error) {
+  console.log(error.message);
+  failures += 1;
 } finally {
   clearInterval(traffic);
   if (failures) console.log(sidecar.log, server.log);
   const ended = [...children].map((child) => child.ended);
   for (const child of children) { child.kill('SIGCONT'); child.kill('SIGKILL'); }
   await Promise.all(ended);
-  for (const point of mounted) spawnSync('umount', [point]);
+  // Instances outlive the sidecar that started them.
+  for (const pid of strays()) process.kill(pid, 'SIGKILL');
+  unmountAll();
   rmSync(scratch, { recursive: true, force: true });
 }
 process.exit(failures ? 1 : 0);

@@ -23,8 +23,8 @@ pub(super) struct Reporter {
     hub: Arc<Hub>,
     /// As told last; None while nobody listens.
     alerts: Mutex<Option<BTreeMap<Labels, AlertState>>>,
-    /// URL → up. As many as there are targets.
-    targets: Mutex<HashMap<String, bool>>,
+    /// URL and labels → up. As many as there are targets.
+    targets: Mutex<HashMap<(String, Labels), bool>>,
 }
 
 impl Reporter {
@@ -65,7 +65,7 @@ impl Reporter {
 
     pub(super) fn scraped(&self, target: &Target, report: &scrape::Report) {
         let up = report.error.is_none();
-        let before = self.targets.lock().insert(target.url.to_string(), up);
+        let before = self.targets.lock().insert((target.url.to_string(), target.labels.clone()), up);
         if before != Some(up) {
             let health = if up { "up" } else { "down" };
             self.target(target, health, report.error.as_deref());
@@ -73,7 +73,7 @@ impl Reporter {
     }
 
     pub(super) fn target_gone(&self, target: &Target) {
-        if self.targets.lock().remove(target.url.as_str()).is_some() {
+        if self.targets.lock().remove(&(target.url.to_string(), target.labels.clone())).is_some() {
             self.target(target, "gone", None);
         }
     }

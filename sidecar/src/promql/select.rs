@@ -24,6 +24,9 @@ use crate::{
     series::Matcher,
 };
 
+/// Reading the clock takes longer than reading a short series.
+const SERIES_PER_CHECK: usize = 16;
+
 /// What an instant selector yields for the sample it finds.
 #[derive(Clone, Copy)]
 enum Yield {
@@ -58,10 +61,9 @@ fn newest(
     let references = references(evaluator, selector.at.as_ref(), selector.offset.as_ref(), steps);
     let lookback = evaluator.options.lookback_ms;
     read(evaluator, selector, &references, lookback, &|labels, samples| {
-        let mut after = 0;
+        let mut after = Cursor::default();
         let newest_at = |reference: &UnixMillis| {
-            // References ascend: the search goes on where it was.
-            after = advance(samples, after, |sample| sample.at <= *reference);
+            let after = after.advance(samples, |sample| sample.at <= *reference);
             let sample = samples.get(after.checked_sub(1)?)?;
             let usable = sample.at > reference.saturating_sub(lookback) && !is_stale(sample.value);
             usable.then_some(*sample)
@@ -101,7 +103,7 @@ pub(super) fn read<T: Send>(
         } else if series_read > most_series {
             Some(Error::TooManySeries { limit: most_series })
         } else {
-            (options.expired)().then_some(Error::Expired)
+            (series_read % SERIES_PER_CHECK == 1 && (options.expired)()).then_some(Error::Expired)
         };
         if failure.is_some() {
             *failed.lock() = failure;
@@ -121,19 +123,34 @@ pub(super) fn read<T: Send>(
     Ok(made.into_iter().map(|(_, result)| result).collect())
 }
 
-/// The first place from `after` on whose sample is not `before` any more, which is likely near.
-pub(super) fn advance(samples: &[Sample], after: usize, before: impl Fn(&Sample) -> bool) -> usize {
-    let rest = samples.get(after..).unwrap_or_default();
-    let mut end = 1;
-    while end < rest.len() && before(&rest[end]) {
-        end *= 2;
+/// A place among samples that only moves on. As a rule it goes as far each time: samples come regularly, and so do steps.
+#[derive(Default)]
+pub(super) struct Cursor {
+    place: usize,
+    stride: usize,
+}
+
+impl Cursor {
+    /// To the first place whose sample is not `before` any more, which holds of all after it as well.
+    pub(super) fn advance(&mut self, samples: &[Sample], before: impl Fn(&Sample) -> bool) -> usize {
+        let mut place = (self.place + self.stride).min(samples.len());
+        while place > self.place && !before(&samples[place - 1]) {
+            place -= 1;
+        }
+        while place < samples.len() && before(&samples[place]) {
+            place += 1;
+        }
+        self.stride = place.saturating_sub(self.place);
+        self.place = place;
+        place
     }
-    let start = end / 2;
-    after + start + rest[start.min(rest.len())..end.min(rest.len())].partition_point(before)
 }
 
 pub(super) fn without_stale(samples: &mut Vec<Sample>) {
-    samples.retain(|sample| !is_stale(sample.value));
+    // Mostly there are none, and looking is quicker than keeping.
+    if samples.iter().fold(false, |any, sample| any | is_stale(sample.value)) {
+        samples.retain(|sample| !is_stale(sample.value));
+    }
 }
 
 /// The time that each step looks at, ascending.
@@ -191,14 +208,14 @@ mod tests {
     #[test]
     fn places_are_found_from_wherever_the_search_was() {
         let samples: Vec<_> = (0..40).map(|at| Sample { at, value: 0.0 }).collect();
-        for (after, until) in (0..=40).flat_map(|after| (after as i64..=40).map(move |until| (after, until)))
+        for stops in [vec![0, 0, 1, 2, 3], vec![8, 16, 24, 32, 40, 40], vec![39, 39, 40], vec![3, 30, 31, 40]]
         {
-            assert_eq!(
-                advance(&samples, after, |sample| sample.at < until),
-                until as usize,
-                "{after}, {until}"
-            );
+            let mut cursor = Cursor::default();
+            for stop in stops.iter().copied() {
+                let place = cursor.advance(&samples, |sample| sample.at < stop);
+                assert_eq!(place, stop as usize, "{stops:?}");
+            }
         }
-        assert_eq!(advance(&[], 0, |_| true), 0);
+        assert_eq!(Cursor::default().advance(&[], |_| true), 0);
     }
 }

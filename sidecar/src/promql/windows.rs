@@ -7,7 +7,7 @@ use super::{
     Error, RangeSeries,
     eval::Evaluator,
     query::unwrapped,
-    select::{self, duration_ms},
+    select::{self, Cursor, duration_ms},
     steps::Steps,
     value::{ABSENT, Column, distinct},
 };
@@ -141,11 +141,11 @@ impl<'a> Windows<'a> {
 impl Frame {
     fn column(&self, labels: &Labels, samples: &[Sample], function: &Function<'_>) -> Option<Column> {
         let mut column = Column::absent(labels.clone(), self.steps);
-        let (mut first, mut after) = (0, 0);
+        let (mut first, mut after) = (Cursor::default(), Cursor::default());
         for (step, to) in self.references.iter().copied().enumerate() {
             let from = to.saturating_sub(self.range_ms);
-            after = select::advance(samples, after, |sample| sample.at <= to);
-            first = select::advance(&samples[..after], first, |sample| sample.at <= from);
+            let after = after.advance(samples, |sample| sample.at <= to);
+            let first = first.advance(&samples[..after], |sample| sample.at <= from);
             let samples = &samples[first..after];
             if !samples.is_empty() {
                 let window = Window { samples, from, to, at: self.steps.at(step), step };

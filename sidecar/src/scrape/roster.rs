@@ -6,7 +6,10 @@ use millrace_kit::clock::UnixMillis;
 use parking_lot::RwLock;
 
 use super::Report;
-use crate::discovery::Target;
+use crate::{discovery::Target, model::Labels};
+
+/// One address may be several targets, of other jobs or with other labels.
+type Key = (String, Labels);
 
 #[derive(Debug, Clone)]
 pub struct TargetStatus {
@@ -18,21 +21,21 @@ pub struct TargetStatus {
 
 #[derive(Debug, Default)]
 pub struct Roster {
-    targets: RwLock<BTreeMap<String, TargetStatus>>,
+    targets: RwLock<BTreeMap<Key, TargetStatus>>,
 }
 
 impl Roster {
     pub fn add(&self, target: Arc<Target>) {
         let status = TargetStatus { target: target.clone(), last: None, last_success: None };
-        self.targets.write().entry(target.url.to_string()).or_insert(status);
+        self.targets.write().entry(key(&target)).or_insert(status);
     }
 
     pub fn remove(&self, target: &Target) {
-        self.targets.write().remove(target.url.as_str());
+        self.targets.write().remove(&key(target));
     }
 
     pub fn record(&self, target: &Target, report: Report) {
-        if let Some(status) = self.targets.write().get_mut(target.url.as_str()) {
+        if let Some(status) = self.targets.write().get_mut(&key(target)) {
             if report.error.is_none() {
                 status.last_success = Some(report.at);
             }
@@ -42,7 +45,7 @@ impl Roster {
 
     /// Of the last scrape.
     pub fn error_of(&self, target: &Target) -> Option<String> {
-        self.targets.read().get(target.url.as_str())?.last.as_ref()?.error.clone()
+        self.targets.read().get(&key(target))?.last.as_ref()?.error.clone()
     }
 
     /// By URL.
@@ -53,5 +56,35 @@ impl Roster {
     /// Whether every target was tried at least once.
     pub fn all_tried(&self) -> bool {
         self.targets.read().values().all(|status| status.last.is_some())
+    }
+}
+
+fn key(target: &Target) -> Key {
+    (target.url.to_string(), target.labels.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::JOB;
+
+    #[test]
+    fn one_address_may_be_several_targets() {
+        let roster = Roster::default();
+        let target = |job: &str| {
+            let labels = Labels::from_pairs([(JOB, job)]);
+            Arc::new(Target {
+                url: "http://127.0.0.1:9100/metrics".parse().unwrap(),
+                labels,
+                metric_relabel: Arc::default(),
+            })
+        };
+        let (one, two) = (target("one"), target("two"));
+        roster.add(one.clone());
+        roster.add(two);
+        assert_eq!(roster.all().len(), 2);
+        roster.remove(&one);
+        let left: Vec<_> = roster.all().iter().map(|status| status.target.job().to_owned()).collect();
+        assert_eq!(left, ["two"]);
     }
 }

@@ -1,5 +1,8 @@
 //! A stream of bits, most significant first. Reading past the end gives `None`.
 
+/// Of a word that is read at any bit.
+const SURE_BITS: u8 = 57;
+
 /// Bytes.
 const LEAST_GROWTH: usize = 16;
 
@@ -74,7 +77,7 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// The next bits from the most significant down; at least 57 of them are right, zeros beyond the end.
+    /// The next bits from the most significant down; at least [`SURE_BITS`] of them are right, zeros beyond the end.
     fn peek(&self) -> u64 {
         let from = self.bytes.get(self.at / 8..).unwrap_or_default();
         let word = match from.first_chunk::<8>() {
@@ -104,19 +107,26 @@ impl<'a> Reader<'a> {
         Some(value)
     }
 
-    /// `count` numbers of `width` bits, at most 56 each.
-    pub(super) fn numbers(&mut self, width: u8, count: usize) -> Option<impl Iterator<Item = u64>> {
-        let from = self.at;
-        let end = from + usize::from(width) * count;
+    /// As many numbers of `width` bits, at most 56, as there is room for.
+    pub(super) fn fill(&mut self, width: u8, numbers: &mut [u64]) -> Option<()> {
+        let end = self.at + usize::from(width) * numbers.len();
         if end > self.bytes.len() * 8 {
             return None;
         }
-        self.at = end;
-        let bytes = self.bytes;
-        Some((0..count).map(move |index| {
-            let reader = Reader { bytes, at: from + usize::from(width) * index };
-            reader.peek() >> 1 >> (63 - width.min(63))
-        }))
+        if width == 0 {
+            numbers.fill(0);
+            return Some(());
+        }
+        // What is read at once holds several.
+        for several in numbers.chunks_mut(usize::from(SURE_BITS / width)) {
+            let mut word = self.peek();
+            for number in several.iter_mut() {
+                *number = word >> (64 - width);
+                word <<= width;
+            }
+            self.at += usize::from(width) * several.len();
+        }
+        Some(())
     }
 
     /// Ones up to the first zero, at most `most`, which needs no zero after it.
@@ -151,6 +161,23 @@ mod tests {
             assert_eq!(reader.pull(count), Some(value));
         }
         assert_eq!(reader.pull(8), None);
+    }
+
+    #[test]
+    fn many_numbers_are_read_like_one_after_the_other() {
+        for width in 0..=56 {
+            let mut writer = Writer::default();
+            writer.push(1, 3);
+            let written: Vec<u64> =
+                (1..=31u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 7 >> (57 - width)).collect();
+            written.iter().for_each(|number| writer.push(*number, width));
+            writer.push(5, 3);
+            let mut reader = Reader::new(writer.bytes());
+            let mut numbers = [7; 31];
+            assert_eq!((reader.pull(3), reader.fill(width, &mut numbers)), (Some(1), Some(())));
+            assert_eq!((numbers.as_slice(), reader.pull(3)), (written.as_slice(), Some(5)), "{width}");
+            assert!(width == 0 || reader.fill(width, &mut numbers).is_none());
+        }
     }
 
     #[test]

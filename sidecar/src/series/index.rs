@@ -1,6 +1,7 @@
 //! The inverted index: label name → value → slots of the series that carry it, in ascending order.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -49,32 +50,35 @@ impl Index {
         }
     }
 
-    /// A superset of the series that satisfy all matchers: conditions that an absent label satisfies are not looked
-    /// at here.
+    /// The series that satisfy those matchers that are [`decided`] here; the others are still to be looked at.
     pub(super) fn candidates(&self, matchers: &[Matcher]) -> Vec<Slot> {
-        let mut lists: Vec<Vec<Slot>> = Vec::new();
-        for matcher in matchers.iter().filter(|matcher| !matcher.matches("")) {
-            lists.push(self.having(matcher));
-        }
-        lists.sort_by_key(Vec::len);
+        let mut lists: Vec<Cow<'_, [Slot]>> =
+            matchers.iter().filter(|matcher| decided(matcher)).map(|matcher| self.having(matcher)).collect();
+        lists.sort_by_key(|list| list.len());
         let mut lists = lists.into_iter();
-        let Some(mut found) = lists.next() else { return self.all.clone() };
+        let Some(shortest) = lists.next() else { return self.all.clone() };
+        let mut found = shortest.into_owned();
         for list in lists {
             found.retain(|slot| list.binary_search(slot).is_ok());
         }
         found
     }
 
-    fn having(&self, matcher: &Matcher) -> Vec<Slot> {
-        let Some(values) = self.names.get(matcher.name.as_str()) else { return Vec::new() };
+    fn having(&self, matcher: &Matcher) -> Cow<'_, [Slot]> {
+        let Some(values) = self.names.get(matcher.name.as_str()) else { return Cow::default() };
         if let Some(exact) = matcher.exact() {
-            return values.get(exact).cloned().unwrap_or_default();
+            return values.get(exact).map_or_else(Cow::default, |slots| Cow::Borrowed(slots.as_slice()));
         }
         let matching = values.iter().filter(|(value, _)| matcher.matches(value));
         let mut slots: Vec<Slot> = matching.flat_map(|(_, slots)| slots.iter().copied()).collect();
         slots.sort_unstable();
-        slots
+        Cow::Owned(slots)
     }
+}
+
+/// Whether the index alone knows who satisfies a condition: not one that an absent label satisfies.
+pub(super) fn decided(matcher: &Matcher) -> bool {
+    !matcher.matches("")
 }
 
 fn insert_sorted(slots: &mut Vec<Slot>, slot: Slot) {

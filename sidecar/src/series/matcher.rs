@@ -51,6 +51,11 @@ impl Matcher {
         }
     }
 
+    /// Any value and none: what dashboards ask for where nothing is chosen.
+    pub(super) fn matches_all(&self) -> bool {
+        matches!(&self.condition, Condition::Regex(pattern, _) if pattern == ".*")
+    }
+
     /// The value, when there is only one that can match.
     pub fn exact(&self) -> Option<&str> {
         match &self.condition {
@@ -88,6 +93,15 @@ mod tests {
         assert!(!matcher.matches("5033") && !matcher.matches("ax"));
         assert!(Matcher::regex("a", "b.c").unwrap().matches("b\nc"));
         assert!(Matcher::not_regex("a", ".+").unwrap().matches(""));
+    }
+
+    #[test]
+    fn what_matches_all_leaves_nothing_out() {
+        let all = Matcher::regex("a", ".*").unwrap();
+        assert!(all.matches_all() && ["", "x", "a\nb"].into_iter().all(|value| all.matches(value)));
+        assert!(
+            !Matcher::regex("a", ".+").unwrap().matches_all() && !Matcher::equal("a", ".*").matches_all()
+        );
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Store {
         let table = self.table.read();
         let mut selected = Vec::new();
         let mut total = 0;
-        for (_, series) in table.matching(matchers) {
+        for series in table.matching(matchers) {
             let mut samples = Vec::new();
             series.read(from, to, &mut samples);
             total += samples.len();
@@ -101,8 +101,8 @@ impl Store {
     /// Label sets with samples between `from` and `to`, judged by chunks.
     pub fn label_sets(&self, matchers: &[Matcher], from: UnixMillis, to: UnixMillis) -> Vec<Labels> {
         let table = self.table.read();
-        let alive = table.matching(matchers).filter(|(_, series)| series.samples_between(from, to) > 0);
-        alive.map(|(_, series)| series.labels.clone()).collect()
+        let alive = table.matching(matchers).filter(|series| series.samples_between(from, to) > 0);
+        alive.map(|series| series.labels.clone()).collect()
     }
 
     pub fn label_names(&self, matchers: &[Matcher], from: UnixMillis, to: UnixMillis) -> BTreeSet<Arc<str>> {

@@ -12,7 +12,7 @@ use millrace_kit::clock::UnixMillis;
 use super::{
     Bounds, KEEP_AT_LEAST, Matcher,
     chunk::{Open, Sealed},
-    index::{Index, Slot},
+    index::{Index, Slot, decided},
     store::millis,
 };
 use crate::{
@@ -49,6 +49,14 @@ pub(super) struct Table {
     pub(super) bytes: usize,
     pub(super) refused_series: u64,
     pub(super) refused_samples: u64,
+    /// Series that have gone: while it stays the same, a slot stands for the series it stood for.
+    removed: u64,
+}
+
+/// What a search has found, in the order of the index.
+pub(super) struct Found {
+    pub(super) slots: Vec<Slot>,
+    removed: u64,
 }
 
 /// A place in the table. Its generation changes when the series goes, so that an old [`SeriesId`] finds nothing.
@@ -73,11 +81,31 @@ impl Table {
         self.slots.iter().filter_map(|entry| entry.series.as_ref())
     }
 
-    pub(super) fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = (Slot, &Series)> {
-        let slots = self.index.candidates(matchers).into_iter();
-        slots.filter_map(|slot| Some((slot, self.slots.get(slot as usize)?.series.as_ref()?))).filter(
-            |(_, series)| matchers.iter().all(|matcher| matcher.matches(series.labels.get(&matcher.name))),
-        )
+    pub(super) fn matching(&self, matchers: &[Matcher]) -> impl Iterator<Item = &Series> {
+        self.find_all(matchers)
+            .slots
+            .into_iter()
+            .filter_map(|slot| self.slots.get(slot as usize)?.series.as_ref())
+    }
+
+    pub(super) fn find_all(&self, matchers: &[Matcher]) -> Found {
+        let mut slots = self.index.candidates(matchers);
+        let undecided: Vec<_> =
+            matchers.iter().filter(|matcher| !decided(matcher) && !matcher.matches_all()).collect();
+        if !undecided.is_empty() {
+            slots.retain(|slot| {
+                let labels = labels_at(&self.slots, *slot);
+                labels.is_some_and(|labels| satisfies(labels, undecided.iter().copied()))
+            });
+        }
+        Found { slots, removed: self.removed }
+    }
+
+    /// A series that was found, perhaps under an earlier lock. None when it has gone.
+    pub(super) fn found(&self, found: &Found, slot: Slot, matchers: &[Matcher]) -> Option<&Series> {
+        let series = self.slots.get(slot as usize)?.series.as_ref()?;
+        let same = found.removed == self.removed || satisfies(&series.labels, matchers);
+        same.then_some(series)
     }
 
     /// Number of series.
@@ -104,13 +132,6 @@ impl Table {
             used
         });
         self.index.shrink();
-    }
-
-    /// None when the series has gone.
-    pub(super) fn get(&self, id: SeriesId) -> Option<&Series> {
-        let (slot, generation) = parts(id);
-        let entry = self.slots.get(slot).filter(|entry| entry.generation == generation)?;
-        entry.series.as_ref()
     }
 
     /// The same labels with strings shared between series.
@@ -229,6 +250,7 @@ impl Table {
     fn remove(&mut self, slot: Slot) {
         let entry = &mut self.slots[slot as usize];
         entry.generation = entry.generation.wrapping_add(1);
+        self.removed += 1;
         if let Some(series) = entry.series.take() {
             self.bytes -= fixed_bytes(&series.labels);
             self.index.remove(&series.labels, slot);
@@ -347,6 +369,10 @@ fn parts(id: SeriesId) -> (usize, u32) {
 
 fn labels_at(slots: &[Entry], slot: Slot) -> Option<&Labels> {
     slots.get(slot as usize)?.series.as_ref().map(|series| &series.labels)
+}
+
+fn satisfies<'a>(labels: &Labels, matchers: impl IntoIterator<Item = &'a Matcher>) -> bool {
+    matchers.into_iter().all(|matcher| matcher.matches(labels.get(&matcher.name)))
 }
 
 fn fixed_bytes(labels: &Labels) -> usize {

@@ -37,13 +37,18 @@ fn last_two(window: Window<'_>) -> Option<(Sample, Sample)> {
     }
 }
 
+/// Does not stop where the answer is known, so that several samples are looked at at once.
+fn falls(samples: &[Sample]) -> bool {
+    samples.windows(2).fold(false, |falls, pair| falls | (pair[1].value < pair[0].value))
+}
+
 /// The change over the whole window, as Prometheus' `extrapolatedRate`: the change between the first and last sample
 /// is extended to the ends of the window, but no further than half a sample distance where the series seems to begin
 /// or end within it, and a counter not below zero.
 fn extrapolated(window: Window<'_>, counter: bool) -> Option<f64> {
     let [first, .., last] = window.samples else { return None };
     let mut change = last.value - first.value;
-    if counter {
+    if counter && falls(window.samples) {
         // One after the other, in this order: it decides about rounding.
         pairs(window).filter(|(before, next)| next < before).for_each(|(before, _)| change += before);
     }

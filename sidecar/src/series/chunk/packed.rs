@@ -45,19 +45,23 @@ pub(super) fn unpack(first_at: i64, count: u16, bytes: &[u8], samples: &mut Vec<
     let (mut at, mut value) = (first_at, reader.pull(64)? as i64);
     samples.push(Sample { at, value: value as f64 });
     let mut left = usize::from(count).checked_sub(1)?;
+    let mut numbers = [0; BLOCK];
     while left > 0 {
         let width = reader.pull(LENGTH)? as u8;
         let length = reader.pull(LENGTH)? as u8;
         let folded = reader.pull(length)?;
         let least = (folded >> 1) as i64 ^ -((folded & 1) as i64);
-        let block = left.min(BLOCK);
-        let numbers = reader.numbers(width, block).filter(|_| width <= WIDEST)?;
-        samples.extend(numbers.map(|above| {
+        let block = &mut numbers[..left.min(BLOCK)];
+        if width > WIDEST {
+            return None;
+        }
+        reader.fill(width, block)?;
+        samples.extend(block.iter().map(|above| {
             at = at.wrapping_add(interval);
-            value = value.wrapping_add(least).wrapping_add(above as i64);
+            value = value.wrapping_add(least).wrapping_add(*above as i64);
             Sample { at, value: value as f64 }
         }));
-        left -= block;
+        left -= block.len();
     }
     Some(())
 }
