@@ -13,7 +13,7 @@ down_cooldown_secs = 1
 stabilization_secs = 1
 [[groups.signals]]
 name = 'p95'
-expr = '(histogram_quantile(0.95, sum by (le) (rate(http_server_request_duration_seconds_bucket{instance=~"$ready"}[5s]))) >= 0) or vector(0)'
+expr = '(histogram_quantile(0.95, sum by (le) (rate(millrace_response_head_seconds_bucket{instance=~"$ready"}[5s]))) >= 0) or vector(0)'
 reports = 'up{instance=~"$ready"} == 1'
 [[groups.signals]]
 name = 'requests'
