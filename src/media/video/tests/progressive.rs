@@ -9,7 +9,7 @@ async fn plan(bytes: &Bytes) -> Option<Vec<u8>> {
     let splice = faststart::plan(&Memory::new(bytes.clone())).await.unwrap()?;
     let pieces = splice.pieces(0..splice.len).into_iter().map(|piece| match piece {
         Piece::Bytes(bytes) => bytes,
-        Piece::Source(stretch) => stretch.cut(0, &bytes).concat().into(),
+        Piece::Source(stretch) => stretch.cut(0, bytes).concat().into(),
     });
     let whole: Vec<u8> = pieces.flatten().collect();
     assert_eq!(whole.len() as u64, splice.len);
