@@ -1,6 +1,6 @@
 //! Bytes that a transfer holds for the readers close behind it.
 
-use std::{collections::VecDeque, ops::Range};
+use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
@@ -8,9 +8,6 @@ use bytes::{Bytes, BytesMut};
 #[derive(Default)]
 pub struct Held {
     pieces: VecDeque<(u64, Bytes)>,
-    /// The block being filled, if its length is known: what has come of it, copied while it is in the processor's cache. Copied
-    /// together at the end it would be read from memory once more.
-    block: Option<(u64, BytesMut)>,
 }
 
 impl Held {
@@ -22,24 +19,8 @@ impl Held {
         self.pieces.push_back((start, piece));
     }
 
-    /// The same, of a block of which the start and the length are known. It has to be pushed from its start on.
-    pub fn push_of_block(&mut self, start: u64, piece: Bytes, block: Range<u64>) {
-        let at_start = || {
-            let length = usize::try_from(block.end - block.start).unwrap_or_default();
-            (start == block.start).then(|| (start, BytesMut::with_capacity(length)))
-        };
-        if self.block.as_ref().is_none_or(|(begins, _)| *begins != block.start) {
-            self.block = at_start();
-        }
-        if let Some((_, bytes)) = &mut self.block {
-            bytes.extend_from_slice(&piece);
-        }
-        self.push(start, piece);
-    }
-
     pub fn clear(&mut self) {
         self.pieces.clear();
-        self.block = None;
     }
 
     /// The bytes at `offset`, as many as one piece has.
@@ -61,10 +42,7 @@ impl Held {
     /// Makes one piece of all that begin at `start` or later.
     pub fn join_from(&mut self, start: u64) -> Bytes {
         let first = self.pieces.partition_point(|(offset, _)| *offset < start);
-        let block = match self.block.take() {
-            Some((begins, bytes)) if begins == start => bytes.freeze(),
-            _ => joined(self.pieces.iter().skip(first).map(|(_, bytes)| bytes)),
-        };
+        let block = joined(self.pieces.iter().skip(first).map(|(_, bytes)| bytes));
         self.pieces.truncate(first);
         self.pieces.push_back((start, block.clone()));
         block
@@ -115,29 +93,6 @@ mod tests {
         assert_eq!((held.at(1), held.at(5)), (Some("123".into()), Some("bcd".into())));
         let block = held.join_from(0);
         assert_eq!(held.all().as_ptr(), block.as_ptr(), "not copied again");
-    }
-
-    #[test]
-    fn a_block_of_known_length_is_copied_as_it_comes() {
-        let mut held = held(&[(0, "0123")]);
-        held.push_of_block(4, "ab".into(), 4..8);
-        assert_eq!((held.at(1), held.at(5)), (Some("123".into()), Some("b".into())));
-        held.push_of_block(6, "cd".into(), 4..8);
-        let block = held.join_from(4);
-        assert_eq!((&*block, held.at(2), held.at(7)), (&b"abcd"[..], Some("23".into()), Some("d".into())));
-        held.push_of_block(8, "ef".into(), 8..10);
-        assert_eq!(held.join_from(8), "ef", "the next block is another one");
-    }
-
-    #[test]
-    fn a_block_that_was_begun_otherwise_is_whole_all_the_same() {
-        let mut held = held(&[(4, "ab")]);
-        held.push_of_block(6, "cd".into(), 4..8);
-        assert_eq!(held.join_from(4), "abcd");
-        held.push_of_block(8, "ef".into(), 8..12);
-        held.clear();
-        held.push_of_block(12, "gh".into(), 12..14);
-        assert_eq!(held.join_from(12), "gh");
     }
 
     #[test]

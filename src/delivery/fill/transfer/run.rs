@@ -328,13 +328,7 @@ impl Transfer {
                 shared.held.drop_before(start, keep);
             }
             shared.position += piece.len() as u64;
-            match shared.end {
-                Some(end) => {
-                    let block = start / block_size * block_size;
-                    shared.held.push_of_block(start, piece, block..end.min(block + block_size));
-                }
-                None => shared.held.push(start, piece),
-            }
+            shared.held.push(start, piece);
             let boundary = shared.position.is_multiple_of(block_size) || Some(shared.position) == shared.end;
             boundary.then(|| shared.complete_block(block_size))
         };
