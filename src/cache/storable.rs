@@ -106,7 +106,9 @@ pub fn check_aloud(
         && (validator::strong(fields).is_some()
             || fields.first("etag").is_some()
             || validator::last_modified(fields).is_some());
-    let of_use = freshness.lifetime.saturating_add(i64::from(control.grace()) * 1000);
+    // An error that may only be used stale is of no use to anybody, and would take the place of what was good.
+    let grace = if status.is_server_error() { 0 } else { control.grace() };
+    let of_use = freshness.lifetime.saturating_add(i64::from(grace) * 1000);
     let lives = freshness.basis != Basis::None && of_use > freshness.initial_age;
     unless(!lives && !validatable, Refusal::NothingToReuse)
 }
@@ -216,6 +218,22 @@ mod tests {
             (get(), "", false, 200, &[("cache-control", "max-age=0"), ("etag", "W/\"a\"")], Ok(())),
             (get(), "", false, 200, &[("cache-control", "max-age=0, stale-while-revalidate=9")], Ok(())),
             (get(), "", false, 404, &[("cache-control", "max-age=0, stale-if-error=9")], Ok(())),
+            (
+                get(),
+                "",
+                false,
+                500,
+                &[("cache-control", "max-age=0, stale-while-revalidate=9")],
+                Err(Refusal::NothingToReuse),
+            ),
+            (
+                get(),
+                "",
+                false,
+                503,
+                &[("cache-control", "max-age=0, stale-if-error=9")],
+                Err(Refusal::NothingToReuse),
+            ),
             (
                 get(),
                 "",

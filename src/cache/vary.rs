@@ -133,15 +133,20 @@ fn joined(ranked: Vec<(u16, String)>) -> String {
 /// Formats of images that some browsers name because others do not know them.
 const SPECIAL: [&str; 5] = ["image/avif", "image/heic", "image/heic-sequence", "image/jxl", "image/webp"];
 
+/// What every browser takes for an image, whether it says so or not.
+const USUAL: [&str; 7] =
+    ["*/*", "image/*", "image/apng", "image/gif", "image/jpeg", "image/png", "image/svg+xml"];
+
 /// Browsers name for images what they know, and that anything else will do, too, each in words of its own: only the special formats
-/// tell them apart.
+/// tell them apart. A list with anything else in it, with parameters, or with something that is refused (a weight of 0) stays whole: an
+/// origin may well heed that, as those do that send films to who takes `video/*` for an image.
 fn types<'a>(members: impl Iterator<Item = &'a str>) -> String {
     let ranked = ranked(members);
     let name = |range: &str| SPECIAL.contains(&range);
-    let is_usual = |(weight, range): &(u16, String)| match &**range {
-        "*/*" => true,
-        range if name(range) => *weight == 1000,
-        range => range.starts_with("image/") || range.starts_with("video/"),
+    // A parameter is a part of the range here, so what has any has none of these names.
+    let is_usual = |(weight, range): &(u16, String)| match name(range) {
+        true => *weight == 1000,
+        false => *weight > 0 && USUAL.contains(&&**range),
     };
     let takes_any = ranked.iter().any(|(weight, range)| *weight > 0 && range == "*/*");
     let mut special: Vec<_> =
@@ -241,7 +246,7 @@ mod tests {
         let browsers = [
             "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
             "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
-            "image/webp,image/avif,video/*;q=0.8,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+            "image/webp,image/avif,image/gif,image/jpeg;q=0.9,*/*;q=0.1",
             "*/*, Image/WebP, image/avif",
         ];
         let spec = VarySpec::of(&map(&[("vary", "accept")]));
@@ -256,6 +261,29 @@ mod tests {
             (browsers[0], "image/avif;q=0.5,image/webp,*/*;q=0.8", false),
             (browsers[0], "image/avif,image/webp", false),
             (browsers[0], "text/html,image/avif,image/webp,*/*;q=0.8", false),
+            // Films for images.
+            (
+                browsers[0],
+                "image/webp,image/avif,video/*;q=0.8,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5",
+                false,
+            ),
+            (browsers[0], "image/avif,image/webp,video/mp4,*/*;q=0.8", false),
+            (
+                "image/webp,image/avif,video/*;q=0.8,*/*;q=0.5",
+                "image/avif, IMAGE/webp, video/*;q=0.80, */*;q=0.5",
+                true,
+            ),
+            // Refused.
+            (browsers[0], "image/avif,image/webp,image/png;q=0,*/*;q=0.8", false),
+            (browsers[0], "image/avif,image/webp;q=0,*/*;q=0.8", false),
+            (browsers[0], "image/avif,image/webp,image/*;q=0,*/*;q=0.8", false),
+            (browsers[0], "image/avif,image/webp,*/*;q=0", false),
+            // With parameters.
+            (browsers[0], "image/avif,image/webp;x=y,*/*;q=0.8", false),
+            (browsers[0], "image/avif,image/webp,image/png;x=y,*/*;q=0.8", false),
+            (browsers[0], "image/avif,image/webp,image/png;q=0.8;x=y,*/*;q=0.8", false),
+            // Not for every browser.
+            (browsers[0], "image/avif,image/webp,image/tiff,*/*;q=0.8", false),
             ("image/png,*/*;q=0.8", "image/jpeg,*/*;q=0.8", false),
             ("text/html,*/*;q=0.8", "text/html,*/*;q=0.5", false),
         ] {

@@ -231,6 +231,20 @@ impl Store {
             return entry.block();
         }
         self.counters.memory_miss.inc();
+        self.load_block(key).await
+    }
+
+    /// What memory holds of a block that its reader has had before: one that takes it in pieces has asked for it once.
+    pub fn block_again(&self, incarnation: Incarnation, index: u32) -> Option<Bytes> {
+        self.memory.look(&EntryKey { id: incarnation.0, part: index })?.block()
+    }
+
+    /// The same from disk, where memory has let it go.
+    pub async fn reload_block(&self, incarnation: Incarnation, index: u32) -> Option<Bytes> {
+        self.load_block(EntryKey { id: incarnation.0, part: index }).await
+    }
+
+    async fn load_block(&self, key: EntryKey) -> Option<Bytes> {
         let disk = self.disk.clone()?;
         let memory = self.memory.clone();
         let load = async move {

@@ -9,11 +9,13 @@ use std::{
     },
 };
 
-/// What either kind of readers may hold together, as a part of the memory tier.
+/// What readers that hold blocks may hold together, as a part of the memory tier; those that memory has failed may hold as much again, see
+/// [`Pin::keep`]. Copies share as much, too, but go beyond it where even the smallest ones are more: that is for the number of
+/// connections to bound.
 const SHARE: usize = 8;
-/// However small that is, so many hold blocks.
+/// However small the share is, so many hold blocks.
 const LEAST: usize = 16;
-/// Bytes that a reader copies: the fewer, the more readers there are.
+/// Bytes that a reader copies: the fewer, the more readers there are, and never fewer than the first.
 const COPY: RangeInclusive<usize> = 16 * 1024..=64 * 1024;
 
 pub struct Pins {
@@ -21,24 +23,27 @@ pub struct Pins {
     bytes: usize,
     most: usize,
     readers: AtomicUsize,
+    /// Those of them that may hold blocks since memory has failed them.
+    keepers: AtomicUsize,
 }
 
 /// A reader, as long as it reads.
 pub struct Pin {
     pins: Arc<Pins>,
     holds: bool,
+    keeps: bool,
 }
 
 impl Pins {
     pub fn new(memory: usize, block_size: u32) -> Arc<Self> {
         let bytes = memory / SHARE;
         let most = (bytes / (block_size as usize).max(1)).max(LEAST);
-        Arc::new(Self { bytes, most, readers: AtomicUsize::new(0) })
+        Arc::new(Self { bytes, most, readers: AtomicUsize::new(0), keepers: AtomicUsize::new(0) })
     }
 
     pub fn enter(self: &Arc<Self>) -> Pin {
         let holds = self.readers.fetch_add(1, Ordering::Relaxed) < self.most;
-        Pin { pins: self.clone(), holds }
+        Pin { pins: self.clone(), holds, keeps: false }
     }
 }
 
@@ -48,13 +53,29 @@ impl Pin {
         let readers = self.pins.readers.load(Ordering::Relaxed);
         // Others may have left since.
         self.holds |= readers <= self.pins.most;
-        (!self.holds).then(|| (self.pins.bytes / readers.max(1)).clamp(*COPY.start(), *COPY.end()))
+        let copies = !self.holds && !self.keeps;
+        copies.then(|| (self.pins.bytes / readers.max(1)).clamp(*COPY.start(), *COPY.end()))
+    }
+
+    /// Memory has let go of the block that this reader is in the midst of. It may hold that, and those that follow, unless so many do
+    /// already: else each few bytes would cost another read of the block.
+    pub fn keep(&mut self) {
+        if self.holds || self.keeps {
+            return;
+        }
+        self.keeps = self.pins.keepers.fetch_add(1, Ordering::Relaxed) < self.pins.most;
+        if !self.keeps {
+            self.pins.keepers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
         self.pins.readers.fetch_sub(1, Ordering::Relaxed);
+        if self.keeps {
+            self.pins.keepers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -74,5 +95,18 @@ mod tests {
         drop((crowd, first));
         assert_eq!(late.copies(), None);
         assert!(Pins::new(0, 0).enter().copies().is_none());
+    }
+
+    #[test]
+    fn as_many_again_hold_what_memory_did_not_keep() {
+        let pins = Pins::new(256 << 20, 1 << 20);
+        let _first: Vec<_> = (0..32).map(|_| pins.enter()).collect();
+        let mut late: Vec<_> = (0..33).map(|_| pins.enter()).collect();
+        late.iter_mut().for_each(Pin::keep);
+        assert!(late[..32].iter_mut().all(|pin| pin.copies().is_none()));
+        assert!(late[32].copies().is_some());
+        drop(late.remove(0));
+        late[31].keep();
+        assert_eq!(late[31].copies(), None, "one of them has left");
     }
 }

@@ -43,6 +43,21 @@ async fn a_restart_keeps_heads_and_blocks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_taken_in_pieces_is_asked_for_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await.unwrap();
+    let incarnation = Incarnation::new();
+    store.put_block(incarnation, 0, vec![1; BLOCK as usize].into()).await;
+    assert!(store.block(incarnation, 0).await.is_some());
+    for _ in 0..9 {
+        assert!(store.block_again(incarnation, 0).is_some());
+    }
+    assert_eq!(store.counters.memory_hit.get(), 1);
+    assert!(store.block_again(incarnation, 1).is_none());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn removed_heads_are_gone() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path()).await.unwrap();

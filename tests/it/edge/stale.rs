@@ -234,6 +234,33 @@ async fn errors_without_anything_stored_are_told_plainly() {
     eventually("an answer", async || edge.get("/hang-up").await.status == 200).await;
 }
 
+/// Some origins say the same of all their answers. What fails is of no use when it is stale, and what is good still is.
+#[tokio::test]
+async fn an_error_that_would_be_stale_replaces_nothing() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| {
+        // It is asked however often it fails.
+        (raw.breaker.least_answers, raw.breaker.unreachable) = (10_000, 10_000);
+    })
+    .await;
+    let control = "max-age=0, stale-while-revalidate=60";
+    let stale = (200, "STALE", "good".to_owned());
+    for path in ["/behind", "/waited-for"] {
+        origin.on(path, Answer::ok("good").cache_control(control));
+        assert_eq!(edge.get(path).await.told(), (200, "MISS", "good".to_owned()));
+        origin.on(path, Answer::empty(500).cache_control(control));
+    }
+    edge.advance(10);
+    assert_eq!(edge.send("GET", "/behind", &[]).await.told(), stale);
+    origin.reach_hits("/behind", 2).await;
+    edge.settled().await;
+    assert_eq!(edge.send("GET", "/behind", &[]).await.told(), stale);
+
+    edge.ask("GET", "/waited-for", &[("cache-control", "no-cache")]).await;
+    assert!(origin.hits("/waited-for") > 1);
+    assert_eq!(edge.send("GET", "/waited-for", &[]).await.told(), stale);
+}
+
 /// An answer that is stale as it comes, and has no validator: it is kept for the use it says it has.
 #[tokio::test]
 async fn what_is_only_of_use_when_stale_is_stored_for_that() {
