@@ -74,9 +74,12 @@ impl Target {
             return Err(BadTarget::NotAbsolute);
         }
         let path = normalise(path)?;
-        // An encoded slash stays encoded in the key, but somebody behind us may decode it; and for servers that know parameters
-        // of segments, what stands before a semicolon is the segment.
-        let escapes = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
+        // An encoded slash or semicolon stays encoded in the key, but somebody behind us may decode it; and for servers that know
+        // parameters of segments, what stands before a semicolon is the segment.
+        let escapes = |segment: &str| {
+            let name = segment.split(';').flat_map(|part| part.split("%3B")).next();
+            matches!(name, Some("." | ".."))
+        };
         if path.split('/').flat_map(|segment| segment.split("%2F")).any(escapes) {
             return Err(BadTarget::DotSegment);
         }
@@ -188,6 +191,11 @@ mod tests {
             ("/a/%2e%2e;x=1/b", BadTarget::DotSegment),
             ("/a/.;/b", BadTarget::DotSegment),
             ("/a%2f..;", BadTarget::DotSegment),
+            ("/a/..%3B/b", BadTarget::DotSegment),
+            ("/a/..%3b/b", BadTarget::DotSegment),
+            ("/a/%2e%2e%3bx=1/b", BadTarget::DotSegment),
+            ("/a/.%3B/b", BadTarget::DotSegment),
+            ("/a%2f..%3b%2fb", BadTarget::DotSegment),
             ("/..%5c", BadTarget::BadCharacter),
             ("/a\\b", BadTarget::BadCharacter),
             ("/%00", BadTarget::BadCharacter),

@@ -36,6 +36,8 @@ pub struct Record {
     pub status: StatusCode,
     pub served: Served,
     pub started: Instant,
+    /// The client has sent a body, in its own time.
+    pub took_body: bool,
     pub access: Option<Box<Access>>,
     /// The request's place counts until its answer is over.
     pub _place: Option<Place>,
@@ -112,7 +114,10 @@ impl Sending {
             _ => Framing::Actix,
         };
         record.data.instruments().active.inc();
-        record.data.instruments().headed(record.route, record.started.elapsed());
+        // How long a client takes to send its own bytes is no latency of ours.
+        if !record.took_body {
+            record.data.instruments().headed(record.route, record.started.elapsed());
+        }
         Self { source, size, behind, framing, sent: 0, turn: 1, record }
     }
 

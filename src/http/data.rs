@@ -153,13 +153,17 @@ async fn in_time(mut message: Message, data: Arc<Data>, started: Instant, looked
     let raw = raw.into_owned();
     let link = message.conn_data::<Link>().cloned().unwrap_or_else(Link::unknown);
     let whole = signature.is_some().then(|| target_of(&message).to_owned());
-    let known = Known::of(&link, &data, &raw, &headers, method.clone().unwrap_or(Method::GET), started);
+    let mut known = Known::of(&link, &data, &raw, &headers, method.clone().unwrap_or(Method::GET), started);
     let (answer, place) = match method {
         Some(method) => {
             let before = (message.version() == Version::HTTP_11).then_some(&link.before);
             let asking = Asking { method, raw, whole, signature, headers, looked, client: link.client };
             let least = data.door.least;
-            answer(&data, asking, || body_of(&mut message, least), before, &known.id).await
+            let mut took_body = false;
+            let body = || body_of(&mut message, least).inspect(|_| took_body = true);
+            let answered = answer(&data, asking, body, before, &known.id).await;
+            known.took_body = took_body;
+            answered
         }
         None => (refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"), None),
     };
@@ -178,13 +182,17 @@ pub(super) async fn handle_h2(
     let headers = translate::headers_h2(&uri, headers);
     let (signature, raw) = Signature::take(uri.path_and_query().map_or("", |target| target.as_str()));
     let raw = raw.into_owned();
-    let known = Known::of(link, data, &raw, &headers, method.clone(), started);
+    let mut known = Known::of(link, data, &raw, &headers, method.clone(), started);
     let is_head = method == Method::HEAD;
     let (mut answer, place) = match headers.get_all(header::HOST).iter().count() == 1 {
         true => {
             let (whole, client) = (None, link.client);
             let asking = Asking { method, raw, whole, signature, headers, looked: false, client };
-            answer(data, asking, body, None, &known.id).await
+            let mut took_body = false;
+            let body = || body().inspect(|_| took_body = true);
+            let answered = answer(data, asking, body, None, &known.id).await;
+            known.took_body = took_body;
+            answered
         }
         false => (refuse(StatusCode::BAD_REQUEST, "the request does not name one host"), None),
     };
@@ -216,6 +224,8 @@ struct Known {
     secure: bool,
     /// What takes time may have others read ahead behind it.
     turn: Turn,
+    /// Its body has been taken.
+    took_body: bool,
 }
 
 impl Known {
@@ -233,7 +243,7 @@ impl Known {
         let traceparent = translate::traceparent(fields);
         let behind = link.behind.clone();
         let (secure, turn) = (link.client.secure, Turn::InLine);
-        Self { method, id, traceparent, log, started, behind, secure, turn }
+        Self { method, id, traceparent, log, started, behind, secure, turn, took_body: false }
     }
 
     fn finish(self, data: Arc<Data>, answer: Answer, place: Option<Place>) -> Reply<Sending> {
@@ -253,7 +263,7 @@ impl Known {
 
     /// Writes the fields, and makes the body ready.
     fn conclude(self, data: Arc<Data>, answer: Answer, place: Option<Place>, into: &mut ActixMap) -> Sending {
-        let Self { method, id, traceparent, log, started, behind, secure, turn } = self;
+        let Self { method, id, traceparent, log, started, behind, secure, turn, took_body } = self;
         let Answer { route, mut response } = answer;
         if let Some(parent) = traceparent {
             response.added.push((http::HeaderName::from_static("traceparent"), parent));
@@ -263,7 +273,8 @@ impl Known {
         }
         translate::response_headers(&response, id.as_bytes(), started, into);
         let Response { status, body, head_length, served, .. } = response;
-        let record = Record { data, method, route, status, served, started, access: log, _place: place };
+        let record =
+            Record { data, method, route, status, served, started, took_body, access: log, _place: place };
         Sending::new(body, head_length, record, behind, turn)
     }
 }

@@ -88,7 +88,8 @@ struct Inner {
     committed: OnceLock<Committed>,
 }
 
-/// Hears of each asset that has been put in place, and been looked into if there can be something in it. Must not take long.
+/// Hears of each asset that has been put in place and looked into; not of those that are not, as there can be nothing in them. Must not
+/// take long.
 type Committed = Box<dyn Fn(&Asset) + Send + Sync>;
 
 struct Instruments {
@@ -135,7 +136,8 @@ impl Uploads {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Told of each asset that is put in place from now on, when it has been looked into. Set once.
+    /// Told of each asset that is put in place from now on, when it has been looked into, which those of plain types are not. Set
+    /// once.
     pub fn after_commit(&self, told: impl Fn(&Asset) + Send + Sync + 'static) {
         let _ = self.inner.committed.set(Box::new(told));
     }

@@ -46,7 +46,8 @@ catalogue! {
         ["http_request_method", "http_route", "http_response_status_code"],
         "Time from the request head to the end of the response.";
     RESPONSE_HEAD = "millrace_response_head_seconds" Kind::Histogram(REQUEST_SECONDS), ["http_route"],
-        "Time from the request head to the head of the response: what clients wait for, however fast they then read.";
+        "Time from the request head to the head of the response: what clients wait for, however fast they then read. \
+         Requests whose body was read are left out.";
     HTTP_SERVER_ACTIVE = "http_server_active_requests" Kind::Gauge, [],
         "Requests that are being answered.";
     HTTP_CLIENT_DURATION = "http_client_request_duration_seconds" Kind::Histogram(REQUEST_SECONDS),

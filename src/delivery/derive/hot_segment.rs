@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use http::StatusCode;
 
 use super::{
-    super::{Core, fill::Born},
+    super::{Core, fill::Born, route::Work},
     derived_fields, entity_tag,
     improve::{Candidate, Improved, MAX_TRIES},
     source::Want,
@@ -30,7 +30,7 @@ impl Core {
         let Candidate { key, source: address, .. } = candidate;
         let (store, media) = (self.fills.store(), &self.media);
         let asset = Asset::Segment(Rendition::Rung(rung), number);
-        let operation = format!("video:{asset}");
+        let operation = media.operation(&Work::Video(asset)).await;
         for attempt in 0..MAX_TRIES {
             if attempt > 0 {
                 tokio::time::sleep(PAUSE).await;

@@ -13,15 +13,15 @@ use super::{
         route::{Plan, Work},
     },
     Arrangement, derived_fields,
-    source::{Address, Source, Want, version_of},
+    source::{Address, Source, SourceError, Want, version_of},
 };
 use crate::{
-    cache::{Fields, Head},
+    cache::{Fields, Head, Held, Key, purge::Standing},
     media::video::{Asset, Package, Rendition, Splice},
 };
 
 impl Core {
-    /// The source as what `query` asks for. None: it is to be had like everything that is made, and so is what goes wrong here.
+    /// The source as what `query` asks for, or why there is none. None: it is to be had like everything that is made.
     pub async fn put_together(
         &self,
         plan: &Plan<'_>,
@@ -29,7 +29,8 @@ impl Core {
         headers: &HeaderMap,
     ) -> Option<Resolved> {
         let asset = own_segment(plan)?;
-        if self.fills.store().inspect(&query.key).await.is_some() {
+        // Others have no use for what is not to be stored, nor this client for what is.
+        if query.control.no_store || self.is_stored(&query.key).await {
             return None;
         }
         let source = self.query_for(&Address::of(plan, headers), Want::Parts);
@@ -39,7 +40,25 @@ impl Core {
                 available.arrangement = Some(self.segment_in(&available, plan, asset).await?);
                 Some(Resolved::Object { available, served, hold })
             }
-            _ => None,
+            // The client would only wait for the same a second time.
+            failed @ (Resolved::Failed { .. } | Resolved::NotCached { .. } | Resolved::Overloaded { .. }) => {
+                Some(failed)
+            }
+            Resolved::Answer { response, served } if response.status.is_server_error() => {
+                let response = SourceError::Status(response.status).into_answer().ok()?;
+                Some(Resolved::Answer { response, served })
+            }
+            // That is remembered for what is made, so that a crowd does not ask the origin again and again.
+            Resolved::Answer { .. } => None,
+        }
+    }
+
+    /// Whether it is there as an object of its own: neither purged nor taken out.
+    async fn is_stored(&self, key: &Key) -> bool {
+        let store = self.fills.store();
+        match store.inspect(key).await {
+            Some((Held::Head(head), _)) => store.purges().judge(&head) == Standing::Current,
+            _ => false,
         }
     }
 
@@ -58,7 +77,8 @@ impl Core {
         let package = self.package(&source).await.ok()?;
         let splice = self.long_enough(&package, asset)?;
         let now = self.clock().unix_millis();
-        let fields = derived_fields(head, &plan.work.operation(), asset.content_type(), now);
+        let operation = self.media.operation(&plan.work).await;
+        let fields = derived_fields(head, &operation, asset.content_type(), now);
         let head = Head { fields: Fields::from(&fields), ..Head::clone(head) };
         Some(Arc::new(Arrangement { head: Arc::new(head), splice }))
     }

@@ -56,7 +56,7 @@ impl Derived for VideoAsset {
             Work::Video(Asset::Master | Asset::Manifest) => self.languages(&ask.born).await,
             _ => Found::default(),
         };
-        let mut operation = self.work.operation();
+        let mut operation = self.core.media.operation(&self.work).await;
         beside.languages.iter().for_each(|language| operation.push_str(&format!(",{language}")));
         let mut fields = derived_fields(source.head(), &operation, content_type, now);
         if beside.in_doubt {
@@ -164,14 +164,40 @@ pub(super) fn thorough(operation: &str) -> String {
     format!("{operation},thorough")
 }
 
+impl Media {
+    /// What is done, with the settings that its bytes depend on: while a change of these is rolled out, and after it, no entity tag
+    /// stands for the bytes of both.
+    pub(super) async fn operation(&self, work: &Work) -> String {
+        let Work::Video(asset) = work else { return work.operation() };
+        let cut = self.config.segment_target.as_millis();
+        let operation = format!("{},{cut}", work.operation());
+        let listed = matches!(asset, Asset::Master | Asset::Manifest);
+        let encoded = matches!(
+            asset,
+            Asset::MediaPlaylist(Rendition::Rung(_))
+                | Asset::Init(Rendition::Rung(_))
+                | Asset::Segment(Rendition::Rung(_), _)
+        );
+        match listed || encoded {
+            true => format!("{operation},{}", self.ladder().await),
+            false => operation,
+        }
+    }
+
+    /// The renditions that are made here: none where nothing encodes.
+    async fn ladder(&self) -> Ladder {
+        match self.transcoder().await {
+            Some(_) => self.config.ladder.clone(),
+            None => Ladder::default(),
+        }
+    }
+}
+
 impl Core {
     /// The index of a source, read once for each version of it.
     pub(super) async fn package(&self, source: &Source) -> Result<Arc<Package>, video::Error> {
         let media = &self.media;
-        let ladder = match media.transcoder().await {
-            Some(_) => media.config.ladder.clone(),
-            None => Ladder::default(),
-        };
+        let ladder = media.ladder().await;
         let open = async || Package::open(source, media.config.segment_target, &ladder).await;
         match source.version() {
             Some(version) => media.packages.get_or_make(version, Package::weight, open).await,

@@ -1,6 +1,8 @@
 //! Which smaller renditions a movie gets: sizes, bit rates and codec levels. Pure, so that every server that looks at the same
 //! source lists and makes the same ones.
 
+use std::fmt;
+
 use super::codec::pixel_aspect;
 use super::playlist::{frame_rate_milli, rate_of, target_seconds};
 use super::segments::Segment;
@@ -17,6 +19,13 @@ pub struct Step {
 /// All renditions that may be made, largest first. Empty: sources are passed on as they are, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ladder(Box<[Step]>);
+
+/// All that tells two ladders apart: `720:2800,480:1400,`.
+impl fmt::Display for Ladder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|step| write!(f, "{}:{},", step.height, step.kbps))
+    }
+}
 
 impl Ladder {
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {

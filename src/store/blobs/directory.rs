@@ -49,10 +49,16 @@ impl Directory {
             |dir: PathBuf| fs::create_dir_all(dir).map_err(Error::io("making the store's directories"));
         make(places.drafts())?;
         make(places.blobs())?;
+        for shard in 0..=u8::MAX {
+            make(places.blobs().join(format!("{shard:02x}")))?;
+        }
         let lock = File::create(root.join("lock")).map_err(Error::io("locking the store"))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(Error::InUse(root.display().to_string()));
         }
+        // Once for all shards: who publishes has nothing to ask of those who publish beside it. Whatever a server made that has died
+        // since is in it, too.
+        sync_directory(&places.blobs())?;
         sync_directory(root)?;
         Ok(Self { places: Arc::new(places), lock })
     }
@@ -83,11 +89,6 @@ impl Places {
         let failed = Error::io("publishing a blob");
         let place = self.blob(id);
         let shard = self.blobs().join(id.shard());
-        match fs::create_dir(&shard) {
-            Ok(()) => sync_directory(&self.blobs())?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed(error)),
-        }
         fs::rename(self.draft(id), place).map_err(failed)?;
         file.sync_all().map_err(Error::io("syncing a blob"))?;
         sync_directory(&shard)

@@ -1,9 +1,13 @@
 //! The admin port: health, the drain, metrics, figures.
 
 use serde_json::Value;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{BLOCK, Edge, client, eventually};
-use crate::origin_double::{Answer, Gate, OriginDouble};
+use crate::{
+    origin_double::{Answer, Gate, OriginDouble},
+    uploads::{server, token},
+};
 
 #[tokio::test]
 async fn health_answers_under_each_of_its_names() {
@@ -172,6 +176,29 @@ async fn a_body_that_takes_long_is_no_latency() {
     let ended = async || edge.metric("http_server_request_duration_seconds_count", &[]).await == 1;
     eventually("the end of the answer", ended).await;
     assert_eq!(edge.metric("millrace_response_head_seconds_count", &route).await, 1);
+}
+
+/// Nor is the time that a client takes to send what it has.
+#[tokio::test]
+async fn an_upload_that_takes_long_is_no_latency() {
+    let edge = server(|_| {}).await;
+    let count = async |name: &str| edge.metric(name, &[]).await;
+    let mut stream = TcpStream::connect(edge.data()).await.unwrap();
+    let head = format!(
+        "PUT /assets/slow.bin HTTP/1.1\r\nhost: edge.example\r\nauthorization: {}\r\n\
+         content-length: 200000\r\n\r\n",
+        token("upload", None)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[b'x'; 100_000]).await.unwrap();
+    eventually("its first half", async || count("millrace_upload_bytes_total").await > 0).await;
+    stream.write_all(&[b'x'; 100_000]).await.unwrap();
+    assert_eq!(client::Open::read(stream, false).await.whole().await.status, 201);
+    let ended = async || count("http_server_request_duration_seconds_count").await == 1;
+    eventually("the end of the answer", ended).await;
+    assert_eq!(count("millrace_response_head_seconds_count").await, 0);
+    assert_eq!(edge.get("/assets/slow.bin").await.status, 200);
+    assert_eq!(count("millrace_response_head_seconds_count").await, 1);
 }
 
 #[tokio::test]

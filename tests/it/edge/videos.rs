@@ -219,6 +219,52 @@ async fn a_long_segment_is_put_together_from_the_sources_blocks() {
     assert!(origin.bytes_sent("/a.mp4") > sent);
 }
 
+/// While a change of settings is rolled out, servers with either stand side by side.
+#[tokio::test]
+async fn what_is_cut_in_another_way_has_another_tag() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.mp4");
+    make(&path, "4000k");
+    let origin = OriginDouble::start().await;
+    let file = std::fs::read(&path).unwrap();
+    origin.on("/a.mp4", Answer::ok(file).etag("\"1\"").cache_control("max-age=60"));
+    let edges = [
+        Edge::with(&origin, |raw| raw.media.segment_secs = 1).await,
+        Edge::with(&origin, |raw| raw.media.segment_secs = 1).await,
+        Edge::with(&origin, |raw| raw.media.segment_secs = 2).await,
+    ];
+    for name in ["source/seg-1.m4s", "source-audio/seg-1.m4s", "source/index.m3u8", "master.m3u8"] {
+        let mut tags = Vec::new();
+        for edge in &edges {
+            let reply = edge.get(&format!("/a.mp4/{name}")).await;
+            let tag = reply.field("etag").to_owned();
+            assert!(reply.status == 200 && tag.starts_with('"'), "{name}: {} {tag}", reply.status);
+            tags.push(tag);
+        }
+        assert!(tags[0] == tags[1] && tags[0] != tags[2], "{name}: {tags:?}");
+    }
+}
+
+/// What ails the source ails its segments, and for these nobody asks it a second time.
+#[tokio::test]
+async fn a_source_that_fails_is_not_asked_again_for_its_segment() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| {
+        (raw.breaker.least_answers, raw.breaker.unreachable) = (10_000, 10_000);
+    })
+    .await;
+    for (name, trouble) in [("error", Answer::empty(503)), ("hang-up", Answer::hang_up())] {
+        let [alone, cut] = ["alone", "cut"].map(|kind| format!("/{kind}-{name}.mp4"));
+        origin.on(&alone, trouble.clone());
+        origin.on(&cut, trouble);
+        let whole = edge.get(&alone).await;
+        let segment = edge.get(&format!("{cut}/source/seg-1.m4s")).await;
+        assert_eq!(segment.status, whole.status, "{name}: {}", segment.text());
+        let (hits, most) = (origin.hits(&cut), origin.hits(&alone));
+        assert!((1..=most).contains(&hits), "{name}: {hits} requests instead of {most}");
+    }
+}
+
 /// Position of a box at the top level.
 fn position(file: &[u8], kind: &[u8; 4]) -> usize {
     let mut at = 0;
