@@ -18,11 +18,13 @@
 // USERS (40). One line of JSON per measurement; the exit status is 1 when a count is wrong.
 
 import { spawn, execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { loadavg, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ending } from './faults/ending.mjs';
 import { playStreams } from './play-streams.mjs';
 import { plotLines } from './plot-lines.mjs';
 import { Fleet, pause } from './scaling-fleet.mjs';
@@ -35,7 +37,10 @@ const chosen = process.argv.slice(2);
 const wanted = (name) => chosen.length === 0 || chosen.includes(name);
 const users = Number(process.env.USERS ?? 40);
 const image = process.env.IMAGE ?? 'millrace';
+const engine = process.env.ENGINE;
 const scratch = mkdtempSync(join(tmpdir(), 'millrace-scaling-'));
+/** One of this run: an engine may have containers of another, which the sidecar would take for its own. */
+const group = `bench-${randomUUID().slice(0, 8)}`;
 const say = (line) => console.log(JSON.stringify(line));
 let wrong = false;
 const expect = (what, is) => {
@@ -96,8 +101,17 @@ writeFileSync(paths, Array.from({ length: OBJECTS }, (_, at) => `/object/${at}`)
 // ---- the fleet
 
 const fleets = [];
+const views = new Set();
+const end = ending(async () => {
+  for (const child of views) child.kill();
+  for (const fleet of fleets) await fleet.stop().catch(() => {});
+  server.close();
+  server.closeAllConnections();
+  rmSync(scratch, { recursive: true, force: true });
+  removeContainers();
+});
 async function withFleet(name, options, work) {
-  const fleet = new Fleet(name, { scratch, millrace, sidecar, originUrl, users, image }, options);
+  const fleet = new Fleet(name, { scratch, group, millrace, sidecar, originUrl, users, image }, options);
   fleets.push(fleet);
   try {
     await fleet.start();
@@ -112,9 +126,10 @@ async function withFleet(name, options, work) {
 function view(fleet, seconds, crowd, report, more = { FLAT: 'yes' }) {
   const child = spawn('node', [join(here, 'load-test.mjs'), fleet.front, String(seconds), String(crowd), report], {
     stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, PATHS: paths, THINK_MS: '200', SIDECAR: fleet.api, PLOTS: '', ...more } });
+  views.add(child);
   let text = '';
   child.stdout.on('data', (data) => { text += data; });
-  return new Promise((done) => child.on('exit', () => done(JSON.parse(text || '{}'))));
+  return new Promise((done) => child.on('exit', () => { views.delete(child); done(JSON.parse(text || '{}')); }));
 }
 
 // ---- the measurements
@@ -260,18 +275,29 @@ async function slowOrigin() {
   });
 }
 
+function run(...words) {
+  return execFileSync('docker', ['-H', engine, ...words], { encoding: 'utf8' }).trim();
+}
+
+/** Of this run, by their numbers; with `-a` also those that have ended. */
+function containers(...more) {
+  return run('ps', '-q', ...more, '--filter', `label=millrace.group=${group}`).split('\n').filter(Boolean);
+}
+
+function removeContainers() {
+  const left = engine ? containers('-a') : [];
+  if (left.length > 0) run('rm', '-f', ...left);
+}
+
 async function docker() {
-  const engine = process.env.ENGINE;
-  const run = (...words) => execFileSync('docker', ['-H', engine, ...words], { encoding: 'utf8' }).trim();
-  const mine = ['--filter', 'label=millrace.group=edge'];
   try {
     await withFleet('docker', { manual: true, min: 1, max: 3, engine }, async (fleet) => {
       const viewing = view(fleet, 45, 10, join(scratch, 'docker.html'));
-      const counts = [run('ps', '-q', ...mine).split('\n').length];
+      const counts = [containers().length];
       for (const many of [3, 1]) {
         await fleet.aim(many);
         await fleet.until(`${many} ready`, async () => { const { ready, instances } = await fleet.group(); return ready === many && instances.length === many; }, 180_000);
-        counts.push(run('ps', '-q', ...mine).split('\n').length);
+        counts.push(containers().length);
       }
       const met = await viewing;
       say({ measurement: 'docker', containers: counts, image_bytes: Number(run('image', 'inspect', '--format', '{{.Size}}', image)), requests: met.requests, failed: met.failed, failures: met.failures, load_average: loadavg()[0] });
@@ -279,13 +305,12 @@ async function docker() {
       expect('no request fails', met.failed === 0);
     });
   } finally {
-    const left = run('ps', '-aq', ...mine).split('\n').filter(Boolean);
-    if (left.length > 0) run('rm', '-f', ...left);
+    removeContainers();
   }
 }
 
 try {
-  if (process.env.ENGINE && wanted('docker')) await docker();
+  if (engine && wanted('docker')) await docker();
   if (wanted('spike')) await spike();
   if (wanted('joins')) await joins();
   if (wanted('leave')) await leave();
@@ -293,10 +318,8 @@ try {
   if (wanted('sidecar')) await killedSidecar();
   if (wanted('blind')) await blind();
   if (wanted('origin')) await slowOrigin();
-} finally {
-  for (const fleet of fleets) await fleet.stop().catch(() => {});
-  server.close();
-  server.closeAllConnections();
-  rmSync(scratch, { recursive: true, force: true });
+} catch (error) {
+  wrong = true;
+  console.error(error);
 }
-process.exit(wrong ? 1 : 0);
+await end(wrong ? 1 : 0);

@@ -14,6 +14,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { ending } from './faults/ending.mjs';
+
 const target = process.env.CARGO_TARGET_DIR ?? 'target';
 const away = Number(process.env.AWAY ?? 20);
 const sidecarProgram = process.env.SIDECAR ?? join(target, 'debug/millrace-sidecar');
@@ -28,13 +30,25 @@ const claim = (holds, text) => {
   failures += holds ? 0 : 1;
 };
 
+let over = false;
+const end = ending(async () => {
+  over = true;
+  const ended = [...children].map((child) => child.ended);
+  for (const child of children) child.kill('SIGKILL');
+  await Promise.all(ended);
+  rmSync(scratch, { recursive: true, force: true });
+});
+
 function start(program, args) {
+  if (over) throw new Error(`${program} is not started: this is the end`);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   children.add(child);
   child.log = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => { child.log = (child.log + text).slice(-4000); });
-  child.ended = new Promise((done) => { child.once('exit', () => { children.delete(child); done(); }); });
-  child.on('error', (error) => { console.error(`${program}: ${error.message}`); process.exit(1); });
+  child.ended = new Promise((done) => {
+    child.once('exit', () => { children.delete(child); done(); });
+    child.once('error', (error) => { children.delete(child); done(); console.error(`${program}: ${error.message}`); end(1); });
+  });
   return child;
 }
 async function serve(handler) {
@@ -152,8 +166,5 @@ ${NAMES.map((name) => `[[alertmanagers]]\nname = '${name}'\nurl = '${managers[na
 } catch (error) {
   console.error(error.message);
   failures += 1;
-} finally {
-  for (const child of children) child.kill('SIGKILL');
-  rmSync(scratch, { recursive: true, force: true });
 }
-process.exit(failures ? 1 : 0);
+await end(failures ? 1 : 0);

@@ -14,6 +14,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { ending } from './faults/ending.mjs';
 import { empty, fill, mountImage, unmountAll } from './faults/full-disk.mjs';
 import { scalingPolicy } from './faults/scaling-policy.mjs';
 import { SEGMENT_SECS, makeFilm, serveFilm, slowEncoder } from './faults/slow-encoder.mjs';
@@ -26,13 +27,42 @@ const wanted = process.argv.slice(2);
 const WAIT_SECS = 90;
 const scratch = mkdtempSync(join(tmpdir(), 'millrace-alerts-'));
 const children = new Set();
+/** The fault that there is now. */
+let current;
+let over = false;
+
+const signal = (pid, name) => { try { process.kill(pid, name); } catch { /* has ended */ } };
+
+/** Processes of the scene that somebody else has started. */
+function strays() {
+  const others = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid);
+  return others.filter((pid) => {
+    try { return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${join(scratch, 'data')}/`); } catch { return false; }
+  }).map(Number);
+}
+
+const end = ending(async () => {
+  over = true;
+  await current?.end?.();
+  const ended = [...children].map((child) => child.ended);
+  for (const child of children) { child.kill('SIGCONT'); child.kill('SIGKILL'); }
+  await Promise.all(ended);
+  // Instances outlive the sidecar that started them.
+  for (const pid of strays()) signal(pid, 'SIGKILL');
+  unmountAll();
+  rmSync(scratch, { recursive: true, force: true });
+});
 
 function start(program, args, env = {}) {
+  if (over) throw new Error(`${program} is not started: this is the end`);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
   children.add(child);
   child.log = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => { child.log = (child.log + text).slice(-3000); });
-  child.ended = new Promise((done) => { child.once('exit', () => { children.delete(child); done(); }); });
+  child.ended = new Promise((done) => {
+    child.once('exit', () => { children.delete(child); done(); });
+    child.once('error', (error) => { children.delete(child); done(); console.error(`${program}: ${error.message}`); end(1); });
+  });
   return child;
 }
 async function serve(handler, port = 0) {
@@ -142,10 +172,6 @@ const broken = join(scratch, 'program-is-broken');
 const keptProgram = join(scratch, 'kept');
 writeFileSync(keptProgram, `#!/bin/sh\nwhile [ -e '${broken}' ]; do sleep 1; done\nexec '${resolve(millrace)}' "$@"\n`);
 chmodSync(keptProgram, 0o755);
-/** Processes of the scene that somebody else has started. */
-const strays = () => readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid).filter((pid) => {
-  try { return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${join(scratch, 'data')}/`); } catch { return false; }
-}).map(Number);
 const policy = join(scratch, 'scaling.toml');
 writeFileSync(policy, scalingPolicy(keptProgram, originPort, await freePort()));
 const hook = (name) => `[[webhooks]]\nname = '${name}'\nurl = 'http://127.0.0.1:${hooks.port}/${name}'\ngroup_wait_secs = 0\ngroup_interval_secs = 0\n`;
@@ -298,7 +324,7 @@ const FAULTS = {
   CertificateExpiry: real(() => { certify(13); server.kill('SIGHUP'); }, () => { certify(60); server.kill('SIGHUP'); }),
   ScalingStuck: real(() => {
     writeFileSync(broken, '');
-    for (const pid of strays()) process.kill(pid, 'SIGKILL');
+    for (const pid of strays()) signal(pid, 'SIGKILL');
   }, () => rmSync(broken)),
   ScalingBlind: real(() => { server.kill('SIGSTOP'); }, () => { server.kill('SIGCONT'); }),
   ScalingHeldByOrigin: real(() => { mood.delay = 3000; unique = true; }, () => { mood.delay = 0; unique = false; }),
@@ -317,6 +343,7 @@ try {
   for (const [name, prepare] of Object.entries(FAULTS).filter(([name]) => !wanted.length || wanted.includes(name))) {
     const heard = (status) => told.some((alert) => alert.labels.alertname === name && alert.status === status);
     const fault = prepare();
+    current = fault;
     let words = ['', ''];
     let made = false;
     try {
@@ -340,6 +367,7 @@ try {
       if (made) await fault.mend();
     }
     await fault.end?.();
+    current = undefined;
     console.log(`| ${name} | ${fault.real ? 'real' : 'made up'} | ${words.join(' | ')} |`);
   }
 } catch (error) {
@@ -348,12 +376,5 @@ try {
 } finally {
   clearInterval(traffic);
   if (failures) console.log(sidecar.log, server.log);
-  const ended = [...children].map((child) => child.ended);
-  for (const child of children) { child.kill('SIGCONT'); child.kill('SIGKILL'); }
-  await Promise.all(ended);
-  // Instances outlive the sidecar that started them.
-  for (const pid of strays()) process.kill(pid, 'SIGKILL');
-  unmountAll();
-  rmSync(scratch, { recursive: true, force: true });
 }
-process.exit(failures ? 1 : 0);
+await end(failures ? 1 : 0);

@@ -72,6 +72,7 @@ function started(program, args, wanted) {
   const ended = new Promise((resolve) => { child.once('exit', (code, signal) => resolve(signal ?? code)); });
   return new Promise((resolve, reject) => {
     let said = '';
+    child.once('error', reject);
     child.stdout.on('data', (text) => {
       said += text;
       const found = wanted.map((pattern) => pattern.exec(said)?.[1]);
@@ -103,21 +104,21 @@ function cgroup(pid) {
 
 async function pressure() {
   const scratch = mkdtempSync(join(tmpdir(), 'millrace-memory-'));
-  const source = await started(process.execPath, [self, 'origin'], [/port (\d+)/]);
-  const config = join(scratch, 'millrace.toml');
-  writeFileSync(config, `[[origins]]\nurl = "http://127.0.0.1:${source.found[0]}"\nmax_requests = ${requests}\n`);
-  const server = await started(binary, ['serve', '--config', config, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0',
-    '--data-dir', join(scratch, 'data'), '--memory', `${memory}MiB`, '--disk', '1GiB'], [/listening on http:\/\/[^:]+:(\d+)/, /admin[^\n]*http:\/\/[^:]+:(\d+)/]);
-  const [port, admin] = server.found.map(Number);
-  const folder = cgroup(server.child.pid);
-  let how;
-  server.ended.then((end) => { how = end; });
-  const resident = (name) => {
-    const line = new RegExp(`^${name}:\\s*(\\d+) kB`, 'm').exec(readFileSync(`/proc/${server.child.pid}/status`, 'utf8'));
-    return Math.round(Number(line?.[1] ?? 0) / 1024);
-  };
   const failures = [];
+  let source, server, folder, how;
   try {
+    source = await started(process.execPath, [self, 'origin'], [/port (\d+)/]);
+    const config = join(scratch, 'millrace.toml');
+    writeFileSync(config, `[[origins]]\nurl = "http://127.0.0.1:${source.found[0]}"\nmax_requests = ${requests}\n`);
+    server = await started(binary, ['serve', '--config', config, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0',
+      '--data-dir', join(scratch, 'data'), '--memory', `${memory}MiB`, '--disk', '1GiB'], [/listening on http:\/\/[^:]+:(\d+)/, /admin[^\n]*http:\/\/[^:]+:(\d+)/]);
+    const [port, admin] = server.found.map(Number);
+    folder = cgroup(server.child.pid);
+    server.ended.then((end) => { how = end; });
+    const resident = (name) => {
+      const line = new RegExp(`^${name}:\\s*(\\d+) kB`, 'm').exec(readFileSync(`/proc/${server.child.pid}/status`, 'utf8'));
+      return Math.round(Number(line?.[1] ?? 0) / 1024);
+    };
     console.log(`memory ${memory} MiB, ${requests} requests to the origin at a time, ${folder ? `the kernel ends it at ${limit} MiB` : 'no cgroup to be had: measured only'}; at rest ${resident('VmRSS')} MiB`);
     await get(port, '/small');
     for (let n = 0; n * 16 < 1.5 * memory; n += 1) await get(port, `/fill/${n}`, { range: `bytes=0-${PART - 1}` });
@@ -140,9 +141,9 @@ async function pressure() {
     else if (resident('VmHWM') > limit) failures.push(`it took ${resident('VmHWM')} MiB, more than ${limit}`);
     if (watch.failed > 0) failures.push(`${watch.failed} hits or health checks failed`);
   } finally {
-    source.child.kill();
-    server.child.kill();
-    await server.ended;
+    source?.child.kill();
+    server?.child.kill();
+    await server?.ended;
     rmSync(scratch, { recursive: true, force: true });
     if (folder) rmdirSync(folder);
   }

@@ -21,7 +21,17 @@ async function freePorts(count) {
   }
 }
 
-/** `parts`: { scratch, millrace, sidecar, originUrl, users, image }. */
+/** A program, and when it has ended; one that could not be started has ended as well. */
+function started(program, args, options) {
+  const child = spawn(program, args, options);
+  child.ended = new Promise((done) => {
+    child.once('exit', done);
+    child.once('error', (error) => { console.error(`${program}: ${error.message}`); done(); });
+  });
+  return child;
+}
+
+/** `parts`: { scratch, group, millrace, sidecar, originUrl, users, image }. */
 export class Fleet {
   constructor(name, parts, { warm = '64MiB', min = 2, max = 4, manual = false, handOver = true, engine } = {}) {
     Object.assign(this, { name, folder: join(parts.scratch, name), parts, warm, min, max, manual, handOver, engine });
@@ -53,7 +63,7 @@ frontend f
 backend millrace
   balance leastconn
 `);
-    this.haproxy = spawn('haproxy', ['-f', config], { stdio: 'ignore', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
+    this.haproxy = started('haproxy', ['-f', config], { stdio: 'ignore', env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
     writeFileSync(join(this.folder, 'scaling.toml'), this.policy());
     writeFileSync(join(this.folder, 'sidecar.toml'), `data_dir = "${this.folder}/data"
 targets = []
@@ -81,7 +91,7 @@ file = "${this.folder}/scaling.toml"
   policy() {
     const held = this.manual ? 'up_cooldown_secs = 1\ndown_cooldown_secs = 1\nstabilization_secs = 1' : 'up_cooldown_secs = 10\ndown_cooldown_secs = 10\nstabilization_secs = 15';
     return `[[groups]]
-name = "edge"
+name = "${this.parts.group}"
 min = ${this.min}
 max = ${this.max}
 interval_secs = 2
@@ -156,14 +166,14 @@ environment = { MILLRACE__ADMIN__TOKEN = "token-of-this-run" }`;
   }
 
   async run() {
-    this.sidecar = spawn(this.parts.sidecar, ['serve', '--config', join(this.folder, 'sidecar.toml')], { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, MILLRACE_SIDECAR__LOG__FILTER: 'warn' } });
+    if (this.over) throw new Error(`${this.name} has been stopped`);
+    this.sidecar = started(this.parts.sidecar, ['serve', '--config', join(this.folder, 'sidecar.toml')], { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, MILLRACE_SIDECAR__LOG__FILTER: 'warn' } });
     await this.until('the sidecar', async () => (await fetch(`${this.api}/health/ready`)).ok);
   }
 
   async kill() {
-    const ended = new Promise((done) => this.sidecar.once('exit', done));
     this.sidecar.kill('SIGKILL');
-    await ended;
+    await this.sidecar.ended;
   }
 
   async get(path) {
@@ -177,12 +187,12 @@ environment = { MILLRACE__ADMIN__TOKEN = "token-of-this-run" }`;
   }
 
   async decisions() {
-    return (await this.get('/api/v1/scaling/decisions?group=edge&limit=1000')).decisions;
+    return (await this.get(`/api/v1/scaling/decisions?group=${this.parts.group}&limit=1000`)).decisions;
   }
 
   async aim(desired) {
     const answer = await fetch(`${this.api}/api/v1/scaling/override`, { method: 'POST', headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ group: 'edge', desired, seconds: 600, reason: 'measuring joins' }) });
+      body: JSON.stringify({ group: this.parts.group, desired, seconds: 600, reason: 'measuring joins' }) });
     if (!answer.ok) throw new Error(await answer.text());
   }
 
@@ -207,9 +217,14 @@ environment = { MILLRACE__ADMIN__TOKEN = "token-of-this-run" }`;
     return readdirSync('/proc').filter((name) => /^\d+$/.test(name) && mine(name)).map(Number);
   }
 
+  /** Whatever of it has begun and has not ended. */
   async stop() {
-    await this.kill();
-    for (const pid of this.pids()) process.kill(pid, 'SIGKILL');
-    this.haproxy.kill();
+    this.over = true;
+    if (this.sidecar) await this.kill();
+    for (const pid of this.pids()) {
+      try { process.kill(pid, 'SIGKILL'); } catch { /* has ended meanwhile */ }
+    }
+    this.haproxy?.kill();
+    await this.haproxy?.ended;
   }
 }

@@ -24,8 +24,11 @@ use crate::{
     series::Matcher,
 };
 
-/// Reading the clock takes longer than reading a short series.
-const SERIES_PER_CHECK: usize = 16;
+/// Samples and steps between two looks at the clock: well below a millisecond of reading, a few of sorting.
+pub(super) const WORK_PER_CHECK: usize = 1 << 16;
+
+/// So many short series together do not come to that.
+const MOST_SERIES_PER_CHECK: usize = 16;
 
 /// What an instant selector yields for the sample it finds.
 #[derive(Clone, Copy)]
@@ -61,6 +64,7 @@ fn newest(
     let references = references(evaluator, selector.at.as_ref(), selector.offset.as_ref(), steps);
     let lookback = evaluator.options.lookback_ms;
     read(evaluator, selector, &references, lookback, &|labels, samples| {
+        let samples = &*samples;
         let mut after = Cursor::default();
         let newest_at = |reference: &UnixMillis| {
             let after = after.advance(samples, |sample| sample.at <= *reference);
@@ -74,19 +78,19 @@ fn newest(
             (Some(sample), Yield::Value) => sample.value,
             (Some(sample), Yield::TimestampSeconds) => sample.at as f64 / 1000.0,
         });
-        let column = Column { labels: labels.clone(), values: values.collect() };
-        (!column.is_empty()).then_some(column)
+        let column = Column { labels, values: values.collect() };
+        Ok((!column.is_empty()).then_some(column))
     })
 }
 
 /// What `each` makes of the series of a selector, in the order in which they were found. It is given everything in
-/// `(first reference − back, last reference]`, stale markers included.
+/// `(first reference − back, last reference]`, stale markers included, and may end the query by an error.
 pub(super) fn read<T: Send>(
     evaluator: &Evaluator<'_>,
     selector: &VectorSelector,
     references: &[UnixMillis],
     back: i64,
-    each: &(dyn Fn(&Labels, &mut Vec<Sample>) -> Option<T> + Sync),
+    each: &(dyn Fn(Labels, &mut [Sample]) -> Result<Option<T>, Error> + Sync),
 ) -> Result<Vec<T>, Error> {
     let (Some(first), Some(last)) = (references.first(), references.last()) else { return Ok(Vec::new()) };
     let from = first.saturating_sub(back).saturating_add(1);
@@ -103,14 +107,16 @@ pub(super) fn read<T: Send>(
         } else if series_read > most_series {
             Some(Error::TooManySeries { limit: most_series })
         } else {
-            (series_read % SERIES_PER_CHECK == 1 && (options.expired)()).then_some(Error::Expired)
+            let every = (WORK_PER_CHECK / (samples.len() + references.len())).clamp(1, MOST_SERIES_PER_CHECK);
+            ((series_read - 1).is_multiple_of(every) && (options.expired)()).then_some(Error::Expired)
         };
-        if failure.is_some() {
-            *failed.lock() = failure;
-            return ControlFlow::Break(());
-        }
-        if let Some(result) = each(labels, samples) {
-            made.lock().push((place, result));
+        match failure.map_or_else(|| each(labels, samples), Err) {
+            Ok(Some(result)) => made.lock().push((place, result)),
+            Ok(None) => {}
+            Err(failure) => {
+                *failed.lock() = Some(failure);
+                return ControlFlow::Break(());
+            }
         }
         ControlFlow::Continue(())
     });
@@ -146,11 +152,20 @@ impl Cursor {
     }
 }
 
-pub(super) fn without_stale(samples: &mut Vec<Sample>) {
+pub(super) fn without_stale(samples: &mut [Sample]) -> &[Sample] {
     // Mostly there are none, and looking is quicker than keeping.
-    if samples.iter().fold(false, |any, sample| any | is_stale(sample.value)) {
-        samples.retain(|sample| !is_stale(sample.value));
+    if !samples.iter().fold(false, |any, sample| any | is_stale(sample.value)) {
+        return samples;
     }
+    let mut kept = 0;
+    for at in 0..samples.len() {
+        let sample = samples[at];
+        if !is_stale(sample.value) {
+            samples[kept] = sample;
+            kept += 1;
+        }
+    }
+    &samples[..kept]
 }
 
 /// The time that each step looks at, ascending.
@@ -204,6 +219,7 @@ pub(super) fn matcher(written: &label::Matcher) -> Result<Matcher, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::STALE_NAN;
 
     #[test]
     fn places_are_found_from_wherever_the_search_was() {
@@ -217,5 +233,15 @@ mod tests {
             }
         }
         assert_eq!(Cursor::default().advance(&[], |_| true), 0);
+    }
+
+    #[test]
+    fn stale_markers_are_left_out_wherever_they_are() {
+        for stale in [vec![], vec![0], vec![4], vec![1, 2], vec![0, 1, 2, 3, 4]] {
+            let value = |at| if stale.contains(&at) { STALE_NAN } else { 0.0 };
+            let mut samples: Vec<_> = (0..5).map(|at| Sample { at, value: value(at) }).collect();
+            let left = without_stale(&mut samples).iter().map(|sample| sample.at);
+            assert!(left.eq((0..5).filter(|at| !stale.contains(at))), "{stale:?}");
+        }
     }
 }

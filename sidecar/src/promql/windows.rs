@@ -87,17 +87,16 @@ impl<'a> Windows<'a> {
 
     /// Applies `function` to every window that holds a sample. Labels keep the metric name.
     pub(super) fn map(&self, function: &Function<'_>) -> Result<Vec<Column>, Error> {
-        let frame = &self.frame;
+        let (frame, expired) = (&self.frame, self.evaluator.options.expired);
         match &self.subject {
             Subject::Selector(selector) => self.read(selector, &|labels, samples| {
-                select::without_stale(samples);
-                frame.column(labels, samples, function)
+                frame.column(labels, select::without_stale(samples), function, expired)
             }),
             Subject::Computed(series) => {
                 let mut columns = Vec::with_capacity(series.len());
                 for RangeSeries { labels, samples } in series {
                     self.evaluator.check_expired()?;
-                    columns.extend(frame.column(labels, samples, function));
+                    columns.extend(frame.column(labels.clone(), samples, function, expired)?);
                 }
                 Ok(columns)
             }
@@ -119,7 +118,7 @@ impl<'a> Windows<'a> {
     fn read<T: Send>(
         &self,
         selector: &VectorSelector,
-        each: &(dyn Fn(&Labels, &mut Vec<Sample>) -> Option<T> + Sync),
+        each: &(dyn Fn(Labels, &mut [Sample]) -> Result<Option<T>, Error> + Sync),
     ) -> Result<Vec<T>, Error> {
         select::read(self.evaluator, selector, &self.frame.references, self.frame.range_ms, each)
     }
@@ -128,8 +127,7 @@ impl<'a> Windows<'a> {
     pub(super) fn whole(self) -> Result<Vec<RangeSeries>, Error> {
         let mut series = match self.subject {
             Subject::Selector(selector) => self.read(selector, &|labels, samples| {
-                select::without_stale(samples);
-                Some(RangeSeries { labels: labels.clone(), samples: samples.clone() })
+                Ok(Some(RangeSeries { labels, samples: select::without_stale(samples).to_vec() }))
             })?,
             Subject::Computed(series) => series,
         };
@@ -139,19 +137,51 @@ impl<'a> Windows<'a> {
 }
 
 impl Frame {
-    fn column(&self, labels: &Labels, samples: &[Sample], function: &Function<'_>) -> Option<Column> {
-        let mut column = Column::absent(labels.clone(), self.steps);
+    /// One series can be the work of seconds, such as a day of samples sorted at each step of a day.
+    fn column(
+        &self,
+        labels: Labels,
+        samples: &[Sample],
+        function: &Function<'_>,
+        expired: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Column>, Error> {
+        let mut column = Column::absent(labels, self.steps);
         let (mut first, mut after) = (Cursor::default(), Cursor::default());
+        let mut unchecked = 0;
         for (step, to) in self.references.iter().copied().enumerate() {
             let from = to.saturating_sub(self.range_ms);
             let after = after.advance(samples, |sample| sample.at <= to);
             let first = first.advance(&samples[..after], |sample| sample.at <= from);
             let samples = &samples[first..after];
             if !samples.is_empty() {
+                unchecked += samples.len();
+                if unchecked >= select::WORK_PER_CHECK {
+                    unchecked = 0;
+                    if expired() {
+                        return Err(Error::Expired);
+                    }
+                }
                 let window = Window { samples, from, to, at: self.steps.at(step), step };
                 column.values[step] = function(window).unwrap_or(ABSENT);
             }
         }
-        (!column.is_empty()).then_some(column)
+        Ok((!column.is_empty()).then_some(column))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_that_takes_too_long_is_given_up() {
+        let samples: Vec<_> = (0..2000).map(|at| Sample { at, value: 0.0 }).collect();
+        let steps = Steps::range(0, 1999, 1);
+        let frame = Frame { references: steps.iter().collect(), range_ms: 2000, steps };
+        let column = |expired: &(dyn Fn() -> bool + Sync)| {
+            frame.column(Labels::empty(), &samples, &|_| Some(1.0), expired)
+        };
+        assert!(column(&|| false).unwrap().is_some());
+        assert_eq!(column(&|| true).unwrap_err(), Error::Expired);
     }
 }

@@ -348,17 +348,19 @@ impl Series {
         self.open.as_ref().filter(|open| open.first_at() <= to && open.last().at >= from)
     }
 
-    /// Puts what it has between `from` and `to` into `samples`, in place of what was there.
+    /// Puts what it has between `from` and `to` behind what is in `samples` already.
     pub(super) fn read(&self, from: UnixMillis, to: UnixMillis, samples: &mut Vec<Sample>) {
-        samples.clear();
+        let start = samples.len();
         for chunk in self.sealed_between(from, to) {
             chunk.append_to(samples);
         }
         if let Some(open) = self.open_between(from, to) {
             samples.extend(open.samples());
         }
-        samples.truncate(samples.partition_point(|sample| sample.at <= to));
-        samples.drain(..samples.partition_point(|sample| sample.at < from));
+        let after = samples[start..].partition_point(|sample| sample.at <= to);
+        samples.truncate(start + after);
+        let first = samples[start..].partition_point(|sample| sample.at < from);
+        samples.drain(start..start + first);
     }
 }
 

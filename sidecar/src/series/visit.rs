@@ -1,9 +1,10 @@
-//! Reads many series one after the other, each into a buffer that is used again, so that a day of thousands of them is never
-//! in memory at once; by several threads when that pays.
+//! Reads many series, a few at a time into a buffer that is used again, so that a day of thousands of them is never in memory
+//! at once; by several threads when that pays.
 
 use std::{
+    mem,
     num::NonZero,
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
     sync::{
         LazyLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -19,12 +20,15 @@ use super::{
 };
 use crate::model::{Labels, Sample};
 
-/// Told a series, its place among those that were found, and its samples, which it may change. The store is locked meanwhile:
-/// it must not be asked anything.
-pub type Visitor<'a> = dyn Fn(usize, &Labels, &mut Vec<Sample>) -> ControlFlow<()> + Sync + 'a;
+/// Told the place of a series among those that were found, its labels, and its samples, which it may change. The store is not
+/// locked meanwhile: what a visitor computes of a day can take seconds, and a writer that waits keeps new readers out.
+pub type Visitor<'a> = dyn Fn(usize, Labels, &mut [Sample]) -> ControlFlow<()> + Sync + 'a;
 
-/// Series that a thread takes at a time, under one lock: of a day, about a millisecond.
+/// Series that a thread takes at a time. When they are short, all are read under one lock.
 const BATCH: usize = 32;
+
+/// With so many samples read, the lock is given back: of a day, a series has more.
+const SAMPLES_PER_LOCK: usize = 2048;
 
 /// Fewer samples are read sooner than a thread starts.
 const SAMPLES_PER_THREAD: usize = 500_000;
@@ -45,6 +49,14 @@ struct Search<'a> {
     found: Found,
 }
 
+/// What was read under one lock.
+#[derive(Default)]
+struct Held {
+    /// Place, labels, number of samples.
+    series: Vec<(usize, Labels, usize)>,
+    samples: Vec<Sample>,
+}
+
 impl Search<'_> {
     /// About how many samples there are.
     fn samples(&self, table: &Table) -> usize {
@@ -57,19 +69,41 @@ impl Search<'_> {
 }
 
 impl Store {
+    /// Takes as many of `places` as go under one lock.
+    fn read_some(&self, search: &Search<'_>, places: &mut Range<usize>, held: &mut Held) {
+        held.series.clear();
+        held.samples.clear();
+        let table = self.table.read();
+        for place in places {
+            let slot = search.found.slots[place];
+            let Some(series) = table.found(&search.found, slot, search.matchers) else { continue };
+            let before = held.samples.len();
+            series.read(search.from, search.to, &mut held.samples);
+            let count = held.samples.len() - before;
+            if count > 0 {
+                held.series.push((place, series.labels.clone(), count));
+            }
+            if held.samples.len() >= SAMPLES_PER_LOCK {
+                break;
+            }
+        }
+    }
+
     fn visit_batch(
         &self,
         search: &Search<'_>,
         start: usize,
-        buffer: &mut Vec<Sample>,
+        held: &mut Held,
         each: &Visitor<'_>,
     ) -> ControlFlow<()> {
-        let table = self.table.read();
-        for (place, slot) in search.found.slots.iter().enumerate().skip(start).take(BATCH) {
-            let Some(series) = table.found(&search.found, *slot, search.matchers) else { continue };
-            series.read(search.from, search.to, buffer);
-            if !buffer.is_empty() {
-                each(place, &series.labels, buffer)?;
+        let mut places = start..search.found.slots.len().min(start + BATCH);
+        while !places.is_empty() {
+            self.read_some(search, &mut places, held);
+            let mut rest = held.samples.as_mut_slice();
+            for (place, labels, count) in held.series.drain(..) {
+                let (samples, others) = mem::take(&mut rest).split_at_mut(count);
+                rest = others;
+                each(place, labels, samples)?;
             }
         }
         ControlFlow::Continue(())
@@ -88,13 +122,13 @@ impl Store {
         let next = AtomicUsize::new(0);
         let stopped = AtomicBool::new(false);
         let work = || {
-            let mut buffer = Vec::new();
+            let mut held = Held::default();
             while !stopped.load(Ordering::Relaxed) {
                 let start = next.fetch_add(BATCH, Ordering::Relaxed);
                 if start >= count {
                     break;
                 }
-                if self.visit_batch(&search, start, &mut buffer, each).is_break() {
+                if self.visit_batch(&search, start, &mut held, each).is_break() {
                     stopped.store(true, Ordering::Relaxed);
                 }
             }
@@ -167,6 +201,39 @@ mod tests {
     }
 
     #[test]
+    fn long_series_come_whole_and_apart() {
+        let store = store();
+        // Several go under one lock, but not all.
+        let length = SAMPLES_PER_LOCK as i64 / 2 - 1;
+        for n in 0..5 {
+            (0..length).for_each(|at| put(&store, "long", n, at));
+        }
+        let seen = Mutex::new(Vec::new());
+        store.visit(&[Matcher::equal(METRIC_NAME, "long")], 1, length - 2, &|place, labels, samples| {
+            assert!(samples.iter().map(|sample| sample.at).eq(1..length - 1));
+            assert!(samples.iter().all(|sample| sample.value.to_string() == labels.get("n")));
+            seen.lock().push(place);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(seen.into_inner(), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn the_store_is_not_locked_while_a_visitor_works() {
+        let store = store();
+        for n in 0..3 {
+            put(&store, "some", n, 1);
+        }
+        let seen = AtomicUsize::new(0);
+        store.visit(&[Matcher::equal(METRIC_NAME, "some")], 0, i64::MAX, &|_, _, _| {
+            assert!(store.table.try_write().is_some());
+            seen.fetch_add(1, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(seen.into_inner(), 3);
+    }
+
+    #[test]
     fn a_slot_that_another_series_has_taken_over_is_not_confused() {
         let store = store();
         for n in 0..BATCH + 2 {
@@ -186,7 +253,7 @@ mod tests {
         }
         let seen = AtomicUsize::new(0);
         for start in [0, BATCH] {
-            let _ = store.visit_batch(&search, start, &mut Vec::new(), &|_, labels, _| {
+            let _ = store.visit_batch(&search, start, &mut Held::default(), &|_, labels, _| {
                 assert_eq!(labels.metric_name(), "old");
                 seen.fetch_add(1, Ordering::Relaxed);
                 ControlFlow::Continue(())

@@ -98,6 +98,22 @@ fn all_that_look_at_the_servers_of_compose_look_at_the_same() {
 }
 
 #[test]
+fn servers_of_compose_trust_their_network_and_no_other() {
+    let [file] = &yaml("docker-compose.yml")[..] else { panic!("one document") };
+    let subnet = file["networks"]["default"]["ipam"]["config"][0]["subnet"].as_str().unwrap();
+    let settings: toml::Table = text("config/compose/millrace.toml").parse().unwrap();
+    let trusted = settings["proxies"]["trusted"].as_array().unwrap();
+    assert_eq!(trusted.iter().map(|one| one.as_str().unwrap()).collect::<Vec<_>>(), [subnet]);
+}
+
+#[test]
+fn static_programs_are_built_in_one_way() {
+    let (dockerfile, docs) = (text("deploy/Dockerfile"), text("docs/fleet.md"));
+    let command = docs.lines().find(|line| line.starts_with("RUSTFLAGS=")).unwrap();
+    assert!(dockerfile.contains(command), "{command}");
+}
+
+#[test]
 fn the_cluster_gets_what_fits_together() {
     let kustomization = &yaml("deploy/kubernetes/kustomization.yaml")[0];
     for resource in strings(&kustomization["resources"]) {
@@ -160,11 +176,16 @@ fn balancers_read_their_files() {
     for name in ["haproxy/haproxy.cfg", "haproxy/compose.cfg"] {
         run("haproxy", &["-c", "-q", "-f", &path(name)]);
     }
+    // nginx binds its ports also to test, and not everybody may that one.
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().display();
+    let site = text("deploy/nginx/millrace.conf").replace("listen 80;", "listen 127.0.0.1:8080;");
+    std::fs::write(folder.path().join("millrace.conf"), site).unwrap();
     let whole = format!(
-        "pid {place}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{ access_log off; include {}; }}\n",
-        path("nginx/*.conf")
+        "pid {place}/pid;\nerror_log stderr;\nevents {{}}\n\
+         http {{ access_log off; client_body_temp_path {place}/b; proxy_temp_path {place}/p; fastcgi_temp_path {place}/f;\n\
+         uwsgi_temp_path {place}/u; scgi_temp_path {place}/s; include {}; include {place}/millrace.conf; }}\n",
+        path("nginx/millrace-upstream.conf")
     );
     std::fs::write(folder.path().join("nginx.conf"), whole).unwrap();
     run("nginx", &["-t", "-q", "-p", &place.to_string(), "-c", &format!("{place}/nginx.conf")]);
