@@ -15,7 +15,6 @@ import { eventually } from './servers.mjs';
 
 const key = secret();
 const JOB = { preset: 'trim', source: '/videos/dusk-drive.mp4', output: 'clip.mp4', start: 0, end: 2, exact: false };
-const JUNK = '/assets/junk.png';
 let fleet, origin, troubling, calm;
 
 /** An upload, a job and an encoded segment. */
@@ -28,8 +27,7 @@ async function work() {
   // It begins as an image does, and cannot be decoded.
   const spoiled = Buffer.from(picture);
   spoiled.fill(0, spoiled.length / 2, spoiled.length / 2 + 64);
-  const junk = await fetch(site + JUNK, { method: 'PUT', headers: { authorization, 'content-type': 'image/png' }, body: spoiled });
-  assert.equal(junk.status, 201, await junk.text());
+  origin.spoil(spoiled);
   const job = await fetch(`${admin}/api/v1/jobs`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(JOB) });
   assert.equal(job.status, 202, await job.text());
   const playlist = `${site}/videos/dusk-drive.mp4/master.m3u8`;
@@ -48,7 +46,7 @@ before(async () => {
     for (let round = 0; on; round++) {
       // Not always the same: a server that has had enough of it is replaced.
       const [site] = await fleet.ready().catch(() => []);
-      if (site) await trouble(site, round, { junk: JUNK, job: JOB });
+      if (site) await trouble(site, round, JOB);
       await sleep(50);
     }
   })();

@@ -5,10 +5,15 @@ import { createServer } from 'node:http';
 
 const BODY = Buffer.alloc(300_000, 'frail');
 
+/** What is called an image and is none, at every server: once `spoil` has said of what bytes. */
+const JUNK = '/frail/junk.png';
+
 /** One origin under two paths: `/weary` fails, `/frail` breaks off in the middle and goes on from there when it is asked to. */
 export async function startTroubledOrigin() {
+  let junk;
   const server = createServer((request, response) => {
     if (request.url.startsWith('/weary')) return response.writeHead(503).end();
+    if (request.url === JUNK && junk) return response.writeHead(200, { 'content-type': 'image/png', 'cache-control': 'max-age=60', 'content-length': junk.length }).end(junk);
     const [, from] = /^bytes=(\d+)-/.exec(request.headers.range ?? '') ?? [];
     const head = { 'content-type': 'application/octet-stream', etag: '"frail"', 'cache-control': 'max-age=60', 'accept-ranges': 'bytes' };
     if (from === undefined) {
@@ -21,7 +26,7 @@ export async function startTroubledOrigin() {
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const stop = () => new Promise((resolve) => { server.close(() => resolve(0)); server.closeAllConnections(); });
-  return { url: `http://127.0.0.1:${server.address().port}`, stop };
+  return { url: `http://127.0.0.1:${server.address().port}`, spoil: (bytes) => { junk = bytes; }, stop };
 }
 
 /** The servers' settings: little patience, little room, and images that are soon made better. */
@@ -47,8 +52,8 @@ path = "/"
 origins = ["library"]
 `;
 
-/** One round of everything at this server. `junk` is the path of an asset that is called an image and is none; `job` what a job wants. */
-export async function trouble({ data_url: site, admin_url: admin }, round, { junk, job }) {
+/** One round of everything at this server. `job` is what a job wants. */
+export async function trouble({ data_url: site, admin_url: admin }, round, job) {
   const ask = async (path) => { await (await fetch(site + path)).arrayBuffer(); };
   const all = (many, one) => Promise.allSettled(Array.from({ length: many }, (_, at) => one(at)));
   const leave = async (path) => {
@@ -60,7 +65,7 @@ export async function trouble({ data_url: site, admin_url: admin }, round, { jun
   await all(30, (at) => ask(`/weary/${round}-${at}`));
   await all(6, (at) => ask(`/frail/${round}-${at}`));
   await all(4, () => ask('/photos/planet.png?w=120&fm=webp'));
-  await all(2, (at) => ask(`${junk}?w=${100 + 10 * (round % 50) + at}`));
+  await all(2, (at) => ask(`${JUNK}?w=${100 + 10 * (round % 50) + at}`));
   await all(12, (at) => leave(`/photos/desert-progressive.jpg?w=${200 + (round * 12 + at) % 700}&fm=webp`));
   await all(4, (at) => fetch(`${admin}/api/v1/jobs`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ ...job, output: `clip-${round}-${at}.mp4` }) }));
 }
