@@ -41,10 +41,13 @@ impl Client {
 
     async fn get_unbounded(&self, url: &Url) -> Result<Fetched, Error> {
         let failed = |reason: reqwest::Error| Error::Connection(innermost(&reason));
-        let seconds = self.timeout.as_secs_f64().to_string();
-        let request = self.http.get(url.clone()).header("accept", ACCEPT).header("accept-encoding", "gzip");
-        let mut answer =
-            request.header("x-prometheus-scrape-timeout-seconds", seconds).send().await.map_err(failed)?;
+        let mut answer = match self.ask(url).await {
+            // Most often the target has closed an idle connection at this moment: many do so after five seconds, and some are
+            // scraped as often.
+            Err(reason) if reason.is_request() && !reason.is_connect() => self.ask(url).await,
+            answer => answer,
+        }
+        .map_err(failed)?;
         if answer.status() != reqwest::StatusCode::OK {
             return Err(Error::Status(answer.status().as_u16()));
         }
@@ -65,6 +68,12 @@ impl Client {
         }
         let body = if packed { unpacked(&body, self.max_body_bytes)? } else { body.freeze() };
         Ok(Fetched { body, format })
+    }
+
+    async fn ask(&self, url: &Url) -> reqwest::Result<reqwest::Response> {
+        let seconds = self.timeout.as_secs_f64().to_string();
+        let request = self.http.get(url.clone()).header("accept", ACCEPT).header("accept-encoding", "gzip");
+        request.header("x-prometheus-scrape-timeout-seconds", seconds).send().await
     }
 }
 
@@ -92,7 +101,51 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
 mod tests {
     use std::io::Write;
 
-    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::{super::parse::Limits, *};
+
+    async fn read_request(connection: &mut TcpStream) {
+        let mut read = Vec::new();
+        while !read.ends_with(b"\r\n\r\n") {
+            read.push(connection.read_u8().await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_target_that_closes_an_idle_connection_as_it_is_asked_is_asked_again() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\na 1.0";
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/metrics", listener.local_addr().unwrap())).unwrap();
+        let target = async {
+            for last in [false, true] {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                read_request(&mut connection).await;
+                connection.write_all(answer).await.unwrap();
+                if !last {
+                    read_request(&mut connection).await;
+                }
+            }
+        };
+        let timeout = Duration::from_secs(60);
+        let settings = Settings {
+            interval: timeout,
+            timeout,
+            max_body_bytes: 100,
+            max_samples: 1,
+            limits: Limits::default(),
+        };
+        let client = Client::new(&settings).unwrap();
+        let scrapes = async {
+            for _ in 0..2 {
+                assert_eq!(client.get(&url).await.unwrap().body, "a 1.0");
+            }
+        };
+        tokio::join!(target, scrapes);
+    }
 
     #[test]
     fn packed_bodies_are_unpacked_up_to_the_bound() {
