@@ -179,6 +179,7 @@ deps_run() {
   need cc gcc libc6-dev
   need cmake cmake make
   need nasm nasm
+  need autoreconf autoconf automake libtool # for ISA-L
   need curl curl ca-certificates
   need jpegtran libjpeg-turbo-progs # the one progressive image of the demo library
   install_missing
@@ -228,6 +229,7 @@ deps_image-bench() {
   need taskset util-linux
   need cmake cmake make
   need nasm nasm
+  need autoreconf autoconf automake libtool # for ISA-L
   install_missing
   install_photos
   install_node_modules benches/image

@@ -1,4 +1,4 @@
-//! WebP in and out, and the only unsafe code of the image part: calls of libwebp. The safe `webp` crate pins
+//! WebP in and out, with unsafe code: calls of libwebp. The safe `webp` crate pins
 //! an older libwebp, cannot encode planes, and cannot shrink while decoding.
 //!
 //! Why the calls are sound: each struct is initialised by libwebp's own initialiser, whose result is checked;

@@ -1,6 +1,12 @@
 //! PNG in and out. Rows are averaged into a smaller image as they are decoded, so that a large picture is
 //! never held whole; only interlaced ones must be.
 
+mod filter;
+mod inflate;
+mod rows;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::io::Cursor;
 
@@ -13,6 +19,7 @@ use super::metadata::Kept;
 use super::palette::{Alpha, Indexed};
 use super::probe::Png;
 use super::raster::{Raster, Reduced};
+use rows::Rows;
 
 /// How much larger than its target the averaged image is at least.
 const RESIDUAL: f64 = 2.0;
@@ -32,10 +39,10 @@ pub(super) fn shrink(crop: Rect, target: Size) -> u32 {
 /// Memory to decode an image of this size, averaged by `shrink`.
 pub(super) fn decode_bytes(png: &Png, stored: Size, shrink: u32) -> u64 {
     // Two bytes per sample: 16-bit rows exist before they are reduced.
-    let rows = u64::from(stored.width) * 8 * 3;
+    let lines = u64::from(stored.width) * 8 * 3;
     let whole = if png.interlaced { stored.pixels() * u64::from(png.channels) } else { 0 };
     let sums = u64::from(stored.width.div_ceil(shrink)) * 16;
-    rows + whole + sums + reduced_size(stored, shrink).pixels() * 4
+    lines + whole + sums + rows::BYTES + reduced_size(stored, shrink).pixels() * 4
 }
 
 fn reduced_size(stored: Size, shrink: u32) -> Size {
@@ -43,46 +50,98 @@ fn reduced_size(stored: Size, shrink: u32) -> Size {
 }
 
 pub(super) fn decode(source: &[u8], stored: Size, shrink: u32) -> Result<Reduced, Error> {
-    let mut decoder = Decoder::new_with_limits(Cursor::new(source), png::Limits { bytes: DECODER_BYTES });
-    decoder.set_ignore_text_chunk(true);
-    decoder.set_ignore_iccp_chunk(true);
-    decoder.set_transformations(Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(corrupt)?;
-    let (colour, depth) = reader.output_color_type();
-    if depth != BitDepth::Eight
-        || (reader.info().width, reader.info().height) != (stored.width, stored.height)
-    {
-        return Err(corrupt("header and content differ"));
-    }
-    match colour {
-        ColorType::Grayscale => average::<1>(&mut reader, stored, shrink),
-        ColorType::GrayscaleAlpha => average::<2>(&mut reader, stored, shrink),
-        ColorType::Rgb => average::<3>(&mut reader, stored, shrink),
-        ColorType::Rgba => average::<4>(&mut reader, stored, shrink),
-        ColorType::Indexed => Err(corrupt("palette missing")),
+    match Rows::open(source).map_err(corrupt)? {
+        Some((header, rows)) => {
+            check_size((header.width, header.height), stored)?;
+            average(header.channels, rows, stored, shrink)
+        }
+        None => {
+            let unusual = Unusual::open(source, stored)?;
+            average(unusual.channels, unusual, stored, shrink)
+        }
     }
 }
 
-type Source<'a> = Reader<Cursor<&'a [u8]>>;
+fn check_size(size: (u32, u32), stored: Size) -> Result<(), Error> {
+    if size == (stored.width, stored.height) { Ok(()) } else { Err(corrupt("header and content differ")) }
+}
 
-fn average<const C: usize>(reader: &mut Source<'_>, stored: Size, shrink: u32) -> Result<Reduced, Error> {
+/// Rows of eight bits a sample, one after the other.
+trait Source {
+    fn next(&mut self) -> Result<&[u8], Error>;
+}
+
+impl Source for Rows<'_> {
+    fn next(&mut self) -> Result<&[u8], Error> {
+        Rows::next(self).map_err(corrupt)
+    }
+}
+
+/// What the `png` crate reads: with palettes, transparent colours, other depths, interlaced.
+struct Unusual<'a> {
+    reader: Reader<Cursor<&'a [u8]>>,
+    channels: usize,
+    row: Vec<u8>,
+    /// Of an interlaced picture, all rows and where the next begins.
+    whole: Option<(Vec<u8>, usize)>,
+}
+
+impl<'a> Unusual<'a> {
+    fn open(source: &'a [u8], stored: Size) -> Result<Self, Error> {
+        let mut decoder = Decoder::new_with_limits(Cursor::new(source), png::Limits { bytes: DECODER_BYTES });
+        decoder.set_ignore_text_chunk(true);
+        decoder.set_ignore_iccp_chunk(true);
+        decoder.set_transformations(Transformations::normalize_to_color8());
+        let mut reader = decoder.read_info().map_err(corrupt)?;
+        check_size((reader.info().width, reader.info().height), stored)?;
+        let channels = match reader.output_color_type() {
+            (ColorType::Grayscale, BitDepth::Eight) => 1,
+            (ColorType::GrayscaleAlpha, BitDepth::Eight) => 2,
+            (ColorType::Rgb, BitDepth::Eight) => 3,
+            (ColorType::Rgba, BitDepth::Eight) => 4,
+            (ColorType::Indexed, _) => return Err(corrupt("palette missing")),
+            _ => return Err(corrupt("header and content differ")),
+        };
+        let whole = if reader.info().interlaced {
+            let length = reader.output_buffer_size().ok_or_else(|| corrupt("size overflow"))?;
+            let mut whole = vec![0; length];
+            reader.next_frame(&mut whole).map_err(corrupt)?;
+            Some((whole, 0))
+        } else {
+            None
+        };
+        Ok(Self { reader, channels, row: vec![0; stored.width as usize * channels], whole })
+    }
+}
+
+impl Source for Unusual<'_> {
+    fn next(&mut self) -> Result<&[u8], Error> {
+        if let Some((whole, at)) = &mut self.whole {
+            let from = *at;
+            *at += self.row.len();
+            return whole.get(from..*at).ok_or_else(|| corrupt("too few rows"));
+        }
+        self.reader.read_row(&mut self.row).map_err(corrupt)?.ok_or_else(|| corrupt("too few rows"))?;
+        Ok(&self.row)
+    }
+}
+
+fn average(channels: usize, rows: impl Source, stored: Size, shrink: u32) -> Result<Reduced, Error> {
+    match channels {
+        1 => average_of::<1>(rows, stored, shrink),
+        2 => average_of::<2>(rows, stored, shrink),
+        3 => average_of::<3>(rows, stored, shrink),
+        _ => average_of::<4>(rows, stored, shrink),
+    }
+}
+
+fn average_of<const C: usize>(mut rows: impl Source, stored: Size, shrink: u32) -> Result<Reduced, Error> {
     let mut boxes = Boxes::<C>::new(stored, shrink);
-    if reader.info().interlaced {
-        let length = reader.output_buffer_size().ok_or_else(|| corrupt("size overflow"))?;
-        let mut whole = vec![0; length];
-        reader.next_frame(&mut whole).map_err(corrupt)?;
-        for row in whole.chunks_exact(stored.width as usize * C) {
-            boxes.row(row);
+    for number in 0..stored.height {
+        if number.is_multiple_of(ROWS_AT_ONCE) {
+            checkpoint::pass()?;
         }
-    } else {
-        let mut row = vec![0; stored.width as usize * C];
-        for number in 0..stored.height {
-            if number.is_multiple_of(ROWS_AT_ONCE) {
-                checkpoint::pass()?;
-            }
-            reader.read_row(&mut row).map_err(corrupt)?.ok_or_else(|| corrupt("too few rows"))?;
-            boxes.row(&row);
-        }
+        boxes.row(rows.next()?);
     }
     let divisor = f64::from(shrink);
     let extent = (f64::from(stored.width) / divisor, f64::from(stored.height) / divisor);
