@@ -88,7 +88,7 @@ function tiles(got, origins, targets) {
     tile('Requests', 'rate', rate, rate == null ? 'no traffic measured' : failing > 0 ? `${text('share', failing)} errors` : 'no errors', spark(requests), failing > 0.05 ? 'bad' : ''),
     tile('Hit ratio', 'share', ratio, ratio == null ? 'no cacheable traffic' : 'of cacheable requests', spark(got.ratio[0]?.values ?? []), ratio != null && ratio < 0.8 ? 'warn' : ''),
     tile('Latency p95', 'seconds', p95, p50 == null ? 'no requests' : `median ${text('seconds', p50)}`, spark(got.p95[0]?.values ?? []), p95 > 2 ? 'warn' : ''),
-    tile('Bandwidth saved', 'bytes', saved, sent == null ? 'nothing sent' : sent > 0 ? `${text('share', saved / sent)} of ${text('bytes', sent)} sent` : 'nothing is being sent', spark(got.sent[0]?.values.map((value, at) => (value == null ? null : Math.max(0, value - (got.fetched[0]?.values[at] ?? 0)))) ?? [])),
+    tile('Bandwidth saved', 'bytes', saved, sent == null ? 'nothing sent' : sent > 0 ? `${text('share', saved / sent)} of bytes sent` : 'nothing is being sent', spark(got.sent[0]?.values.map((value, at) => (value == null ? null : Math.max(0, value - (got.fetched[0]?.values[at] ?? 0)))) ?? [])),
     counted('Origins well', asked, 'origins', !origins.length ? 'none asked yet' : shut ? `${shut} left alone by the breaker` : 'every breaker is closed', shut ? 'bad' : ''),
     counted('Targets up', healthy, 'targets', down ? `${down} down` : !targets.length ? 'no targets' : healthy.every(([state]) => state) ? 'all of them' : 'waiting for the first scrape', down ? 'bad' : ''),
   ];
