@@ -1,7 +1,7 @@
 // Overview: is it well, how fast, how much comes from the cache, and what do the origins have to bear.
 
 import { box, dot, el, link, nothing, renew, table } from '../dom.js';
-import { span, text, units } from '../format.js';
+import { plural, span, text, units } from '../format.js';
 import { spark } from '../paint.js';
 import { Panels, inTurn, last, named, quantile, single } from '../panels.js';
 
@@ -109,8 +109,8 @@ function firing(groups, now) {
   if (!alerts.length) {
     const rules = groups.flatMap((group) => group.rules);
     if (!rules.length) return [box('p', 'calm', 'No rules are loaded.')];
-    if (rules.every((rule) => rule.health === 'unknown')) return [box('p', 'calm', `${rules.length} rules wait for their first evaluation.`)];
-    return [box('p', 'calm', el('strong', '', 'All quiet.'), ` ${rules.length} rules, none firing.`)];
+    if (rules.every((rule) => rule.health === 'unknown')) return [box('p', 'calm', `${plural(rules.length, 'rule')} yet to be evaluated for the first time.`)];
+    return [box('p', 'calm', el('strong', '', 'All quiet.'), ` ${plural(rules.length, 'rule')}, none firing.`)];
   }
   const weight = { critical: 0, warning: 1 };
   alerts.sort((a, b) => (weight[a.labels.severity] ?? 2) - (weight[b.labels.severity] ?? 2));
