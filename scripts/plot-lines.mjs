@@ -28,7 +28,8 @@ export function plotLines({ title, axis, series, spans = [], marks = [], limit, 
   for (const second of marks) parts.push(`<path d="M${x(second).toFixed(1)} ${box.top}V${box.bottom}" stroke="#888" stroke-dasharray="2 3"/>`);
   if (limit) {
     parts.push(`<path d="M${box.left} ${y(limit.value).toFixed(1)}H${box.right}" stroke="#a33" stroke-dasharray="6 4"/>`,
-      `<text x="${box.right + 12}" y="${(y(limit.value) + 4).toFixed(1)}" fill="#a33">${limit.name}</text>`);
+      // In the plot: beside it are the names of the lines.
+      `<text x="${box.left + 4}" y="${(y(limit.value) - 5).toFixed(1)}" fill="#a33" stroke="#fff" stroke-width="3" paint-order="stroke">${limit.name}</text>`);
   }
   // Labels of three digits want 30 units each.
   const step = [5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600].find((step) => x(step) - x(0) >= 30) ?? 7200;

@@ -25,6 +25,7 @@ export const silences = () => get('/api/v2/silences');
 /** Firing and pending alerts with what holds them back; `matchers` as they are written, between commas. */
 export const alerts = (matchers) => get('/api/v2/alerts', { pending: true, ...(matchers && { filter: matchers }) });
 export const instant = (query, time) => data('/api/v1/query', { query, ...(time && { time }) });
+export const formatted = (query) => data('/api/v1/format_query', { query });
 export const metadata = () => data('/api/v1/metadata');
 export const values = (label, match) => data(`/api/v1/label/${encodeURIComponent(label)}/values`, { limit: 2_000, ...(match && { 'match[]': match }) });
 export const names = (match) => data('/api/v1/labels', { limit: 500, ...(match && { 'match[]': match }) });

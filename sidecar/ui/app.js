@@ -6,6 +6,7 @@ import { repaint } from './charts.js';
 import { $, announce, el, link } from './dom.js';
 import { clock, plural, span, text, units } from './format.js';
 import { Live } from './live.js';
+import { stretchDialog } from './stretch.js';
 import alerts from './tabs/alerts.js';
 import explore from './tabs/explore.js';
 import instances from './tabs/instances.js';
@@ -17,6 +18,9 @@ import targets from './tabs/targets.js';
 const TABS = [overview, instances, scaling, alerts, targets, jobs, explore];
 const RANGES = { '15m': 900, '1h': 3600, '6h': 21_600, '24h': 86_400 };
 const POINTS = 180;
+/** Of a plot as wide as the page; and at most, where somebody has chosen the step. */
+const WIDE_POINTS = 360;
+const MOST_POINTS = 2_000;
 /** A sidecar that has just started shows at least this much, not a sliver at the edge of an empty plot. */
 const LEAST_RANGE = 180;
 const POLL_MS = 5_000;
@@ -50,7 +54,7 @@ function go() {
   if (RANGES[range]) view.range = range;
   const [from, to] = [Number(parameters.get('from')), Number(parameters.get('to'))];
   view.fixed = from > 0 && to > from ? { from, to } : null;
-  for (const pressed of $('ranges').children) pressed.setAttribute('aria-pressed', String(!view.fixed && pressed.textContent === view.range));
+  for (const one of $('ranges').children) one.setAttribute('aria-pressed', String(one === own ? Boolean(view.fixed) : !view.fixed && one.textContent === view.range));
   $('stretch').hidden = !view.fixed;
   if (view.fixed) $('stretch').firstElementChild.textContent = `${clock(from)} – ${clock(to)}`;
   const tab = TABS.find((one) => one.id === name) ?? overview;
@@ -82,15 +86,24 @@ function drawNav() {
     if (tab !== view.tab) made.removeAttribute('aria-current');
     else if (!made.hasAttribute('aria-current')) {
       made.setAttribute('aria-current', 'page');
-      nav.scrollTo({ left: made.offsetLeft - nav.clientWidth / 2 + made.clientWidth / 2 });
+      reveal();
     }
   });
+}
+
+/** The tab that is open, where not all of them fit. */
+function reveal() {
+  const [nav, made] = [$('tabs'), $('tabs').querySelector('[aria-current]')];
+  if (made) nav.scrollTo({ left: made.offsetLeft - nav.clientWidth / 2 + made.clientWidth / 2 });
 }
 
 function badge(id, count, state, what) {
   const made = $('tabs').children[TABS.findIndex((tab) => tab.id === id)].querySelector('.badge-count');
   made.className = `badge-count ${count ? `is-${state}` : ''}`;
-  made.textContent = count ? String(count) : '';
+  if (made.textContent !== (count ? String(count) : '')) {
+    made.textContent = count ? String(count) : '';
+    reveal();
+  }
   if (count) made.setAttribute('aria-label', `, ${count} ${what}`);
   else made.removeAttribute('aria-label');
 }
@@ -133,8 +146,10 @@ function drawLive(on) {
 /** What a tab asks with: one moment, one raster, and each query only once. */
 function context(status, found, groups) {
   const now = Date.parse(status.now);
-  const times = view.fixed ? steps(view.fixed.from, view.fixed.to, status.scrapeIntervalSeconds) : stepsUntil(now / 1000, status);
+  const { from, to } = view.fixed ?? until(now / 1000, status);
+  const times = steps(from, to, status.scrapeIntervalSeconds, POINTS);
   const step = times[1] - times[0];
+  view.seen = { from: times[0], to: times.at(-1) };
   const asked = new Map();
   const servers = found.filter((target) => target.labels.job !== 'millrace-sidecar');
   return {
@@ -144,6 +159,8 @@ function context(status, found, groups) {
       if (!asked.has(query)) asked.set(query, api.range(query, times));
       return asked.get(query);
     },
+    /** A finer raster for wide plots; `seconds` is a step that somebody has chosen. */
+    raster: (seconds) => (seconds ? steps(from, to, seconds, MOST_POINTS) : steps(from, to, status.scrapeIntervalSeconds, WIDE_POINTS)),
     whyEmpty() {
       if (!servers.length) return ['No server is being scraped', 'Start the sidecar with --target URL.'];
       if (servers.every((target) => target.health === 'unknown')) return ['Waiting for the first scrape'];
@@ -153,14 +170,14 @@ function context(status, found, groups) {
   };
 }
 
-/** Multiples of the step, so that a refresh moves the plot instead of redrawing it differently. */
-function stepsUntil(now, { series, scrapeIntervalSeconds }) {
+function until(now, { series }) {
   const history = series.oldest ? now - Date.parse(series.oldest) / 1000 : 0;
-  return steps(now - Math.min(RANGES[view.range], Math.max(history, LEAST_RANGE)), now, scrapeIntervalSeconds);
+  return { from: now - Math.min(RANGES[view.range], Math.max(history, LEAST_RANGE)), to: now };
 }
 
-function steps(from, to, least) {
-  const step = Math.max(least, Math.ceil((to - from) / POINTS));
+/** Multiples of the step, so that a refresh moves the plot instead of redrawing it differently. */
+function steps(from, to, least, points) {
+  const step = Math.max(least, Math.ceil((to - from) / points));
   const end = Math.floor(to / step) * step;
   const times = [];
   for (let at = end - Math.max(2, Math.floor((to - from) / step)) * step; at <= end; at += step) times.push(at);
@@ -240,6 +257,12 @@ for (const name of Object.keys(RANGES)) {
   made.addEventListener('click', () => show({ range: name }));
   $('ranges').append(made);
 }
+const own = el('button', '', '…');
+own.type = 'button';
+own.title = 'From when to when';
+own.setAttribute('aria-label', 'From when to when');
+own.addEventListener('click', () => stretchDialog(view.fixed ?? view.seen ?? until(Date.now() / 1000, { series: {} }), show));
+$('ranges').append(own);
 drawTheme();
 $('stretch-end').addEventListener('click', () => show({}));
 $('main').addEventListener('zoom', (event) => show(event.detail));

@@ -5,8 +5,10 @@ import { button, el, table } from './dom.js';
 import { clock, text, tick } from './format.js';
 import { CLOCK, POWERS, SCALES, WHOLE, drawMarks, drawThresholds, isPowerOfTen } from './paint.js';
 
-/** A time closer to the left edge would lie on the lowest value. */
+/** Half of what a time takes: closer to the left edge it would lie on the lowest value, closer to the right one be cut off. */
 const EDGE = { minutes: 16, seconds: 28 };
+/** Between the right edge of what is plotted and that of the chart. */
+const MARGIN = 18;
 const HEIGHT = 190;
 /** Entries of a legend; more are drawn, and stand in the table. */
 const LEGEND = 12;
@@ -15,7 +17,9 @@ const all = new Set();
 
 function times(u, splits) {
   const seconds = splits[1] - splits[0] < 60;
-  return splits.map((at) => (u.valToPos(at, 'x') < (seconds ? EDGE.seconds : EDGE.minutes) ? null : clock(at, seconds)));
+  const edge = seconds ? EDGE.seconds : EDGE.minutes;
+  const right = u.bbox.width / devicePixelRatio + MARGIN - edge;
+  return splits.map((at) => (u.valToPos(at, 'x') < edge || u.valToPos(at, 'x') > right ? null : clock(at, seconds)));
 }
 
 const probe = el('span', 'hidden');
@@ -77,6 +81,14 @@ export class Chart {
     all.add(this);
   }
 
+  /** Another title. */
+  name(title) {
+    if (this.spec.title === title) return;
+    this.spec.title = title;
+    this.title.textContent = title;
+    this.flip.setAttribute('aria-label', `${title} as a table`);
+  }
+
   forget() {
     this.u?.destroy();
     this.u = null;
@@ -114,7 +126,7 @@ export class Chart {
     const order = drawn.map((_, at) => at);
     if (this.spec.stack) order.reverse();
     const data = [times, ...order.map((at) => drawn[at])];
-    const shape = JSON.stringify([this.rows.map((row) => row.name), [...this.hidden], css('--ink'), this.thresholds, this.spec.stack, this.spec.kind]);
+    const shape = JSON.stringify([this.rows.map((row) => row.name), [...this.hidden], css('--ink'), this.thresholds, this.spec.stack, this.spec.scale, this.spec.kind]);
     if (this.u && shape === this.shape) {
       this.u.setData(data);
     } else {
@@ -170,7 +182,7 @@ export class Chart {
     return {
       width: this.plot.clientWidth || 320,
       height: this.plot.clientHeight || HEIGHT,
-      padding: [8, 18, 0, 0],
+      padding: [8, MARGIN, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: sync.key }, y: false, drag: { x: true, y: false, setScale: false, dist: 8 }, points: { size: 6, show: !stack } },
       scales: { y: (SCALES[scale] ?? SCALES.linear)(highest) },

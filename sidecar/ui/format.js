@@ -58,8 +58,9 @@ export function text(kind, value) {
   return unit ? `${number} ${unit}` : number;
 }
 
-/** For axes: no more digits than the step between two ticks needs. */
+/** For axes: no more digits than the step between two ticks needs; decades of seconds are no minutes. */
 export function tick(kind, value) {
+  if (kind === 'seconds' && value >= 60 && Number.isInteger(Math.log10(value))) return `${value} s`;
   const [number, unit] = units[kind](value);
   const short = number.includes('.') ? number.replace(/\.?0+$/, '') : number;
   if (value === 0) return '0';

@@ -251,6 +251,58 @@ test('explore: completes, plots, tabulates, and says where an expression is wron
   complaints = complaints.filter((text) => !/400/.test(text));
 });
 
+test('explore: several expressions below each other, with one raster and one cursor, in the address', async () => {
+  await go('explore', `?${new URLSearchParams({ expr: EXPR })}`);
+  await drawn('Over the range', /hit"\}\s+[\d.]+ \/s/);
+  await page.getByRole('button', { name: 'Add an expression' }).click();
+  const second = page.getByRole('textbox', { name: 'PromQL expression 2' });
+  await eventually('the focus in the new field', () => second.evaluate((field) => field === document.activeElement));
+  await second.fill('sum(up)');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Enter');
+  await drawn('Over the range, 1', /hit"\}\s+[\d.]+ \/s/);
+  await drawn('Over the range, 2', /\{\}\s+\d/);
+  const expressions = () => new URLSearchParams(new URL(page.url()).hash.split('?')[1]).getAll('expr');
+  assert.deepEqual(expressions(), [EXPR, 'sum(up)']);
+
+  const plot = await chart('Over the range, 1').locator('.u-over').boundingBox();
+  await page.mouse.move(plot.x + plot.width - 40, plot.y + 40);
+  const times = () => Promise.all([1, 2].map((number) => chart(`Over the range, ${number}`).locator('.chart-time').innerText()));
+  await eventually('the same moment in both', async () => { const [one, two] = await times(); return /^\d\d:\d\d:\d\d$/.test(one) && one === two; });
+  await page.getByLabel('Step').selectOption('60 s');
+  await shows(/a point each 60 s[^]*a point each 60 s/);
+
+  // What is wrong with one leaves the other alone.
+  await second.fill('sum(');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Enter');
+  await page.locator('.fault-box').waitFor();
+  await drawn('Over the range, 1', /hit"\}\s+[\d.]+ \/s/);
+  await page.getByRole('button', { name: 'Remove expression 1' }).click();
+  await eventually('one less', async () => (await page.locator('.expression').count()) === 1);
+  assert.deepEqual(expressions(), ['sum(']);
+  assert.equal(await page.getByRole('textbox', { name: 'PromQL expression' }).inputValue(), 'sum(');
+  complaints = complaints.filter((text) => !/400/.test(text));
+});
+
+test('from when to when can be typed, to the second', async () => {
+  await go('overview');
+  await drawn('Latency', /p95\s+\d/);
+  await page.getByRole('button', { name: 'From when to when' }).click();
+  const dialog = page.getByRole('dialog', { name: 'From when to when' });
+  const [from, to] = await Promise.all(['From', 'To'].map((name) => dialog.getByLabel(name, { exact: true }).inputValue()));
+  assert.ok(from < to, `${from} before ${to}`);
+  await dialog.getByLabel('From', { exact: true }).fill(to);
+  await dialog.getByRole('button', { name: 'Show' }).click();
+  await dialog.getByText('The end has to come after the beginning.').waitFor();
+  const minute = await page.evaluate((last) => Math.round(Date.parse(last) / 1000) - 60, to);
+  await dialog.getByLabel('From', { exact: true }).fill(await page.evaluate((at) => new Date((at - new Date(at * 1000).getTimezoneOffset() * 60) * 1000).toISOString().slice(0, 19), minute));
+  await dialog.getByRole('button', { name: 'Show' }).click();
+  await page.waitForURL(new RegExp(`from=${minute}&to=${minute + 60}`));
+  await shows(/^\d\d:\d\d:\d\d – \d\d:\d\d:\d\d/, '#stretch');
+  assert.equal(await page.getByRole('button', { name: 'From when to when' }).getAttribute('aria-pressed'), 'true');
+});
+
 test('without a policy, without the sidecar: the page says so', async () => {
   const plain = await fleet.plain();
   await page.goto(`${plain}/#/scaling`);

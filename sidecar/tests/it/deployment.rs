@@ -125,6 +125,24 @@ fn the_cluster_gets_what_fits_together() {
         }
     }
     let (server, beside) = (yaml("deploy/kubernetes/server.yaml"), yaml("deploy/kubernetes/sidecar.yaml"));
+    // kustomize gives a generated map another name, and writes it wherever the old one may be meant.
+    let maps = yaml("config/k8s/kustomization.yaml")[0]["configMapGenerator"].clone();
+    let maps: BTreeSet<_> =
+        maps.as_sequence().unwrap().iter().map(|map| map["name"].as_str().unwrap().to_owned()).collect();
+    for rule in of(&beside, "Role")["rules"].as_sequence().unwrap() {
+        let named = strings(&rule["resourceNames"]);
+        assert!(
+            named.iter().all(|name| !maps.contains(name)),
+            "kustomize would rename {named:?} in the role"
+        );
+    }
+    for (documents, kind) in [(&server, "Deployment"), (&beside, "StatefulSet")] {
+        let volumes = of(documents, kind)["spec"]["template"]["spec"]["volumes"].as_sequence().unwrap();
+        let mounted = volumes.iter().filter_map(|volume| volume["configMap"]["name"].as_str());
+        for name in mounted {
+            assert!(maps.contains(name), "{kind}: nothing makes the map {name}");
+        }
+    }
     let deployment = of(&server, "Deployment");
     assert!(
         deployment["spec"].get("replicas").is_none(),

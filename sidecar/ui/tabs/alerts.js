@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import { box, button, dot, el, link, nothing, renew, table } from '../dom.js';
-import { ago, span, text } from '../format.js';
+import { ago, plural, span, text } from '../format.js';
 import { lanes } from '../history.js';
 import { silenceDialog, silenceList } from '../silences.js';
 
@@ -76,7 +76,7 @@ function open(root, { refresh: again }) {
     const all = groups.flatMap((group) => group.rules);
     const waiting = all.length > 0 && all.every((rule) => rule.health === 'unknown');
     const quiet = !all.length ? nothing('No rules are loaded', 'Name rule files in the sidecar’s configuration.')
-      : waiting ? nothing(`${all.length} rules wait for their first evaluation`) : box('p', 'calm', el('strong', '', 'All quiet.'), ` ${all.length} rules, none firing.`);
+      : waiting ? nothing(`${plural(all.length, 'rule')} yet to be evaluated for the first time`) : box('p', 'calm', el('strong', '', 'All quiet.'), ` ${plural(all.length, 'rule')}, none firing.`);
     for (const [name, list] of Object.entries(kinds)) counts[name].textContent = list.length ? String(list.length) : '';
     pendingSection.hidden = !kinds.pending.length;
     heldSection.hidden = !kinds.held.length;

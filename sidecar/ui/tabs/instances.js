@@ -78,7 +78,10 @@ export function instanceTable(list, got, now, refresh) {
       act.setAttribute('aria-label', `Drain ${one.name}`);
     }
     const name = box('div', '', el('strong', '', one.name), one.group ? el('div', 'quiet', one.instance) : el('div', 'quiet', one.job));
-    const cells = [name, state, meter(one.warm_ratio ?? of('warm', one)), text('count', one.streams ?? of('active', one)), text('rate', of('rate', one)), text('share', of('hit', one)), text('seconds', of('p95', one)), text('share', of('cpu', one)), text('size', of('memory', one)), act];
+    const figures = [['count', one.streams ?? of('active', one)], ['rate', of('rate', one)], ['share', of('hit', one)], ['seconds', of('p95', one)], ['share', of('cpu', one)], ['size', of('memory', one)]];
+    // Of one that tells nothing at all, six dashes say no more than nothing.
+    const silent = figures.every(([, value]) => value == null);
+    const cells = [name, state, meter(one.warm_ratio ?? of('warm', one)), ...figures.map(([kind, value]) => (silent ? '' : text(kind, value))), act];
     return cells.slice(0, columns.length);
   }));
 }

@@ -39,7 +39,7 @@ const PANELS = [
   { title: 'Uploads', note: 'per second, by how they ended', kind: 'rate', stack: true, queries: pick('uploads'), rows: (got) => named(got.uploads, 'result'), colour: (name, at) => ({ stored: '--hit', failed: '--error' })[name] ?? inTurn(name, at + 1), empty: 'Nothing was uploaded in this range' },
   { title: 'In flight', note: 'on all instances', kind: 'count', queries: pick('active', 'fills', 'uploading', 'running'), rows: (got) => [...single(got.active, 'requests'), ...single(got.fills, 'fills from origins'), ...single(got.uploading, 'uploads'), ...single(got.running, 'jobs')], colour: inTurn },
   { title: 'Failed and given up', note: 'per second', kind: 'rate', queries: pick('reasons', 'cancelled'), rows: (got) => [...both(got.reasons, 'operation', 'reason'), ...got.cancelled.map((row) => ({ name: `nobody waited: ${row.labels.stage}`, values: row.values }))], colour: (_, at) => ['--error', '--miss', '--three', '--five', '--bypass'][at % 5], empty: 'Nothing failed in this range' },
-  { title: 'Video segments', note: 'encoded per second, by encoder and end', kind: 'rate', queries: pick('encodes'), rows: (got) => both(got.encodes, 'encoder', 'result'), colour: inTurn, empty: 'No segment was encoded in this range' },
+  { title: 'Video segments', note: 'per second, by encoder and end', kind: 'rate', queries: pick('encodes'), rows: (got) => both(got.encodes, 'encoder', 'result'), colour: inTurn, empty: 'No segment was encoded in this range' },
 ];
 
 function open(root) {

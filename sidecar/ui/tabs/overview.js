@@ -1,7 +1,7 @@
 // Overview: is it well, how fast, how much comes from the cache, and what do the origins have to bear.
 
 import { box, dot, el, link, nothing, renew, table } from '../dom.js';
-import { span, text, units } from '../format.js';
+import { plural, span, text, units } from '../format.js';
 import { spark } from '../paint.js';
 import { Panels, inTurn, last, named, quantile, single } from '../panels.js';
 
@@ -88,7 +88,7 @@ function tiles(got, origins, targets) {
     tile('Requests', 'rate', rate, rate == null ? 'no traffic measured' : failing > 0 ? `${text('share', failing)} errors` : 'no errors', spark(requests), failing > 0.05 ? 'bad' : ''),
     tile('Hit ratio', 'share', ratio, ratio == null ? 'no cacheable traffic' : 'of cacheable requests', spark(got.ratio[0]?.values ?? []), ratio != null && ratio < 0.8 ? 'warn' : ''),
     tile('Latency p95', 'seconds', p95, p50 == null ? 'no requests' : `median ${text('seconds', p50)}`, spark(got.p95[0]?.values ?? []), p95 > 2 ? 'warn' : ''),
-    tile('Bandwidth saved', 'bytes', saved, sent == null ? 'nothing sent' : sent > 0 ? `${text('share', saved / sent)} of ${text('bytes', sent)} sent` : 'nothing is being sent', spark(got.sent[0]?.values.map((value, at) => (value == null ? null : Math.max(0, value - (got.fetched[0]?.values[at] ?? 0)))) ?? [])),
+    tile('Bandwidth saved', 'bytes', saved, sent == null ? 'nothing sent' : sent > 0 ? `${text('share', saved / sent)} of bytes sent` : 'nothing is being sent', spark(got.sent[0]?.values.map((value, at) => (value == null ? null : Math.max(0, value - (got.fetched[0]?.values[at] ?? 0)))) ?? [])),
     counted('Origins well', asked, 'origins', !origins.length ? 'none asked yet' : shut ? `${shut} left alone by the breaker` : 'every breaker is closed', shut ? 'bad' : ''),
     counted('Targets up', healthy, 'targets', down ? `${down} down` : !targets.length ? 'no targets' : healthy.every(([state]) => state) ? 'all of them' : 'waiting for the first scrape', down ? 'bad' : ''),
   ];
@@ -109,8 +109,8 @@ function firing(groups, now) {
   if (!alerts.length) {
     const rules = groups.flatMap((group) => group.rules);
     if (!rules.length) return [box('p', 'calm', 'No rules are loaded.')];
-    if (rules.every((rule) => rule.health === 'unknown')) return [box('p', 'calm', `${rules.length} rules wait for their first evaluation.`)];
-    return [box('p', 'calm', el('strong', '', 'All quiet.'), ` ${rules.length} rules, none firing.`)];
+    if (rules.every((rule) => rule.health === 'unknown')) return [box('p', 'calm', `${plural(rules.length, 'rule')} yet to be evaluated for the first time.`)];
+    return [box('p', 'calm', el('strong', '', 'All quiet.'), ` ${plural(rules.length, 'rule')}, none firing.`)];
   }
   const weight = { critical: 0, warning: 1 };
   alerts.sort((a, b) => (weight[a.labels.severity] ?? 2) - (weight[b.labels.severity] ?? 2));

@@ -11,7 +11,7 @@ const COLUMNS = [
   { title: 'Last scrape', className: 'number', label: 'last' }, { title: 'Took', className: 'number', label: 'took' }, { title: 'Samples', className: 'number', label: 'samples' }, { title: 'Last error', className: 'wrap fault wide', label: '' },
 ];
 const PANELS = [
-  { title: 'Scrape duration', note: 'from asking to the end of the answer', kind: 'seconds', queries: { took: () => 'scrape_duration_seconds' }, rows: (got) => named(got.took, 'instance'), colour: inTurn },
+  { title: 'Scrape duration', note: 'until the answer has ended', kind: 'seconds', queries: { took: () => 'scrape_duration_seconds' }, rows: (got) => named(got.took, 'instance'), colour: inTurn },
   { title: 'Targets', note: 'by state', kind: 'count', stack: true, order: ['up', 'down'], queries: { up: () => 'sum(up)', down: () => 'count(up) - sum(up)' }, rows: ({ up, down }) => [...up.map((row) => ({ name: 'up', values: row.values })), ...down.map((row) => ({ name: 'down', values: row.values }))], colour: (name) => (name === 'up' ? '--hit' : '--error') },
   { title: 'Samples', note: 'per scrape', kind: 'count', queries: { samples: () => 'scrape_samples_scraped' }, rows: (got) => named(got.samples, 'instance'), colour: inTurn },
 ];

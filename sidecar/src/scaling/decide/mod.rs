@@ -195,7 +195,8 @@ fn limit_up(course: &mut Course, state: &State, known: &Known<'_>, wish: &Wish, 
         let missing = aim.saturating_sub(known.inputs.counts.ready);
         let cold = known.inputs.counts.cold.max(missing);
         let most = aim.saturating_add(policy.max_cold.saturating_sub(cold));
-        let reason = format!("{cold} instances are cold, and at most {} may be", policy.max_cold);
+        let instances = if cold == 1 { "instance is" } else { "instances are" };
+        let reason = format!("{cold} {instances} cold, and at most {} may be", policy.max_cold);
         course.bind(aim, course.to.min(most), Binding::ColdLimit, reason);
     }
     if let Some(ends) = limits::cools_down(state.last_up, policy.up_cooldown_ms, now)

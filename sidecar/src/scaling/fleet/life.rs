@@ -324,6 +324,8 @@ fn stopping(entry: &mut Entry, scene: &Scene, orders: &mut Vec<Order>) -> Fate {
         entry.asked = true;
         entry.since = scene.now;
         orders.push(Order::Ask(entry.name.clone()));
+    } else if scene.counted && scene.leaving() {
+        // Whoever runs it has set it a time of its own, and ends it then.
     } else if scene.now - entry.since <= millis(scene.settings.stop_deadline) {
         // It has its time.
     } else if scene.counted {

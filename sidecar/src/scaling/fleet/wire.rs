@@ -10,6 +10,8 @@ use super::Error;
 
 /// Of one answer.
 const MAX_BYTES: usize = 4 << 20;
+/// Of a refusal.
+const MOST_WORDS: usize = 300;
 
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
@@ -117,6 +119,33 @@ fn said(error: reqwest::Error) -> Fault {
     )
 }
 
+/// In the words of whoever refuses, where they are in the JSON of Kubernetes, Docker or RFC 9457; else the beginning.
 fn beginning(body: &[u8]) -> String {
-    String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned()
+    let object: Option<Value> = serde_json::from_slice(body).ok();
+    let words = object
+        .as_ref()
+        .and_then(|said| ["message", "detail", "title"].iter().find_map(|key| said[key].as_str()));
+    match words {
+        Some(words) => words.chars().take(MOST_WORDS).collect(),
+        None => String::from_utf8_lossy(&body[..body.len().min(MOST_WORDS)]).trim().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_who_refuses() {
+        let kubernetes =
+            br#"{"kind":"Status","apiVersion":"v1","metadata":{},"message":"pods is forbidden","code":403}"#;
+        assert_eq!(beginning(kubernetes), "pods is forbidden");
+        assert_eq!(beginning(br#"{"status":401,"title":"Unauthorized","detail":"no token"}"#), "no token");
+        assert_eq!(beginning(b" no JSON\n"), "no JSON");
+        assert_eq!(beginning(br#"{"message":7}"#), r#"{"message":7}"#);
+        assert_eq!(
+            beginning(format!(r#"{{"message":"{}"}}"#, "ä".repeat(999)).as_bytes()).chars().count(),
+            MOST_WORDS
+        );
+    }
 }

@@ -19,7 +19,10 @@ const LINES: u32 = 8;
 pub fn svg(group: &str, outcome: &Outcome) -> String {
     let courses = [&outcome.happened, &outcome.replayed];
     let most = courses.iter().flat_map(|course| &course.points).map(|point| point.instances).max();
-    let scale = Scale { from: outcome.from, to: outcome.to, most: most.unwrap_or(0).max(1) + 1 };
+    // A time before anything was decided is an empty plot with a sliver at its end.
+    let first = courses.iter().filter_map(|course| course.points.first()).map(|point| point.at).min();
+    let from = first.unwrap_or(outcome.from).max(outcome.from).min(outcome.to);
+    let scale = Scale { from, to: outcome.to, most: most.unwrap_or(0).max(1) + 1 };
     let mut out = String::new();
     let _ = write!(
         out,
@@ -41,7 +44,7 @@ pub fn svg(group: &str, outcome: &Outcome) -> String {
         );
     }
     for (part, anchor) in [(0.0, "start"), (0.5, "middle"), (1.0, "end")] {
-        let at = outcome.from + ((outcome.to - outcome.from) as f64 * part) as i64;
+        let at = from + ((outcome.to - from) as f64 * part) as i64;
         let (x, y) = (scale.x(at), HEIGHT - BOTTOM + 20.0);
         let text = rfc3339(at / 1000 * 1000);
         let _ = writeln!(out, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#);

@@ -128,6 +128,9 @@ async fn another_policy_is_told_beside_what_happened() {
     let plot = svg("g", &outcome);
     assert!(plot.starts_with("<svg") && plot.contains("class=\"is\"") && plot.ends_with("</svg>\n"));
     assert!(!plot.contains("NaN") && !plot.contains("inf"));
+    // Half an hour in which nothing was decided takes no room.
+    let early = Outcome { from: START - 1_800_000, ..outcome };
+    assert!(svg("g", &early).contains("d=\"M48.0 "), "{}", svg("g", &early));
 }
 
 #[tokio::test]

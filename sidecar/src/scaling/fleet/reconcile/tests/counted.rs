@@ -2,15 +2,18 @@
 
 use super::*;
 
+/// A pod with `~` behind its name has been told to end.
 fn counted(book: &mut Book, settings: &Settings, now: UnixMillis, desired: u32, pods: &[&str]) -> Vec<Order> {
-    let running = pods.iter().map(|name| {
-        let url = format!("http://{name}");
-        let running = Running { data_url: url.clone(), admin_url: url, alive: true, ..Running::default() };
-        ((*name).to_owned(), running)
+    let named = |pod: &str| pod.trim_end_matches('~').to_owned();
+    let running = pods.iter().map(|pod| {
+        let url = format!("http://{}", named(pod));
+        let leaving = pod.ends_with('~');
+        let running =
+            Running { data_url: url.clone(), admin_url: url, alive: true, leaving, ..Running::default() };
+        (named(pod), running)
     });
     let listing = Listing { instances: running.collect(), desired: Some(desired) };
-    let probe =
-        |name: &&str| ((*name).to_owned(), Probe { health: Health::Ready, streams: Some(0), warmth: None });
+    let probe = |pod: &&str| (named(pod), Probe { health: Health::Ready, streams: Some(0), warmth: None });
     let round = Round {
         now,
         settings,
@@ -49,4 +52,24 @@ fn a_cluster_is_told_numbers_and_names_its_pods_itself() {
     assert!(counted(&mut book, &settings, 90_000, 3, &["a", "b", "d"]).is_empty());
     let states: Vec<_> = book.instances.iter().map(|entry| (entry.name.as_str(), entry.state)).collect();
     assert_eq!(states, ["a", "b", "d"].map(|name| (name, InstanceState::Ready)));
+}
+
+#[test]
+fn a_pod_that_takes_its_time_to_end_is_not_taken_for_one_that_stays() {
+    let settings = settings("warm = { bytes = '0' }");
+    let mut book = Book::default();
+    for now in [1_000, 2_000] {
+        counted(&mut book, &settings, now, 2, &["a", "b"]);
+    }
+    book.aim = Some(1);
+    counted(&mut book, &settings, 3_000, 2, &["a", "b"]);
+    counted(&mut book, &settings, 6_000, 2, &["a", "b"]);
+    assert_eq!(counted(&mut book, &settings, 7_000, 2, &["a", "b"]), [Order::Ask("b".to_owned())]);
+    // Longer than `stop_deadline_secs`: a pod has the time that its own manifest says.
+    for now in [8_000, 60_000, 120_000] {
+        assert_eq!(counted(&mut book, &settings, now, 1, &["a", "b~"]), [], "at {now}");
+        assert_eq!(book.get("b").unwrap().state, InstanceState::Stopping, "at {now}");
+    }
+    counted(&mut book, &settings, 121_000, 1, &["a"]);
+    assert_eq!(book.instances.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["a"]);
 }
