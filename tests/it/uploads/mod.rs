@@ -2,10 +2,12 @@
 
 mod access;
 mod assets;
+mod between;
 mod catalogues;
 mod conformance;
 mod contents;
 pub(crate) mod database;
+mod faults;
 mod fleet;
 mod forms;
 mod full_disk;
