@@ -11,6 +11,7 @@ mod faults;
 mod fleet;
 mod forms;
 mod full_disk;
+mod refused;
 mod tokens;
 mod tus;
 
