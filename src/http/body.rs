@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream::BoxStream};
 use http::{Method, StatusCode};
 
-use super::{access::Access, connection::Behind, data::Data};
+use super::{access::Access, connection::Behind, data::Data, intake::Intake};
 use crate::{
     admission::load::Place,
     delivery::{Body, BodyError, Route, Served},
@@ -39,6 +39,10 @@ pub struct Record {
     /// The client has sent a body, in its own time.
     pub took_body: bool,
     pub access: Option<Box<Access>>,
+    /// The request's body: while there is an answer, its end is waited for.
+    pub _intake: Option<Intake>,
+    /// Some of it may still come, so the connection has to be closed gently.
+    pub unread: bool,
     /// The request's place counts until its answer is over.
     pub _place: Option<Place>,
 }
@@ -227,6 +231,9 @@ impl Drop for Sending {
         let unsent = self.around().map_or(0, Behind::take_back);
         if let Some(behind) = &self.behind {
             behind.order().end();
+            if self.record.unread {
+                behind.linger();
+            }
         }
         let sent = self.sent - unsent;
         if let Some(access) = access {

@@ -24,6 +24,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{Notify, mpsc},
     task::yield_now,
+    time::{Duration, Instant, Sleep, sleep},
 };
 
 use super::{
@@ -53,6 +54,7 @@ pub struct Connection {
     client: Client,
     pace: Pace,
     below: Option<Below>,
+    lingering: Option<Lingering>,
     /// It counts as long as it is there.
     _held: Held,
 }
@@ -85,6 +87,8 @@ pub struct Behind(Rc<Lane>);
 struct Lane {
     bytes: RefCell<Bytes>,
     order: Order,
+    /// See [`Behind::linger`].
+    lingers: Cell<bool>,
 }
 
 impl Behind {
@@ -101,6 +105,12 @@ impl Behind {
         self.0.bytes.borrow().len()
     }
 
+    /// All that is read from now on is for nobody: it is read for a while, so that a client which still sends hears the answer, and
+    /// then no more. To close at once would reset the connection, and the answer might go with it (RFC 9112 §9.6).
+    pub fn linger(&self) {
+        self.0.lingers.set(true);
+    }
+
     /// What is left is not to be written any more; how much that was.
     pub fn take_back(&self) -> u64 {
         std::mem::take(&mut *self.0.bytes.borrow_mut()).len() as u64
@@ -110,7 +120,8 @@ impl Behind {
 impl Connection {
     pub fn new(stream: Stream, client: Client, least: Least, held: Held) -> Self {
         let (before, behind) = (Before::default(), Behind::default());
-        Self { stream, before, behind, client, pace: Pace::new(least), below: None, _held: held }
+        let (below, lingering) = (None, None);
+        Self { stream, before, behind, client, pace: Pace::new(least), below, lingering, _held: held }
     }
 
     /// The same, which answers what actix need not see.
@@ -224,12 +235,51 @@ impl Drop for Due<'_> {
     }
 }
 
+/// A connection that is about to be closed; for how long in all is actix's to see to.
+struct Lingering {
+    read: usize,
+    silence: Pin<Box<Sleep>>,
+}
+
+impl Lingering {
+    /// A client that has not stopped by now does not look at its answer.
+    const MOST: usize = 64 << 20;
+    /// One that has stopped may still have something on its way.
+    const SILENCE: Duration = Duration::from_secs(2);
+
+    fn new() -> Self {
+        Self { read: 0, silence: Box::pin(sleep(Self::SILENCE)) }
+    }
+
+    /// Whether that was enough.
+    fn is_over(&mut self, read: usize, context: &mut Context<'_>) -> bool {
+        if read > 0 {
+            self.read += read;
+            self.silence.as_mut().reset(Instant::now() + Self::SILENCE);
+        }
+        self.read > Self::MOST || self.silence.as_mut().poll(context).is_ready()
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.behind.0.lingers.get() {
+            let before = buffer.filled().len();
+            let Self { stream, lingering, .. } = &mut *self;
+            let polled = Pin::new(stream).poll_read(context, buffer);
+            let read = buffer.filled().len() - before;
+            let is_over = lingering.get_or_insert_with(Lingering::new).is_over(read, context);
+            if is_over {
+                // The end, as far as actix knows.
+                buffer.set_filled(before);
+                return Poll::Ready(Ok(()));
+            }
+            return polled;
+        }
         if self.behind.order().is_idle() {
             // Answers from below go out one by one.
             ready!(self.poll_begun(context))?;

@@ -3,27 +3,27 @@
 use std::{
     convert::Infallible,
     future::Future,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
 use actix_http::{
-    ConnectionType, Payload, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
+    ConnectionType, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
     header::{CONTENT_LENGTH, HeaderMap as ActixMap, HeaderValue as ActixValue},
 };
-use futures_util::{StreamExt, stream};
 use http::{HeaderValue, Method, StatusCode, header};
+use tokio::sync::oneshot;
 
 use super::{
     access::Access,
     body::{Record, Sending, Turn},
     connection::Behind,
     door::Door,
+    intake::{self, Expecting, Intake, Rest},
     lifecycle::Lifecycle,
     link::{Client, Link},
-    pace::{self, Least},
     pages::Pages,
     translate::{self, Lines},
     uploads,
@@ -34,7 +34,6 @@ use crate::{
     admission::{Admission, Signature, load::Place},
     delivery::{
         Answer, Asked, Body, CdnLoop, Delivery, FieldLines, Instruments, RequestBody, Response, Target,
-        broken_request_body, slow_request_body,
     },
     upload::Uploads,
 };
@@ -113,19 +112,32 @@ impl Future for Answering {
 }
 
 pub fn handle(message: Message, data: &Arc<Data>) -> Answering {
+    if let Some(answering) = intake::gone_on(&message) {
+        return Answering::Waiting(answering);
+    }
     let started = Instant::now();
     let lines = Lines::of(message.head());
-    let waited = message
-        .conn_data::<Link>()
-        .and_then(|link| link.behind.as_ref())
-        .is_some_and(|behind| behind.order().begin());
-    let turn = if waited { Turn::InLine } else { Turn::Alone };
+    let turn = if begin(&message) { Turn::InLine } else { Turn::Alone };
     if let Some(reply) = lines.as_ref().and_then(|lines| at_once(&message, lines, data, started, turn)) {
         return Answering::AtOnce(Some(reply));
     }
     let looked = lines.is_some() && data.delivery.is_public();
     drop(lines);
-    Answering::Waiting(Box::pin(in_time(message, data.clone(), started, looked)))
+    Answering::Waiting(Box::pin(in_time(message, data.clone(), started, looked, None)))
+}
+
+/// A request whose client does not send its body before it is told to.
+pub fn expecting(message: Message, data: &Arc<Data>) -> Expecting {
+    begin(&message);
+    let (expectant, wanted) = oneshot::channel();
+    let answering = in_time(message, data.clone(), Instant::now(), false, Some(expectant));
+    Expecting::new(Box::pin(answering), wanted)
+}
+
+/// It is this request's turn. True: it may have waited for it.
+fn begin(message: &Message) -> bool {
+    let behind = message.conn_data::<Link>().and_then(|link| link.behind.as_ref());
+    behind.is_some_and(|behind| behind.order().begin())
 }
 
 /// The shortest way, for what is in memory. None: the long way has all there is to say.
@@ -137,6 +149,9 @@ fn at_once(
     turn: Turn,
 ) -> Option<Reply<Sending>> {
     let method = translate::method(message.method())?;
+    if lines.has("content-length") || lines.has("transfer-encoding") {
+        return None;
+    }
     let link = message.conn_data::<Link>()?;
     let raw = target_of(message);
     let answer = data.hit(&method, raw, lines, &link.client, u64::MAX)?;
@@ -144,8 +159,14 @@ fn at_once(
     Some(known.finish(data.clone(), answer, None))
 }
 
-/// `looked`: what is in memory has been looked for.
-async fn in_time(mut message: Message, data: Arc<Data>, started: Instant, looked: bool) -> Reply<Sending> {
+/// `looked`: what is in memory has been looked for. `expectant`: is told when the client is to send its body.
+async fn in_time(
+    mut message: Message,
+    data: Arc<Data>,
+    started: Instant,
+    looked: bool,
+    expectant: Option<oneshot::Sender<()>>,
+) -> Reply<Sending> {
     let mut headers = translate::request_headers(&message.head().headers);
     translate::heed_authority(message.uri(), &mut headers);
     let method = translate::method(message.method());
@@ -154,19 +175,25 @@ async fn in_time(mut message: Message, data: Arc<Data>, started: Instant, looked
     let link = message.conn_data::<Link>().cloned().unwrap_or_else(Link::unknown);
     let whole = signature.is_some().then(|| target_of(&message).to_owned());
     let mut known = Known::of(&link, &data, &raw, &headers, method.clone().unwrap_or(Method::GET), started);
+    let has_body = translate::has_body(&message.head().headers);
+    let intake = has_body.then(|| Intake::new(message.take_payload(), expectant));
     let (answer, place) = match method {
         Some(method) => {
             let before = (message.version() == Version::HTTP_11).then_some(&link.before);
             let asking = Asking { method, raw, whole, signature, headers, looked, client: link.client };
             let least = data.door.least;
             let mut took_body = false;
-            let body = || body_of(&mut message, least).inspect(|_| took_body = true);
+            let body = || intake.as_ref().map(|intake| intake.body(least)).inspect(|_| took_body = true);
             let answered = answer(&data, asking, body, before, &known.id).await;
             known.took_body = took_body;
             answered
         }
         None => (refuse(StatusCode::NOT_IMPLEMENTED, "unknown method"), None),
     };
+    if let Some(intake) = intake {
+        known.unread = intake.rest().await == Rest::Unread;
+        known.intake = Some(intake);
+    }
     known.finish(data, answer, place)
 }
 
@@ -226,6 +253,10 @@ struct Known {
     turn: Turn,
     /// Its body has been taken.
     took_body: bool,
+    /// Its body, over HTTP/1.1.
+    intake: Option<Intake>,
+    /// Of which some may still come that nobody wants.
+    unread: bool,
 }
 
 impl Known {
@@ -243,14 +274,16 @@ impl Known {
         let traceparent = translate::traceparent(fields);
         let behind = link.behind.clone();
         let (secure, turn) = (link.client.secure, Turn::InLine);
-        Self { method, id, traceparent, log, started, behind, secure, turn, took_body: false }
+        let (took_body, intake, unread) = (false, None, false);
+        Self { method, id, traceparent, log, started, behind, secure, turn, took_body, intake, unread }
     }
 
     fn finish(self, data: Arc<Data>, answer: Answer, place: Option<Place>) -> Reply<Sending> {
         let status = ActixStatus::from_u16(answer.response.status.as_u16());
         let mut reply = Reply::with_body(status.unwrap_or(ActixStatus::BAD_GATEWAY), ());
+        let unread = self.unread;
         let sending = self.conclude(data.clone(), answer, place, reply.headers_mut());
-        if data.lifecycle.sends_away() {
+        if unread || data.lifecycle.sends_away() {
             reply.head_mut().set_connection_type(ConnectionType::Close);
         }
         if let Some(length) = sending.own_length() {
@@ -263,7 +296,8 @@ impl Known {
 
     /// Writes the fields, and makes the body ready.
     fn conclude(self, data: Arc<Data>, answer: Answer, place: Option<Place>, into: &mut ActixMap) -> Sending {
-        let Self { method, id, traceparent, log, started, behind, secure, turn, took_body } = self;
+        let Self { method, id, traceparent, log, started, behind, secure, turn, took_body, intake, unread } =
+            self;
         let Answer { route, mut response } = answer;
         if let Some(parent) = traceparent {
             response.added.push((http::HeaderName::from_static("traceparent"), parent));
@@ -273,31 +307,21 @@ impl Known {
         }
         translate::response_headers(&response, id.as_bytes(), started, into);
         let Response { status, body, head_length, served, .. } = response;
-        let record =
-            Record { data, method, route, status, served, started, took_body, access: log, _place: place };
+        let record = Record {
+            data,
+            method,
+            route,
+            status,
+            served,
+            started,
+            took_body,
+            access: log,
+            _intake: intake,
+            unread,
+            _place: place,
+        };
         Sending::new(body, head_length, record, behind, turn)
     }
-}
-
-fn body_of(message: &mut Message, least: Least) -> Option<RequestBody> {
-    translate::has_body(&message.head().headers).then(|| upload(message.take_payload(), least))
-}
-
-/// actix's payload stays on its worker's thread; an origin may be asked from any. A bounded channel carries the body
-/// over, and with it the back-pressure.
-fn upload(payload: Payload, least: Least) -> RequestBody {
-    let (sender, receiver) = tokio::sync::mpsc::channel(8);
-    actix_web::rt::spawn(async move {
-        let broken = |broken| broken_request_body(format!("the client's body broke: {broken}"));
-        let chunks = payload.map(move |chunk| chunk.map_err(broken));
-        let mut chunks = pin!(pace::at_least(least, chunks, slow_request_body));
-        while let Some(chunk) = chunks.next().await {
-            if sender.send(chunk).await.is_err() {
-                break;
-            }
-        }
-    });
-    stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }).boxed()
 }
 
 /// A value that is known to be valid.

@@ -4,7 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::{Rc, Weak},
     sync::Arc,
@@ -24,7 +24,8 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Instant, interval};
+use parking_lot::Mutex;
+use tokio::time::{Instant, interval, timeout};
 
 use super::{
     body::Sending,
@@ -49,6 +50,10 @@ const MAX_RESET: usize = 32;
 /// A connection has given up so many requests at once, or for long more than those at each look: it is after something else.
 const MAX_LEFT: u64 = 256;
 const LEFT_PER_LOOK: u64 = 64;
+/// A body that nobody wants is read for so long and so far when its request is answered: some clients that are told at once to stop
+/// do not look at the answer that they have.
+const GRACE: Duration = Duration::from_millis(500);
+const MOST_UNWANTED: usize = 4 << 20;
 /// How often a connection is looked after.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -144,15 +149,62 @@ async fn answer(
 ) -> Response<Watched> {
     let (parts, incoming) = request.into_parts();
     let least = data.door.least;
-    let body = move || (!incoming.is_end_stream()).then(|| upload(incoming, least));
+    let intake = (!incoming.is_end_stream()).then(|| Intake::new(incoming));
+    let body = || intake.as_ref().map(|intake| upload(intake.taker(), least));
     let (mut response, sending) = data::handle_h2(parts, body, data, link).await;
     if let BodySize::Sized(length) = sending.size() {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    response.map(|()| watch.body(sending, asked))
+    response.map(|()| watch.body(sending, asked, intake))
 }
 
-fn upload(incoming: Incoming, least: Least) -> RequestBody {
+/// The body of a request. Who takes it may leave it; it is kept until the answer is over. Then the client is told that the rest is not
+/// wanted, which is no error (RFC 9113 §8.1).
+struct Intake(Arc<Mutex<Incoming>>);
+
+struct Taker(Arc<Mutex<Incoming>>);
+
+impl Intake {
+    fn new(incoming: Incoming) -> Self {
+        Self(Arc::new(Mutex::new(incoming)))
+    }
+
+    fn taker(&self) -> Taker {
+        Taker(self.0.clone())
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        // Else somebody is still reading it.
+        if Arc::strong_count(&self.0) > 1 || self.0.lock().is_end_stream() {
+            return;
+        }
+        let mut rest = Taker(self.0.clone());
+        actix_web::rt::spawn(timeout(GRACE, async move {
+            let mut read = 0;
+            while read < MOST_UNWANTED
+                && let Some(Ok(frame)) = poll_fn(|context| Pin::new(&mut rest).poll_frame(context)).await
+            {
+                read += frame.data_ref().map_or(0, Bytes::len);
+            }
+        }));
+    }
+}
+
+impl Body for Taker {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut *self.0.lock()).poll_frame(context)
+    }
+}
+
+fn upload(incoming: Taker, least: Least) -> RequestBody {
     let broken = |detail: String| broken_request_body(format!("the client's body broke: {detail}"));
     let frames = BodyStream::new(incoming).filter_map(move |frame| {
         let bytes = match frame {
@@ -196,6 +248,7 @@ struct Watched {
     answer: Rc<Answer>,
     watch: Rc<Watch>,
     asked: Asked,
+    _intake: Option<Intake>,
 }
 
 impl Watch {
@@ -217,14 +270,14 @@ impl Watch {
         Asked { watch: self.clone(), done: Cell::new(false) }
     }
 
-    fn body(self: &Rc<Self>, sending: Sending, asked: Asked) -> Watched {
+    fn body(self: &Rc<Self>, sending: Sending, asked: Asked, intake: Option<Intake>) -> Watched {
         let answer = Rc::new(Answer { sending: RefCell::new(Some(sending)), handed: Cell::new(None) });
         if !answer.is_end() {
             self.bodies.borrow_mut().push(Rc::downgrade(&answer));
         } else {
             asked.done.set(true);
         }
-        Watched { answer, watch: self.clone(), asked }
+        Watched { answer, watch: self.clone(), asked, _intake: intake }
     }
 
     fn idle(&self) -> Duration {
@@ -286,7 +339,7 @@ impl Body for Watched {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { answer, watch, asked } = self.get_mut();
+        let Self { answer, watch, asked, .. } = self.get_mut();
         answer.handed.set(None);
         let mut sending = answer.sending.borrow_mut();
         let Some(sending) = &mut *sending else { return Poll::Ready(Some(Err(BodyError::SlowClient))) };

@@ -35,6 +35,7 @@ pub mod fronts;
 mod gate;
 mod guard;
 mod h2;
+mod intake;
 mod jobs;
 mod lifecycle;
 mod link;
@@ -64,8 +65,8 @@ pub use pages::Pages;
 use accept::Accepted;
 use connection::Connection;
 
-/// A client has so long to close its side.
-const CLOSING: Duration = Duration::from_secs(1);
+/// A client has so long to close its side, and to hear of a refusal while it sends.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// Bounds of the listeners.
 #[derive(Debug, Clone)]
@@ -176,8 +177,9 @@ impl Face {
         Error = DispatchError,
         InitError = (),
     > + use<> {
-        let (data, stopping) = (self.data.clone(), self.stopping.clone());
+        let (data, expected, stopping) = (self.data.clone(), self.data.clone(), self.stopping.clone());
         HttpService::build()
+            .expect(fn_service(move |message| data::expecting(message, &expected)))
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }

@@ -72,10 +72,20 @@ impl Uploads {
         };
         let replaced = match committed {
             Ok(replaced) => replaced,
-            // Of a catalogue that failed nobody knows what it holds; the sweep will find out.
-            Err(error @ Error::Store(_)) => return Err(error),
+            // Of a catalogue that failed nobody knows what it holds; the sweep will find out. Caches must not know better.
+            Err(error @ Error::Store(_)) => {
+                inner.caches.forget(&key).await;
+                return Err(error);
+            }
             Err(error) => {
-                inner.blobs.remove(&blob).await?;
+                // With the refusal an upload has gone, so nobody can put its bytes in place any more; but somebody may have.
+                let is_others = match error {
+                    Error::Finished => true,
+                    _ => ends && inner.catalogue.has_blob(&blob).await?,
+                };
+                if !is_others {
+                    inner.blobs.remove(&blob).await?;
+                }
                 return Err(error);
             }
         };
@@ -86,7 +96,7 @@ impl Uploads {
             // The sweep finds it when the upload's row is gone.
             tracing::warn!("a draft that has become an asset: {error}");
         }
-        if let Some(old) = &replaced.old {
+        if let Some(old) = replaced.old.as_ref().filter(|old| old.blob != blob) {
             self.discard_blob(old).await;
         }
         self.forget(&key, replaced.asset.version).await;
@@ -100,6 +110,8 @@ impl Uploads {
         match refused {
             Refused::Condition => Error::Condition,
             Refused::Overtaken => Error::Overtaken,
+            Refused::Finished => Error::Finished,
+            Refused::Ended => Error::NoUpload,
             Refused::TooMany => Error::TooMany(self.inner.limits.unfinished_per_owner),
             Refused::Crowded => Error::Busy,
             Refused::Quota => Error::Quota(self.inner.limits.quota.unwrap_or_default()),

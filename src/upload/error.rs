@@ -33,6 +33,8 @@ pub enum Error {
     NoUpload,
     #[error("the time of this upload is over")]
     Expired,
+    #[error("it has become an asset already, which something else has taken the place of since")]
+    Finished,
     #[error("the upload has {0} bytes, so it goes on there")]
     Offset(u64),
     #[error("another request is writing to this upload")]
@@ -68,7 +70,7 @@ impl Error {
             Self::Short | Self::Stalled | Self::Slow(_) => "broken",
             Self::TooLarge(_) | Self::Quota(_) => "too-large",
             Self::Type(_) => "type",
-            Self::Condition | Self::Overtaken | Self::Offset(_) | Self::Locked => "conflict",
+            Self::Condition | Self::Overtaken | Self::Finished | Self::Offset(_) | Self::Locked => "conflict",
             Self::NoUpload | Self::Expired | Self::Store(store::Error::Lost) => "gone",
             Self::Busy | Self::Stopping | Self::TooMany(_) => "busy",
             Self::Store(store::Error::Full) => "full",

@@ -1,6 +1,8 @@
 //! Whole assets in one request, and their removal.
 
-use super::{Asset, AssetKey, Body, Condition, Digests, Error, Uploads, commit::Ready, digest::Checker};
+use super::{
+    Asset, AssetKey, Body, Condition, Digests, Error, Uploads, commit::Ready, digest::Checker, sniff,
+};
 use crate::store::BlobId;
 
 /// An asset as a client describes it.
@@ -36,8 +38,11 @@ impl Uploads {
         let Put { key, length, media_type, tags, digests, condition, owner } = put;
         let place = self.place()?;
         let turn = self.inner.catalogue.turn(&key).await?;
+        sniff::foresee(media_type.as_deref(), key.extension(), self.inner.limits.types)
+            .map_err(Error::Type)?;
         let most = self.room(&owner, self.replaced(&owner, &key).await?).await?;
         most.check(length.unwrap_or(0))?;
+        self.inner.blobs.check_room(length.unwrap_or(0)).await?;
         // Told before the bytes are sent, if possible; what counts is the check at the commit.
         let asks = condition != Condition::default();
         if asks && !condition.holds(self.inner.catalogue.find(&key).await?.as_ref()) {
@@ -79,7 +84,12 @@ impl Uploads {
         let uploads = self.clone();
         // Once the row may be gone, caches must hear of it, whoever is still waiting.
         self.detached(async move {
-            let removed = uploads.inner.catalogue.remove(key.clone(), condition, turn).await?;
+            let removed = uploads.inner.catalogue.remove(key.clone(), condition, turn).await;
+            if removed.is_err() {
+                // It may have been done all the same.
+                uploads.inner.caches.forget(&key).await;
+            }
+            let removed = removed?;
             let Some(old) = removed.map_err(|refused| uploads.refused(refused))? else { return Ok(false) };
             uploads.discard_blob(&old).await;
             uploads.forget(&key, old.version).await;

@@ -55,6 +55,28 @@ pub fn judge(head: &[u8], declared: Option<&str>, extension: &str, rules: Rules)
     Ok(Sniffed { media_type, attachment })
 }
 
+/// The same before there is any content, where none could be fitting.
+pub fn foresee(declared: Option<&str>, extension: &str, rules: Rules) -> Result<(), String> {
+    let named = named(extension).map(essence);
+    if let Some(named) = named.as_ref().filter(|named| !rules.risky && named.ends_with("javascript")) {
+        return Err(format!("content of the type {named} is not taken"));
+    }
+    let class = |kind: &str| kind.split('/').next().unwrap_or_default().to_owned();
+    let is_media = |kind: &str| matches!(&*class(kind), "image" | "video" | "audio");
+    let declared = declared.map(essence).filter(|declared| is_media(declared));
+    let (Some(declared), Some(named)) = (declared, named) else { return Ok(()) };
+    let is_drawing = |kind: &str| kind == "image/svg+xml";
+    let agree = match is_media(&named) {
+        _ if is_drawing(&declared) || is_drawing(&named) => true,
+        true => (class(&declared) == "image") == (class(&named) == "image"),
+        false => !is_textual(&named) && class(&named) != "text",
+    };
+    match agree {
+        true => Ok(()),
+        false => Err(format!("the request says {declared}, and its name says {named}")),
+    }
+}
+
 /// What the library calls programs, leaving out those that it tells by two bytes which noise has too. ELF is told above.
 const PROGRAMS: [&str; 5] = [
     "application/vnd.microsoft.portable-executable",
@@ -240,6 +262,45 @@ fn essence(kind: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is foreseen would be found out, whatever the content; and of what some content would be fitting for, nothing is.
+    #[test]
+    fn nothing_is_foreseen_that_would_not_be_found_out() {
+        let contents: [&[u8]; 7] = [
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+            b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41",
+            b"RIFF\x24\0\0\0WAVEfmt ",
+            b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+            b"<!doctype html>",
+            b"plain text",
+            b"\0\x01\x02\x03",
+        ];
+        let said = [
+            None,
+            Some("image/png"),
+            Some("video/mp4"),
+            Some("audio/wav"),
+            Some("image/svg+xml"),
+            Some("text/plain"),
+        ];
+        for declared in said {
+            for extension in
+                ["", "png", "mp4", "m4a", "wav", "svg", "html", "txt", "js", "json", "bin", "vtt"]
+            {
+                for rules in [Rules { risky: false }, Rules { risky: true }] {
+                    let fits = contents.iter().any(|head| judge(head, declared, extension, rules).is_ok());
+                    let foreseen = foresee(declared, extension, rules).is_err();
+                    assert!(!(fits && foreseen), "{declared:?} .{extension} {rules:?}");
+                }
+            }
+        }
+        assert!(foresee(Some("image/png"), "html", Rules::default()).is_err());
+        assert!(foresee(Some("image/png"), "mp4", Rules::default()).is_err());
+        assert!(
+            foresee(None, "js", Rules::default()).is_err()
+                && foresee(None, "js", Rules { risky: true }).is_ok()
+        );
+    }
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
     const JPEG: &[u8] = b"\xff\xd8\xff\xe0\0\x10JFIF\0";

@@ -14,18 +14,23 @@ const INTERVAL: Duration = Duration::from_secs(15 * 60);
 const LEAST: Duration = Duration::from_secs(3600);
 
 impl Uploads {
-    /// At the start, before anybody is served: caches hear of what they have missed, and what belongs to nobody goes.
+    /// At the start, before anybody is served: caches hear of what they have missed, and what belongs to nobody goes, if this server has
+    /// the store for itself.
     pub async fn recover(&self) -> Result<(), Error> {
         self.forget_changed().await?;
-        // Nobody is writing yet, so age does not matter, unless there are other servers.
-        let least = match self.inner.blobs.is_shared() {
-            true => self.inner.limits.expiry.max(LEAST),
-            false => Duration::ZERO,
-        };
-        self.sweep_drafts(least).await?;
-        if !self.inner.blobs.is_shared() {
-            self.sweep_blobs(least).await?;
+        if self.inner.blobs.is_shared() {
+            // A bucket may take minutes to answer, and other servers serve meanwhile.
+            return Ok(());
         }
+        // Nobody is writing yet, so age does not matter.
+        self.sweep_drafts(Duration::ZERO).await?;
+        self.sweep_blobs(Duration::ZERO).await?;
+        self.finish_complete(Noted::Whatever).await
+    }
+
+    /// What a server that shares its stores does behind its start.
+    async fn catch_up(&self) -> Result<(), Error> {
+        self.sweep_drafts(self.inner.limits.expiry.max(LEAST)).await?;
         self.finish_complete(Noted::Whatever).await
     }
 
@@ -52,6 +57,11 @@ impl Uploads {
         let expiry = self.inner.limits.expiry;
         self.inner.tasks.spawn_until_stop("sweep", async move {
             let mut blobs_swept = Instant::now();
+            if uploads.inner.blobs.is_shared()
+                && let Err(error) = uploads.catch_up().await
+            {
+                tracing::warn!("the store could not be put in order: {error}");
+            }
             loop {
                 if let Err(error) = uploads.look_into_all().await {
                     tracing::warn!("assets could not be looked into: {error}");

@@ -167,7 +167,7 @@ fn status_of(error: &Error) -> StatusCode {
         Error::Condition => StatusCode::PRECONDITION_FAILED,
         Error::NoUpload => StatusCode::NOT_FOUND,
         Error::Expired | Error::Store(StoreError::Lost) => StatusCode::GONE,
-        Error::Offset(_) | Error::Overtaken => StatusCode::CONFLICT,
+        Error::Offset(_) | Error::Overtaken | Error::Finished => StatusCode::CONFLICT,
         Error::Locked => StatusCode::LOCKED,
         Error::Checksum => StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
         Error::Kind => StatusCode::FORBIDDEN,

@@ -90,7 +90,13 @@ async fn create(uploads: &Uploads, grant: &Grant, ask: Ask) -> Result<Response, 
         let path = path.map_err(|wrong| refusal(&Error::Bad(wrong.to_string())))?;
         grant.check_path(Scope::Upload, path.path()).map_err(gate::refusal)?;
     }
-    let mut begin = Begin { length: None, metadata, partial, owner: grant.owner.clone() };
+    let mut begin = Begin {
+        length: None,
+        bytes: number(headers, "content-length").map_err(refused)?,
+        metadata,
+        partial,
+        owner: grant.owner.clone(),
+    };
     let progress = match concat.strip_prefix("final;") {
         Some(urls) => {
             let parts = parts(urls)
@@ -130,6 +136,7 @@ async fn patch(uploads: &Uploads, grant: &Grant, id: &BlobId, ask: Ask) -> Resul
     let piece = Piece {
         offset: offset.ok_or_else(|| refusal(&Error::Bad("Upload-Offset is needed".to_owned())))?,
         length: number(headers, "upload-length").map_err(refused)?,
+        bytes: number(headers, "content-length").map_err(refused)?,
         checksum: checksum(headers).map_err(refused)?,
         owner: owner(grant).map(str::to_owned),
     };

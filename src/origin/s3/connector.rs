@@ -21,7 +21,7 @@ use aws_smithy_runtime_api::client::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::Fuse};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::CONTENT_LENGTH};
 use http_body::Frame;
 use parking_lot::Mutex;
 use url::{Position, Url};
@@ -136,7 +136,8 @@ fn translate(mut request: HttpRequest, origin: &Arc<str>) -> Result<(Url, Reques
         asked.headers.append(name, HeaderValue::from_str(value).map_err(|_| malformed)?);
     }
     let body = request.take_body();
-    if body.bytes().is_none_or(|bytes| !bytes.is_empty()) {
+    // One without bytes has a length as well, which is signed.
+    if body.bytes().is_none_or(|bytes| !bytes.is_empty()) || asked.headers.contains_key(CONTENT_LENGTH) {
         asked.body = Some(ask::stream_body(ByteStream::new(body), origin.clone()));
     }
     Ok((url, asked))

@@ -17,12 +17,15 @@ use futures_util::{
     future::{BoxFuture, ready},
     stream::BoxStream,
 };
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, statvfs};
 
 use super::{BlobId, Blobs, Content, Draft, Error, Result, draft::FileDraft, read_on};
 
 /// The most that is read at a time.
 pub(super) const CHUNK: u64 = 256 << 10;
+
+/// Whoever announces so many bytes is told at once if there is no room for them.
+const LONG: u64 = 1 << 20;
 
 /// Held by one server at a time.
 pub struct Directory {
@@ -121,6 +124,23 @@ impl Blobs for Directory {
     fn close(&self) {
         // It goes with the process in any case.
         let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
+
+    fn check_room(&self, bytes: u64) -> BoxFuture<'_, Result<()>> {
+        // Of shorter ones it is heard soon enough.
+        if bytes < LONG {
+            return ready(Ok(())).boxed();
+        }
+        let places = self.places.clone();
+        let work = move || {
+            // A file system that does not say has room, until it has not.
+            let Ok(found) = statvfs(&places.root) else { return Ok(()) };
+            match found.f_blocks > 0 && found.f_bavail.saturating_mul(found.f_frsize) < bytes {
+                true => Err(Error::Full),
+                false => Ok(()),
+            }
+        };
+        blocking(work).boxed()
     }
 
     fn draft<'a>(&'a self, id: &'a BlobId, lasting: bool) -> BoxFuture<'a, Result<Box<dyn Draft>>> {

@@ -29,6 +29,11 @@ pub trait Blobs: Send + Sync {
     /// removed is gone for those who read it. Of bytes that were not synced nothing survives there.
     fn is_shared(&self) -> bool;
 
+    /// Fails if there is certainly no room for so many bytes more. What is told of in vain need not be sent.
+    fn check_room(&self, _: u64) -> BoxFuture<'_, Result<()>> {
+        ready(Ok(())).boxed()
+    }
+
     /// Begins a blob. `lasting`: until it is discarded, across restarts; else until it is dropped.
     fn draft<'a>(&'a self, id: &'a BlobId, lasting: bool) -> BoxFuture<'a, Result<Box<dyn Draft>>>;
 

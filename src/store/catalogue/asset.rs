@@ -73,7 +73,8 @@ pub struct Commit {
     /// Bytes that its owner may have stored.
     pub quota: Option<u64>,
     pub turn: Turn,
-    /// The upload that ends with it.
+    /// The upload that ends with it: done with the commit, gone with a refusal. So whoever tries it again, or at the same time
+    /// elsewhere, learns what has become of it.
     pub ends: Option<BlobId>,
 }
 
@@ -81,7 +82,7 @@ pub struct Commit {
 #[derive(Debug, Clone)]
 pub struct Replaced {
     pub asset: Asset,
-    /// The one before.
+    /// The one before. None also when it had been put in place already.
     pub old: Option<Asset>,
 }
 
@@ -95,6 +96,10 @@ pub enum Refused {
     Crowded,
     /// A request that came later has changed the key already.
     Overtaken,
+    /// The upload has become an asset before, which something else has taken the place of since.
+    Finished,
+    /// The upload is not there any more.
+    Ended,
 }
 
 impl Asset {

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use tokio::sync::oneshot;
 
-use super::{AssetKey, Body, Condition, Digests, Error, Uploads, commit::Ready, digest::Checker};
+use super::{AssetKey, Body, Condition, Digests, Error, Uploads, commit::Ready, digest::Checker, sniff};
 pub use crate::store::catalogue::{Kind, Upload};
 use crate::store::{BlobId, Draft, catalogue::Turn};
 
@@ -25,6 +25,8 @@ use hold::Hold;
 pub struct Begin {
     /// None: not known yet.
     pub length: Option<u64>,
+    /// Of its first bytes, if the client says.
+    pub bytes: Option<u64>,
     pub metadata: Metadata,
     /// One of those that will be put together.
     pub partial: bool,
@@ -55,13 +57,17 @@ impl Uploads {
         begin: Begin,
         body: Option<(Option<Checksum>, Body)>,
     ) -> Result<Progress, Error> {
-        let Begin { length, metadata, partial, owner } = begin;
+        let Begin { length, bytes, metadata, partial, owner } = begin;
         if length.is_some_and(|length| length > self.inner.limits.size) {
             return Err(Error::TooLarge(self.inner.limits.size));
         }
         let key = match partial {
             true => String::new(),
-            false => metadata.key()?.to_string(),
+            false => {
+                let (key, types) = (metadata.key()?, self.inner.limits.types);
+                sniff::foresee(metadata.get("filetype"), key.extension(), types).map_err(Error::Type)?;
+                key.to_string()
+            }
         };
         let now = self.inner.clock.unix_millis();
         let upload = Upload {
@@ -87,10 +93,12 @@ impl Uploads {
         let owner = upload.owner.clone();
         match body {
             Some((checksum, body)) => {
-                self.append(&id, Piece { offset: 0, length: None, checksum, owner: Some(owner) }, body).await
+                let piece = Piece { offset: 0, length: None, bytes, checksum, owner: Some(owner) };
+                self.append(&id, piece, body).await
             }
             None if length == Some(0) => {
-                let piece = Piece { offset: 0, length: None, checksum: None, owner: Some(owner) };
+                let (length, bytes, checksum) = (None, None, None);
+                let piece = Piece { offset: 0, length, bytes, checksum, owner: Some(owner) };
                 self.append(&id, piece, Box::pin(futures_util::stream::empty())).await
             }
             None => Ok(Progress { upload, offset: 0 }),
@@ -185,7 +193,11 @@ impl Uploads {
             turn,
             ends: true,
         };
-        let finished = self.commit(ready).await.map(drop);
+        let finished = match self.commit(ready).await {
+            // By a server that had lost the right to write to it, or was about to.
+            Ok(_) | Err(Error::Finished) => Ok(()),
+            Err(error) => Err(error),
+        };
         if finished.as_ref().is_err_and(Error::is_final) {
             self.end(&upload.id).await?;
         }

@@ -1,5 +1,7 @@
 //! A piece of an upload: appended where the durable bytes end, and durable itself when it is told of.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::Context;
 
 use super::{
@@ -7,6 +9,11 @@ use super::{
     Checksum, Error, Hold, Kind, Progress, Uploads,
 };
 use crate::store::{AssetKey, BlobId, Draft, Error as StoreError, catalogue::Upload};
+use tokio::time::timeout;
+
+/// Who is to give way to another request saves what has come within this time, or leaves it: the other one waits for twice as long,
+/// and a bucket may not answer for minutes.
+const YIELDING: Duration = Duration::from_secs(5);
 
 /// Bytes as a client announces them.
 #[derive(Debug, Clone)]
@@ -15,6 +22,8 @@ pub struct Piece {
     pub offset: u64,
     /// Of the whole upload, if it was not known when that began.
     pub length: Option<u64>,
+    /// Its own, if it says.
+    pub bytes: Option<u64>,
     pub checksum: Option<Checksum>,
     /// Who sends it; None: somebody who may write to all uploads.
     pub owner: Option<String>,
@@ -68,6 +77,9 @@ impl Uploads {
             _ => return Err(Error::Bad("Upload-Length is not what it was".to_owned())),
         }
         let room = room.behind(piece.offset, upload.length);
+        // Told before the bytes are sent, if possible.
+        room.check(piece.bytes.unwrap_or(0))?;
+        self.inner.blobs.check_room(piece.bytes.unwrap_or(0)).await?;
         let taken = self.take(&hold, &mut upload, &mut *draft, &piece, (body, room)).await;
         if hold.is_lost() {
             return Err(Error::Locked);
@@ -129,9 +141,16 @@ impl Uploads {
             Err(Error::TooLarge(_) | Error::Quota(_) | Error::Store(_)) => true,
             Err(_) => piece.checksum.is_some(),
         };
-        let synced = match taken_back {
-            true => Ok(()),
-            false => draft.sync().await,
+        let synced = match (taken_back, &checked) {
+            (true, _) => Ok(()),
+            (false, Err(Error::Locked)) if self.inner.blobs.is_shared() => {
+                match timeout(YIELDING, draft.sync()).await {
+                    Ok(synced) => synced,
+                    // Nobody was told of these bytes. They count in the row, where nobody relies on them.
+                    Err(_) => return Err(Error::Locked),
+                }
+            }
+            (false, _) => draft.sync().await,
         };
         if taken_back || synced.is_err() {
             // Should this fail too, it is done when the draft is opened again. Where nothing survives but what was synced, what has

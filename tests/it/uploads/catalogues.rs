@@ -23,6 +23,7 @@ async fn sqlite_conforms() {
     keeps_what_it_is_told(async || open("a")).await;
     let catalogue = open("b");
     who_came_first_does_not_undo_what_came_later(&*catalogue, &*catalogue).await;
+    an_upload_ends_once(&*catalogue, &*catalogue).await;
     commits_of_one_key_are_one_after_the_other(&[catalogue]).await;
 }
 
@@ -41,6 +42,7 @@ async fn postgresql_conforms_with_several_servers() {
     // Both bring the tables up.
     let (one, two) = tokio::join!(server(&database, "b"), server(&database, "b"));
     who_came_first_does_not_undo_what_came_later(&*one, &*two).await;
+    an_upload_ends_once(&*one, &*two).await;
     let (mut at_one, mut at_two) = (one.elsewhere().unwrap(), two.elsewhere().unwrap());
     commits_of_one_key_are_one_after_the_other(&[one.clone(), two.clone()]).await;
 
@@ -109,6 +111,22 @@ async fn postgresql_conforms_with_several_servers() {
             database.end_connections("b").await;
         }
     }
+}
+
+/// A server that is frozen, or is gone without a word, says nothing more over its connection, which stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_heard_of_loses_its_uploads() {
+    let database = Database::start().await;
+    let server = server(&database, "postgres").await;
+    let upload = BlobId::random();
+    let lock = format!("SELECT pg_advisory_lock(hashtextextended('millrace upload {upload}', 0))");
+    let (silent, _kept) = database.connect("postgres").await;
+    silent.batch_execute(&lock).await.unwrap();
+    let lease =
+        async || server.lease(&upload, CancellationToken::new(), Duration::from_secs(1)).await.unwrap();
+    assert!(lease().await.is_none(), "it is only for so long that nothing was said");
+    crate::edge::eventually("the lock is free", async || lease().await.is_some()).await;
+    assert!(silent.batch_execute("SELECT 1").await.is_err());
 }
 
 fn new(key: &str, length: u64, tags: &[&str]) -> NewAsset {
@@ -305,6 +323,54 @@ async fn commits_of_one_key_are_one_after_the_other(servers: &[Arc<dyn Catalogue
     assert_eq!(versions, (1..=versions.len() as u64).collect::<Vec<_>>());
 }
 
+/// Whoever tries to finish an upload that is finished, or is at it elsewhere, changes nothing.
+async fn an_upload_ends_once(catalogue: &dyn Catalogue, other: &dyn Catalogue) {
+    let key = AssetKey::parse("ends").unwrap();
+    let ends = |id: &BlobId, turn| {
+        let new = NewAsset { blob: id.clone(), ..new("ends", 3, &[]) };
+        Commit { new, condition: Condition::default(), quota: None, turn, ends: Some(id.clone()) }
+    };
+    let id = begun(catalogue, "ends").await;
+    let (early, late) = (catalogue.turn(&key).await.unwrap(), other.turn(&key).await.unwrap());
+    let first = other.commit(ends(&id, late)).await.unwrap().unwrap();
+    let again = catalogue.commit(ends(&id, early)).await.unwrap().unwrap();
+    assert_eq!((&again.asset, &again.old), (&first.asset, &None));
+    let later = catalogue.turn(&key).await.unwrap();
+    assert_eq!(catalogue.commit(ends(&id, later)).await.unwrap().unwrap().asset, first.asset);
+    // Not in the place of what came behind it.
+    commit(other, new("ends", 4, &[]), Condition::default(), None).await.unwrap().unwrap();
+    let later = catalogue.turn(&key).await.unwrap();
+    assert_eq!(catalogue.commit(ends(&id, later)).await.unwrap().unwrap_err(), Refused::Finished);
+    // One that is refused is over, for everybody.
+    let id = begun(catalogue, "ends").await;
+    let early = catalogue.turn(&key).await.unwrap();
+    commit(other, new("ends", 5, &[]), Condition::default(), None).await.unwrap().unwrap();
+    assert_eq!(catalogue.commit(ends(&id, early)).await.unwrap().unwrap_err(), Refused::Overtaken);
+    assert!(other.upload(&id).await.unwrap().is_none());
+    let later = other.turn(&key).await.unwrap();
+    assert_eq!(other.commit(ends(&id, later)).await.unwrap().unwrap_err(), Refused::Ended);
+    assert_eq!(catalogue.find(&key).await.unwrap().unwrap().length, 5);
+}
+
+async fn begun(catalogue: &dyn Catalogue, key: &str) -> BlobId {
+    let id = BlobId::random();
+    let upload = Upload {
+        id: id.clone(),
+        key: key.to_owned(),
+        length: Some(3),
+        received: 3,
+        metadata: String::new(),
+        owner: "me".to_owned(),
+        kind: Kind::Whole,
+        parts: Vec::new(),
+        checked: None,
+        created: 0,
+        expires: i64::MAX,
+    };
+    catalogue.put_upload(upload).await.unwrap();
+    id
+}
+
 /// Each request comes to the one server or to the other.
 async fn who_came_first_does_not_undo_what_came_later(catalogue: &dyn Catalogue, other: &dyn Catalogue) {
     let (key, any) = (AssetKey::parse("o").unwrap(), Condition::default);
@@ -314,13 +380,8 @@ async fn who_came_first_does_not_undo_what_came_later(catalogue: &dyn Catalogue,
     let latest = other.turn(&key).await.unwrap();
     commit(other, new("o", 1, &[]), any(), None).await.unwrap().unwrap();
     assert_eq!(other.remove(key.clone(), any(), delete).await.unwrap(), Err(Refused::Overtaken));
-    let late = |turn, length| Commit {
-        new: new("o", length, &[]),
-        condition: any(),
-        quota: None,
-        turn,
-        ends: Some(BlobId::random()),
-    };
+    let late =
+        |turn, length| Commit { new: new("o", length, &[]), condition: any(), quota: None, turn, ends: None };
     let refused = catalogue.commit(late(put, 2)).await.unwrap();
     assert_eq!(refused.unwrap_err(), Refused::Overtaken);
     assert_eq!(catalogue.find(&key).await.unwrap().unwrap().length, 1);

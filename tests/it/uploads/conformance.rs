@@ -55,6 +55,12 @@ async fn conforms(blobs: &dyn Blobs) {
     blobs.remove(&id).await.unwrap();
     assert!(blobs.open(&id).await.unwrap().is_none());
 
+    // One without bytes is one, too.
+    let id = BlobId::random();
+    assert_eq!(blobs.draft(&id, false).await.unwrap().publish().await.unwrap().length, 0);
+    assert_eq!(blobs.open(&id).await.unwrap().unwrap().length(), 0);
+    blobs.remove(&id).await.unwrap();
+
     // A draft that is dropped is gone; one that lasts is gone on with, from what is durable.
     let (dropped, lasting) = (BlobId::random(), BlobId::random());
     let mut draft = blobs.draft(&dropped, false).await.unwrap();

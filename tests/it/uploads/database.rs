@@ -9,6 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tokio_postgres::NoTls;
 
 /// Stops when dropped.
@@ -65,6 +66,11 @@ impl Database {
         }
     }
 
+    /// Of its socket.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub(crate) fn url(&self, name: &str) -> String {
         let dir = self.dir.path().to_str().unwrap().replace('/', "%2F");
         format!("postgres://millrace@{dir}/{name}")
@@ -77,6 +83,16 @@ impl Database {
     pub(crate) async fn end_connections(&self, name: &str) {
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname";
         self.execute(&format!("{end} = '{name}'")).await;
+    }
+
+    /// A connection that does what it is told, and nothing else; as long as both are kept.
+    pub(super) async fn connect(&self, name: &str) -> (tokio_postgres::Client, JoinSet<()>) {
+        let (client, connection) = tokio_postgres::connect(&self.url(name), NoTls).await.unwrap();
+        let mut kept = JoinSet::new();
+        kept.spawn(async move {
+            let _ = connection.await;
+        });
+        (client, kept)
     }
 
     async fn execute(&self, statement: &str) {

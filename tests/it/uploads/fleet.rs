@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 
 use super::{
+    between::Between,
     database::Database,
     send, server, token,
     tus::{begin, patch, tus},
@@ -16,53 +17,72 @@ use crate::{
     origin::s3_server::{KEY, S3Server},
 };
 
-struct Fleet {
-    one: Edge,
-    two: Edge,
+pub(super) struct Fleet {
+    pub(super) one: Edge,
+    pub(super) two: Edge,
     database: Database,
     s3: S3Server,
-    root: TempDir,
+    pub(super) root: TempDir,
 }
 
 impl Fleet {
     async fn start() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join("media")).unwrap();
-        let s3 = S3Server::start(root.path()).await;
-        let database = Database::start().await;
-        let url = database.url("postgres");
-        let shared = |raw: &mut Raw| {
-            raw.uploads.store = "s3://media/store".to_owned();
-            raw.uploads.s3 = access(&s3);
-            raw.uploads.database.0.clone_from(&url);
-        };
-        let (one, two) = (server(shared).await, server(shared).await);
+        let (root, s3, database) = stores().await;
+        let (endpoint, url) = (s3.endpoint(), database.url("postgres"));
+        let (one, two) = (server(sharing(&endpoint, &url)).await, server(sharing(&endpoint, &url)).await);
         Self { one, two, database, s3, root }
     }
 
+    /// With something between the first one and S3, and between it and the database.
+    pub(super) async fn struck() -> (Self, Between, Between) {
+        let (root, s3, database) = stores().await;
+        let before_s3 = Between::port(s3.endpoint().rsplit(':').next().unwrap()).await;
+        let before_database = Between::socket(database.dir()).await;
+        let endpoint = format!("http://127.0.0.1:{}", before_s3.at);
+        let url = format!("postgres://millrace@{}/postgres", before_database.at.replace('/', "%2F"));
+        let one = server(sharing(&endpoint, &url)).await;
+        let two = server(sharing(&s3.endpoint(), &database.url("postgres"))).await;
+        (Self { one, two, database, s3, root }, before_s3, before_database)
+    }
+
     /// Objects of the store, by what they are.
-    fn objects(&self, kind: &str) -> Vec<String> {
+    pub(super) fn objects(&self, kind: &str) -> Vec<String> {
         let dir = self.root.path().join("media/store").join(kind);
         let names = std::fs::read_dir(dir).into_iter().flatten();
         names.map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned()).collect()
     }
 }
 
-fn access(s3: &S3Server) -> raw::S3 {
+async fn stores() -> (TempDir, S3Server, Database) {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("media")).unwrap();
+    let s3 = S3Server::start(root.path()).await;
+    (root, s3, Database::start().await)
+}
+
+fn sharing(endpoint: &str, url: &str) -> impl FnOnce(&mut Raw) {
+    move |raw| {
+        raw.uploads.store = "s3://media/store".to_owned();
+        raw.uploads.s3 = access(endpoint);
+        url.clone_into(&mut raw.uploads.database.0);
+    }
+}
+
+fn access(endpoint: &str) -> raw::S3 {
     raw::S3 {
-        endpoint: s3.endpoint(),
+        endpoint: endpoint.to_owned(),
         access_key_id: KEY.0.to_owned(),
         secret_access_key: raw::Secret(KEY.1.to_owned()),
         ..Default::default()
     }
 }
 
-fn noise(length: usize) -> Vec<u8> {
+pub(super) fn noise(length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     (0..length).map(|_| random.u8(1..)).collect()
 }
 
-fn parts_left(root: &Path) -> usize {
+pub(super) fn parts_left(root: &Path) -> usize {
     let names = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().contains(".part-")).count()
 }
@@ -103,8 +123,11 @@ async fn an_upload_begun_at_one_server_goes_on_at_the_other() {
     assert_eq!((fleet.objects("blobs").len(), fleet.objects("drafts").len()), (1, 0));
     assert_eq!(parts_left(fleet.root.path()), 0);
     // What is in the bucket is an object like any other.
-    let origin =
-        raw::Origin { url: "s3://media/store".to_owned(), s3: access(&fleet.s3), ..Default::default() };
+    let origin = raw::Origin {
+        url: "s3://media/store".to_owned(),
+        s3: access(&fleet.s3.endpoint()),
+        ..Default::default()
+    };
     let reader = Edge::before(vec![origin]).await;
     let blob = reader.get(&format!("/blobs/{}", fleet.objects("blobs")[0])).await;
     assert!(blob.status == 200 && blob.body == bytes);

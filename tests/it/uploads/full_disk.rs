@@ -110,6 +110,9 @@ async fn a_full_store_refuses_and_loses_nothing() {
     }
     // The draft of the upload that was begun, and the asset.
     assert_eq!((files(&inside, "drafts"), files(&inside, "blobs")), (1, 1));
+    // Who asks before sending what there is no room for need not send it.
+    let announced = [("expect", "100-continue"), ("content-length", "9000000")];
+    assert_eq!(send(&program, "PUT", "/assets/long", &announced, b"").await.status, 507);
     // What there is room for is taken, and all of it when there is room again.
     assert_eq!(send(&program, "PUT", "/assets/small", &[], b"fits").await.status, 201);
     fs::remove_file(filler).unwrap();

@@ -2,13 +2,16 @@
 
 mod access;
 mod assets;
+mod between;
 mod catalogues;
 mod conformance;
 mod contents;
 pub(crate) mod database;
+mod faults;
 mod fleet;
 mod forms;
 mod full_disk;
+mod refused;
 mod tokens;
 mod tus;
 

@@ -1,21 +1,31 @@
 //! A draft as an upload in parts. A part is gathered while the one before it is on its way; what is less than a part waits in memory,
 //! and at a sync in the draft's own object.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::sleep};
 
 use super::{
     super::{HEAD, Published},
     BlobId, Draft, Error, Result, Shared, State, blob, draft,
+    requests::Completed,
+    state::Failures,
 };
 
 /// A crash costs no more of an upload than so many parts, each of which is sent but once.
 const CHECKPOINT_PARTS: u64 = 4;
+/// An upload that S3 does not know may be about to become an object: by a server that has died since, or does not know yet that it
+/// has lost the right to write to it. So long is looked for it.
+const LOOKS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
 
 pub(super) struct BucketDraft {
     shared: Arc<Shared>,
@@ -28,7 +38,7 @@ pub(super) struct BucketDraft {
     parts: Vec<String>,
     /// Of these parts.
     hash: Sha256,
-    sending: Option<JoinHandle<Result<(String, Sha256)>>>,
+    sending: Option<JoinHandle<Result<Option<(String, Sha256)>>>>,
     /// Bytes behind the parts, and behind the one that is being sent.
     tail: BytesMut,
     length: u64,
@@ -40,6 +50,7 @@ pub(super) struct BucketDraft {
     /// How long it was when it was saved.
     durable: u64,
     failed: Option<Error>,
+    failures: Failures,
     /// Its object is there.
     whole: bool,
 }
@@ -47,7 +58,7 @@ pub(super) struct BucketDraft {
 impl BucketDraft {
     pub fn new(shared: Arc<Shared>, id: BlobId, state: State, lasting: bool) -> Self {
         let (length, hash, head) = (state.length(), state.hash(), state.head());
-        let State { part, upload, parts, tail, tag, .. } = state;
+        let State { part, upload, parts, tail, tag, failures, .. } = state;
         Self {
             shared,
             id,
@@ -64,6 +75,7 @@ impl BucketDraft {
             tag,
             durable: length,
             failed: None,
+            failures,
             whole: false,
         }
     }
@@ -82,11 +94,15 @@ impl BucketDraft {
             let stopped =
                 |error: tokio::task::JoinError| Error::Io { what: "sending", detail: error.to_string() };
             match sent.map_err(stopped).flatten() {
-                Ok((tag, hash)) => {
+                Ok(Some((tag, hash))) => {
                     self.parts.push(tag);
                     self.hash = hash;
                 }
-                Err(error) => self.failed = Some(error),
+                Ok(None) => self.failed = Some(self.unknown().await),
+                Err(error) => {
+                    let gone = matches!(error, Error::Unavailable(_)) && self.is_unknown().await;
+                    self.failed = Some(if gone { self.unknown().await } else { error });
+                }
             }
         }
         self.failed.clone().map_or(Ok(()), Err)
@@ -102,7 +118,13 @@ impl BucketDraft {
                 let upload = self.shared.begin(&key).await?;
                 self.upload = Some(upload.clone());
                 // Before there is a part, so that whoever clears up knows of it.
-                self.note_upload().await?;
+                if let Err(error) = self.note_upload().await {
+                    self.upload = None;
+                    if let Err(left) = self.shared.abort(&key, &upload).await {
+                        tracing::warn!("an upload in parts that nobody knows of: {left}");
+                    }
+                    return Err(error);
+                }
                 upload
             }
         };
@@ -114,15 +136,36 @@ impl BucketDraft {
                 hash.update(&hashed);
                 hash
             });
-            let tag = shared.part(&key, &upload, number, bytes).await?;
+            let Some(tag) = shared.part(&key, &upload, number, bytes).await? else { return Ok(None) };
             let stopped =
                 |error: tokio::task::JoinError| Error::Io { what: "hashing", detail: error.to_string() };
-            Ok((tag, hashing.await.map_err(stopped)?))
+            Ok(Some((tag, hashing.await.map_err(stopped)?)))
         }));
         Ok(())
     }
 
-    /// Saves the upload's name beside what is durable already.
+    /// Whether S3 says so, beyond doubt.
+    async fn is_unknown(&self) -> bool {
+        match &self.upload {
+            Some(upload) => matches!(self.shared.knows(&blob(&self.id), upload).await, Ok(false)),
+            None => false,
+        }
+    }
+
+    /// What it means that S3 will not hear of the upload: it is lost if we may still write, as parts want the same right.
+    async fn unknown(&mut self) -> Error {
+        // Without a part there is nothing to be lost: another one is begun the next time.
+        let lost = match self.parts.is_empty() {
+            true => {
+                self.upload = None;
+                Error::Unavailable("S3 does not know an upload that it has begun".to_owned())
+            }
+            false => Error::Lost,
+        };
+        self.note_upload().await.err().unwrap_or(lost)
+    }
+
+    /// Saves the upload's name, and how often it has failed, beside what is durable already.
     async fn note_upload(&mut self) -> Result<()> {
         let mut state = match self.saved {
             true => match self.shared.get(&draft(&self.id)).await? {
@@ -132,6 +175,7 @@ impl BucketDraft {
             false => State::new(self.part),
         };
         state.upload.clone_from(&self.upload);
+        state.failures = self.failures;
         self.put(&state).await
     }
 
@@ -171,27 +215,55 @@ impl BucketDraft {
             None => self.shared.put(&key, tail, Some(STANDARD.encode(sha256))).await?,
             Some(upload) => {
                 let mut parts = self.parts.clone();
-                let last = match tail.is_empty() {
-                    true => Ok(()),
-                    false => {
-                        let sent = self.shared.part(&key, &upload, parts.len() + 1, tail).await;
-                        sent.map(|tag| parts.push(tag))
-                    }
+                let done = match tail.is_empty() {
+                    true => self.shared.complete(&key, &upload, &parts).await,
+                    false => match self.shared.part(&key, &upload, parts.len() + 1, tail).await {
+                        Ok(Some(tag)) => {
+                            parts.push(tag);
+                            self.shared.complete(&key, &upload, &parts).await
+                        }
+                        Ok(None) => Ok(Completed::Unknown),
+                        Err(Error::Unavailable(_)) if self.is_unknown().await => Ok(Completed::Unknown),
+                        Err(error) => Err(error),
+                    },
                 };
-                let done = match last {
-                    Ok(()) => {
-                        self.shared.complete(&key, &upload, &parts).await.map(|known| known.then_some(()))
-                    }
-                    Err(error) => Err(error),
-                };
-                // Somebody who died since, or an answer that got lost, may have done it.
-                if !matches!(done, Ok(Some(()))) && self.shared.length(&key).await? != Some(self.length) {
-                    return Err(done.err().unwrap_or(Error::Lost));
-                }
+                self.completed(done).await?;
             }
         }
         self.whole = true;
         Ok(sha256)
+    }
+}
+
+impl BucketDraft {
+    /// Whether its object is there in the end: somebody who died since, or an answer that got lost, may have done it.
+    async fn completed(&mut self, done: Result<Completed>) -> Result<()> {
+        let (looks, failed) = match done {
+            Ok(Completed::Whole) => return Ok(()),
+            Ok(Completed::Unknown) => (&LOOKS[..], None),
+            Ok(Completed::Failed(error)) => (&LOOKS[..1], Some((error, true))),
+            Err(error) => (&LOOKS[..1], Some((error, false))),
+        };
+        for look in looks {
+            sleep(*look).await;
+            if self.shared.length(&blob(&self.id)).await? == Some(self.length) {
+                return Ok(());
+            }
+        }
+        let Some((error, is_its_own)) = failed else {
+            return Err(if self.lasting { self.unknown().await } else { Error::Lost });
+        };
+        if self.lasting && is_its_own {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+            self.failures.add(now);
+            // Else it would be tried for ever, whoever asks.
+            self.note_upload().await?;
+            if self.failures.are_final(now) {
+                tracing::warn!("an upload is given up that S3 cannot put together: {error}");
+                return Err(Error::Lost);
+            }
+        }
+        Err(error)
     }
 }
 
@@ -297,7 +369,8 @@ impl Draft for BucketDraft {
 impl Drop for BucketDraft {
     /// One that is not to last goes at once.
     fn drop(&mut self) {
-        if let Some(sending) = self.sending.take().filter(|_| !self.lasting) {
+        // What is on its way has not been told of; whoever goes on sends it again.
+        if let Some(sending) = self.sending.take() {
             sending.abort();
         }
         if self.lasting || self.whole || !self.saved {

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_sdk_s3::{Client, config::retry::RetryConfig};
+use aws_sdk_s3::{
+    Client,
+    config::{retry::RetryConfig, timeout::TimeoutConfig},
+};
 use bytes::Bytes;
 use futures_util::{
     FutureExt, StreamExt,
@@ -31,6 +34,8 @@ use state::State;
 const MOST_PARTS: u64 = 10_000;
 /// Of all parts but the last. S3 wants 5 MiB at least, and some of its kind that all are equal.
 const LEAST_PART: u64 = 8 << 20;
+/// A request with all its attempts: who asks for more of an upload waits for one that is under way.
+const LONGEST: Duration = Duration::from_secs(150);
 /// Says which catalogue knows the blobs.
 const OWNER: &str = "catalogue";
 
@@ -66,7 +71,9 @@ impl Bucket {
     /// Must be called within a runtime. Fails if another catalogue than this one knows what is in the bucket.
     pub async fn open(client: &Client, place: Place, catalogue: &str) -> Result<Self> {
         let retry = RetryConfig::standard().with_max_attempts(4);
-        let client = Client::from_conf(client.config().to_builder().retry_config(retry).build());
+        let limits = TimeoutConfig::disabled().to_builder().operation_timeout(LONGEST).build();
+        let config = client.config().to_builder().retry_config(retry).timeout_config(limits);
+        let client = Client::from_conf(config.build());
         let part = place.longest.div_ceil(MOST_PARTS).next_multiple_of(1 << 20).max(LEAST_PART);
         let shared = Arc::new(Shared { client, place, part, runtime: Handle::current() });
         match shared.get(OWNER).await? {

@@ -15,12 +15,23 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 
-use super::{BlobId, Error, Result, Shared};
+use super::{BlobId, Error, MOST_PARTS, Result, Shared};
 
 /// Blobs of one listing; more are for the next one.
 const MOST_LISTED: usize = 100_000;
 /// S3's word for an upload in parts that was completed or given up, as a rule of the bucket may do after some days.
 const NO_SUCH_UPLOAD: &str = "NoSuchUpload";
+/// What it says of parts that are not those it was told of, which does not change by asking again.
+const SPOILT: [&str; 3] = ["InvalidPart", "InvalidPartOrder", "EntityTooSmall"];
+
+/// What came of an attempt to make an object of parts.
+pub enum Completed {
+    Whole,
+    /// S3 does not know the upload or one of its parts, or not any more.
+    Unknown,
+    /// S3 is there and cannot do it, for whatever reason.
+    Failed(Error),
+}
 
 impl Shared {
     fn key(&self, key: &str) -> String {
@@ -127,20 +138,26 @@ impl Shared {
         begun.upload_id.ok_or_else(nameless)
     }
 
-    /// The entity tag of a part, counted from 1.
-    pub async fn part(&self, key: &str, upload: &str, number: usize, bytes: Bytes) -> Result<String> {
+    /// The entity tag of a part, counted from 1. None: S3 does not know this upload, or not any more, or says that it is not ours.
+    pub async fn part(&self, key: &str, upload: &str, number: usize, bytes: Bytes) -> Result<Option<String>> {
         let number = i32::try_from(number).unwrap_or(i32::MAX);
         let request = self.client.upload_part().bucket(&self.place.bucket).key(self.key(key));
         let request = request.upload_id(upload).part_number(number).body(ByteStream::from(bytes));
         match request.send().await {
-            Ok(done) => Ok(done.e_tag.unwrap_or_default()),
-            Err(error) if error.code() == Some(NO_SUCH_UPLOAD) => Err(Error::Lost),
+            Ok(done) => Ok(Some(done.e_tag.unwrap_or_default())),
+            Err(error) if is_unknown(&error) => Ok(None),
             Err(error) => Err(failed("storing a part")(error)),
         }
     }
 
-    /// False: S3 does not know this upload, or not any more.
-    pub async fn complete(&self, key: &str, upload: &str, parts: &[String]) -> Result<bool> {
+    /// Whether S3 knows an upload: told by a part of one byte, which never counts. Of a long one its refusal may not be heard, when the
+    /// connection ends while it is being sent.
+    pub async fn knows(&self, key: &str, upload: &str) -> Result<bool> {
+        let number = usize::try_from(MOST_PARTS).unwrap_or(usize::MAX);
+        Ok(self.part(key, upload, number, Bytes::from_static(b"-")).await?.is_some())
+    }
+
+    pub async fn complete(&self, key: &str, upload: &str, parts: &[String]) -> Result<Completed> {
         let parts = (1..)
             .zip(parts)
             .map(|(number, tag)| CompletedPart::builder().part_number(number).e_tag(tag).build());
@@ -148,9 +165,15 @@ impl Shared {
         let request = self.client.complete_multipart_upload().bucket(&self.place.bucket);
         let request = request.key(self.key(key)).upload_id(upload).multipart_upload(parts);
         match request.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_unknown(&error) => Ok(false),
-            Err(error) => Err(failed("completing an upload")(error)),
+            Ok(_) => Ok(Completed::Whole),
+            Err(error) if is_unknown(&error) || error.code().is_some_and(|code| SPOILT.contains(&code)) => {
+                Ok(Completed::Unknown)
+            }
+            Err(error) => {
+                let fails = status(&error).is_some_and(|status| !matches!(status, 429 | 503));
+                let error = failed("completing an upload")(error);
+                if fails { Ok(Completed::Failed(error)) } else { Err(error) }
+            }
         }
     }
 

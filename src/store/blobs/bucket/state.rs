@@ -20,11 +20,39 @@ pub(super) struct State {
     hash: String,
     /// The first bytes, which are in a part that cannot be read.
     head: String,
+    /// Attempts to make an object of it that S3 has failed at.
+    #[serde(default)]
+    pub failures: Failures,
     #[serde(skip)]
     pub tail: Bytes,
     /// Of the object that this was read from.
     #[serde(skip)]
     pub tag: Option<String>,
+}
+
+/// How often, and since when, in seconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failures {
+    pub times: u32,
+    pub since: u64,
+}
+
+/// An object that S3 has failed to make so often, and for so long, it will not make any more. It has kept a note of each failure
+/// meanwhile, so it was there.
+const MOST_FAILURES: u32 = 4;
+const LONGEST_FAILURE: u64 = 60;
+
+impl Failures {
+    pub fn add(&mut self, now: u64) {
+        if self.times == 0 {
+            self.since = now;
+        }
+        self.times = self.times.saturating_add(1);
+    }
+
+    pub fn are_final(self, now: u64) -> bool {
+        self.times >= MOST_FAILURES && now.saturating_sub(self.since) >= LONGEST_FAILURE
+    }
 }
 
 impl State {

@@ -34,6 +34,8 @@ struct Kept {
     lost_answers: usize,
     /// It has been given up behind the draft's back.
     forgotten: bool,
+    /// Parts are not made an object of.
+    fails: bool,
 }
 
 type Replied = std::result::Result<HttpResponse, ConnectorError>;
@@ -55,6 +57,9 @@ impl Kept {
         match (request.method(), number) {
             ("PUT" | "POST", _) if self.forgotten && query.contains("uploadId=") => {
                 Ok(reply(404, "", "<Error><Code>NoSuchUpload</Code></Error>".into()))
+            }
+            ("POST", _) if self.fails && query.contains("uploadId=") => {
+                Ok(reply(500, "", "<Error><Code>InternalError</Code></Error>".into()))
             }
             ("PUT", Some(number)) => {
                 self.sent += body.len();
@@ -170,7 +175,32 @@ async fn a_write_whose_answer_is_lost_has_been_done() {
     assert!(matches!(late.sync().await, Err(Error::Io { .. })));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_s3_fails_to_complete_is_lost_in_the_end() {
+    let (bucket, double) = bucket().await;
+    let id = BlobId::random();
+    let mut draft = bucket.draft(&id, true).await.unwrap();
+    draft.append(Bytes::from(vec![7; PART + 1])).await.unwrap();
+    draft.sync().await.unwrap();
+    double.0.lock().fails = true;
+    let publish = async || bucket.reopen(&id).await.unwrap().unwrap().publish().await.map(drop);
+    for _ in 0..10 {
+        assert!(matches!(publish().await, Err(Error::Unavailable(_))), "it may still come right");
+    }
+    // A minute ago.
+    {
+        let mut kept = double.0.lock();
+        let (saved, version) = kept.objects[&super::draft(&id)].clone();
+        let mut state = State::read((saved, None)).unwrap();
+        state.failures.since -= 61;
+        kept.objects.insert(super::draft(&id), (state.write().unwrap(), version));
+    }
+    assert!(matches!(publish().await, Err(Error::Lost)));
+    double.0.lock().fails = false;
+    publish().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_that_s3_has_dropped_is_lost() {
     let (bucket, double) = bucket().await;
     let id = BlobId::random();

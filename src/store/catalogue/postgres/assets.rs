@@ -8,8 +8,8 @@ use tokio_postgres::{Row, types::ToSql};
 use super::{
     super::{
         super::{AssetKey, BlobId},
-        Asset, Commit, Condition, Listing, NewAsset, Outcome, Page, Place, Probed, Refused, Replaced, Result,
-        Turn,
+        Asset, Commit, Condition, Kind, Listing, NewAsset, Outcome, Page, Place, Probed, Refused, Replaced,
+        Result, Turn,
         list::behind,
     },
     Postgres, count,
@@ -101,16 +101,33 @@ pub(super) async fn commit(client: &mut Client, commit: &Commit, server: &str) -
     if quota.is_some() {
         lock_owner(&transaction, &new.owner).await?;
     }
-    let old = match look(&transaction, &new.key, condition, turn).await? {
-        Ok((_, old)) => old,
-        Err(refused) => return Ok(Err(refused)),
-    };
-    if let Some(quota) = quota {
-        let others = stored_by(&transaction, &new.owner, new.key.as_str()).await?;
-        if others.saturating_add(new.length) > *quota {
-            return Ok(Err(Refused::Quota));
+    if let Some(upload) = ends {
+        // A server that lost the right to write to it may be doing the same.
+        match uploads::lock(&transaction, upload).await? {
+            None => return Ok(Err(Refused::Ended)),
+            Some(Kind::Done) => return Ok(committed(&transaction, new).await?.ok_or(Refused::Finished)),
+            Some(_) => {}
         }
     }
+    let allowed = match look(&transaction, &new.key, condition, turn).await? {
+        Ok((_, old)) => match quota {
+            Some(quota) => {
+                let others = stored_by(&transaction, &new.owner, new.key.as_str()).await?;
+                if others.saturating_add(new.length) > *quota { Err(Refused::Quota) } else { Ok(old) }
+            }
+            None => Ok(old),
+        },
+        Err(refused) => Err(refused),
+    };
+    let old = match (allowed, ends) {
+        (Ok(old), _) => old,
+        (Err(refused), None) => return Ok(Err(refused)),
+        (Err(refused), Some(upload)) => {
+            uploads::end(&transaction, upload).await?;
+            transaction.commit().await?;
+            return Ok(Err(refused));
+        }
+    };
     let version = change(&transaction, &new.key, turn, server).await?;
     let created = old.as_ref().map_or(new.now, |old| old.created);
     put(&transaction, new, version, created).await?;
@@ -133,6 +150,22 @@ pub(super) async fn commit(client: &mut Client, commit: &Commit, server: &str) -
         probed: new.plain.then(Probed::default),
     };
     Ok(Ok(Replaced { asset, old }))
+}
+
+/// One that has been put in place before, if it still is.
+async fn committed(transaction: &Transaction<'_>, new: &NewAsset) -> Result<Option<Replaced>> {
+    let statement = transaction.prepare_cached(FIND).await?;
+    let found = transaction.query_opt(&statement, &[&new.key.as_str()]).await?;
+    let found = found.as_ref().map_or(Ok(None), of_row)?.filter(|found| found.blob == new.blob);
+    Ok(found.map(|asset| Replaced { asset, old: None }))
+}
+
+/// What has become of a commit, when whoever was at it has come to an end of it. None: nothing.
+pub(super) async fn settle(client: &mut Client, new: &NewAsset) -> Result<Option<Replaced>> {
+    let transaction = client.transaction().await?;
+    // It is taken back with the transaction.
+    lock_key(&transaction, &new.key).await?;
+    committed(&transaction, new).await
 }
 
 async fn put(transaction: &Transaction<'_>, new: &NewAsset, version: u64, created: i64) -> Result<()> {
@@ -183,6 +216,17 @@ pub(super) async fn remove(
     Ok(Ok(Some(Asset { version, ..old })))
 }
 
+/// Waits for whoever is changing a key. Its version, and the turn of its last change.
+async fn lock_key(transaction: &Transaction<'_>, key: &AssetKey) -> Result<Row> {
+    let insert =
+        "INSERT INTO millrace_versions (key, version, turn) VALUES ($1, 0, 0) ON CONFLICT DO NOTHING";
+    let statement = transaction.prepare_cached(insert).await?;
+    transaction.execute(&statement, &[&key.as_str()]).await?;
+    let lock = "SELECT version, turn FROM millrace_versions WHERE key = $1 FOR UPDATE";
+    let statement = transaction.prepare_cached(lock).await?;
+    Ok(transaction.query_one(&statement, &[&key.as_str()]).await?)
+}
+
 /// Locks a key, and says what is there, if the request may change it.
 async fn look(
     transaction: &Transaction<'_>,
@@ -191,13 +235,7 @@ async fn look(
     turn: &Turn,
 ) -> Result<Outcome<(u64, Option<Asset>)>> {
     let Place::Numbered(turn) = turn.0 else { return Ok(Err(Refused::Overtaken)) };
-    let insert =
-        "INSERT INTO millrace_versions (key, version, turn) VALUES ($1, 0, 0) ON CONFLICT DO NOTHING";
-    let statement = transaction.prepare_cached(insert).await?;
-    transaction.execute(&statement, &[&key.as_str()]).await?;
-    let lock = "SELECT version, turn FROM millrace_versions WHERE key = $1 FOR UPDATE";
-    let statement = transaction.prepare_cached(lock).await?;
-    let row = transaction.query_one(&statement, &[&key.as_str()]).await?;
+    let row = lock_key(transaction, key).await?;
     if row.try_get::<_, i64>(1)? > turn {
         return Ok(Err(Refused::Overtaken));
     }

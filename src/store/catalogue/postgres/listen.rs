@@ -35,6 +35,14 @@ const WANTED: &str = "millrace_wanted";
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('millrace upload ' || $1, 0)),
     hashtextextended('millrace upload ' || $1, 0)";
 
+/// Ends the connection that has a lock, if nothing has been asked over it for several pulses: its server is frozen, or cut off, or gone
+/// without a word, and the network may not tell of it for hours.
+const END_DEAF: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND ((classid::bigint << 32) | objid::bigint) = $1
+        AND datname = current_database() AND state = 'idle' AND state_change < clock_timestamp() - interval '20 s'";
+/// Looks at a lock between looks at whoever has it.
+const DEAF_LOOKS: u32 = 10;
+
 /// Changes that wait to be heard of; the database waits for us beyond it.
 pub(super) const WAITING: usize = 1024;
 /// Between looks at whether a lock is free.
@@ -42,7 +50,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Between tries to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Between looks at whether the connection lives.
-const PULSE: Duration = Duration::from_secs(10);
+const PULSE: Duration = Duration::from_secs(5);
+/// So long the answer to one may take.
+const ANSWER: Duration = Duration::from_secs(10);
 /// A transaction may become visible so much later than it noted its time.
 const SLACK: Duration = Duration::from_secs(60);
 /// Keys that changed while nobody listened, in order: those from a time on, of that time only those behind a key.
@@ -148,7 +158,7 @@ impl Listener {
             *since = missed(&line, *since, told).await?;
             loop {
                 sleep(PULSE).await;
-                let now = timeout(PULSE, line.client.query_one("SELECT clock_timestamp()", &[])).await;
+                let now = timeout(ANSWER, line.client.query_one("SELECT clock_timestamp()", &[])).await;
                 let now = now.map_err(|_| Error::Unavailable("no answer".to_owned()))??;
                 *since = now.try_get(0)?;
             }
@@ -204,21 +214,33 @@ impl Listener {
         // Before it is locked, so that nobody's wish is missed.
         self.held.lock().insert(number, Held { upload: upload.clone(), wanted });
         let mut lease = Lease { listener: self.clone(), number, line: None };
-        loop {
+        for look in 0_u32.. {
             let line = self.line(deadline).await?;
             let id = upload.as_str();
             let row = line.client.query_one(LOCK, &[&id]).await?;
+            let lock: i64 = row.try_get(1)?;
             if row.try_get(0)? {
-                lease.line = Some((line, row.try_get(1)?));
+                lease.line = Some((line, lock));
                 return Ok(Some(lease));
             }
+            if look % DEAF_LOOKS == 0 {
+                match line.client.query(END_DEAF, &[&lock]).await {
+                    Ok(ended) if ended.is_empty() => {}
+                    Ok(_) => tracing::warn!(
+                        "a server that is not heard of any more loses its rights to write to uploads"
+                    ),
+                    // That of another role; it ends some day.
+                    Err(error) => tracing::warn!("a server that is not heard of cannot be ended: {error}"),
+                }
+            }
             if Instant::now() + LOOK > deadline {
-                return Ok(None);
+                break;
             }
             let said = format!("{} {upload}", self.name());
             line.client.execute("SELECT pg_notify($1, $2)", &[&WANTED, &said]).await?;
             sleep(LOOK).await;
         }
+        Ok(None)
     }
 
     /// The connection, when there is one.

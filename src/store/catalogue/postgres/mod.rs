@@ -10,7 +10,10 @@ use millrace_kit::{
     tasks::Tasks,
 };
 use parking_lot::Mutex;
-use tokio::{sync::mpsc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{Duration, Instant, sleep, timeout_at},
+};
 use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
@@ -19,8 +22,8 @@ use super::{
         AssetKey, BlobId, Error,
         database::{self, Config, Pool},
     },
-    Answer, Asset, Bounds, Catalogue, Commit, Condition, Listing, Outcome, Page, Place, Probed, Replaced,
-    Result, Turn, Upload,
+    Answer, Asset, Bounds, Catalogue, Commit, Condition, Listing, NewAsset, Outcome, Page, Place, Probed,
+    Replaced, Result, Turn, Upload,
 };
 
 mod assets;
@@ -31,6 +34,11 @@ mod uploads;
 pub(super) use listen::Lease;
 
 use listen::Listener;
+
+/// A commit whose answer got lost is asked after for so long, while the database is not there: it may just be starting again.
+const SETTLING: Duration = Duration::from_secs(15);
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(300);
 
 pub struct Postgres {
     pool: Pool,
@@ -58,6 +66,22 @@ impl Postgres {
         let client = self.pool.get().await?;
         let statement = client.prepare_cached(text).await?;
         Ok(client.query(&statement, values).await?)
+    }
+
+    /// What has become of a commit whose answer got lost. The error, if it was not done, or cannot be found out.
+    async fn settle(&self, new: &NewAsset, lost: Error) -> Result<Outcome<Replaced>> {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let found = async {
+                let mut client = self.pool.get().await?;
+                assets::settle(&mut client, new).await
+            };
+            match timeout_at(deadline, found).await {
+                Ok(Ok(Some(replaced))) => return Ok(Ok(replaced)),
+                Ok(Err(Error::Unavailable(_))) if Instant::now() + PAUSE < deadline => sleep(PAUSE).await,
+                _ => return Err(lost),
+            }
+        }
     }
 
     async fn execute(&self, text: &str, values: Values<'_>) -> Result<u64> {
@@ -103,7 +127,12 @@ impl Catalogue for Postgres {
     fn commit(&self, commit: Commit) -> Answer<'_, Outcome<Replaced>> {
         async move {
             let mut client = self.pool.get().await?;
-            assets::commit(&mut client, &commit, self.listener.name()).await
+            let committed = assets::commit(&mut client, &commit, self.listener.name()).await;
+            drop(client);
+            match committed {
+                Err(error @ Error::Unavailable(_)) => self.settle(&commit.new, error).await,
+                committed => committed,
+            }
         }
         .boxed()
     }
@@ -218,8 +247,8 @@ impl Catalogue for Postgres {
 
     fn end_upload<'a>(&'a self, id: &'a BlobId) -> Answer<'a, ()> {
         async move {
-            self.execute("DELETE FROM millrace_uploads WHERE id = $1", &[&id.as_str()]).await?;
-            Ok(())
+            let client = self.pool.get().await?;
+            uploads::end(&*client, id).await
         }
         .boxed()
     }

@@ -68,6 +68,20 @@ pub(super) async fn mark_done(transaction: &Transaction<'_>, id: &BlobId, length
     Ok(())
 }
 
+/// What it is at the moment, locked until the transaction is over. None: there is no such upload.
+pub(super) async fn lock(transaction: &Transaction<'_>, id: &BlobId) -> Result<Option<Kind>> {
+    let query = "SELECT kind FROM millrace_uploads WHERE id = $1 FOR UPDATE";
+    let statement = transaction.prepare_cached(query).await?;
+    let found = transaction.query_opt(&statement, &[&id.as_str()]).await?;
+    Ok(found.map(|row| row.try_get(0).map(Kind::parse)).transpose()?)
+}
+
+pub(super) async fn end(client: &impl GenericClient, id: &BlobId) -> Result<()> {
+    let statement = client.prepare_cached("DELETE FROM millrace_uploads WHERE id = $1").await?;
+    client.execute(&statement, &[&id.as_str()]).await?;
+    Ok(())
+}
+
 pub(super) async fn begin(client: &mut Client, upload: &Upload, bounds: &Bounds) -> Result<Outcome<()>> {
     let transaction = client.transaction().await?;
     // All that begin count each other; a beginning is short and rare beside the bytes that follow.

@@ -147,6 +147,15 @@ pub(super) fn commit(
     Ok(Ok(Replaced { asset, old }))
 }
 
+/// What has become of one that was put in place before.
+pub(super) fn committed(
+    connection: &Connection,
+    new: &NewAsset,
+) -> rusqlite::Result<Result<Replaced, Refused>> {
+    let found = find(connection, &new.key)?.filter(|found| found.blob == new.blob);
+    Ok(found.map(|asset| Replaced { asset, old: None }).ok_or(Refused::Finished))
+}
+
 pub(super) fn remove(
     connection: &Connection,
     key: &AssetKey,

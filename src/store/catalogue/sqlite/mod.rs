@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{AssetKey, BlobId, Error},
-    Answer, Asset, Bounds, Catalogue, Commit, Condition, Lease, Listing, Outcome, Page, Place, Probed,
+    Answer, Asset, Bounds, Catalogue, Commit, Condition, Kind, Lease, Listing, Outcome, Page, Place, Probed,
     Refused, Replaced, Result, Upload,
 };
 
@@ -71,9 +71,19 @@ impl Catalogue for Sqlite {
     fn commit(&self, commit: Commit) -> Answer<'_, Outcome<Replaced>> {
         let Commit { new, condition, quota, turn, ends } = commit;
         self.write(move |connection| {
+            if let Some(upload) = &ends {
+                match uploads::find(connection, upload)?.map(|upload| upload.kind) {
+                    None => return Ok(Err(Refused::Ended)),
+                    Some(Kind::Done) => return assets::committed(connection, &new),
+                    Some(_) => {}
+                }
+            }
             let committed = in_turn(&turn, || assets::commit(connection, &new, &condition, quota))?;
-            if let (Ok(_), Some(upload)) = (&committed, &ends) {
-                uploads::mark_done(connection, upload, new.length)?;
+            if let Some(upload) = &ends {
+                match &committed {
+                    Ok(_) => uploads::mark_done(connection, upload, new.length)?,
+                    Err(_) => uploads::end(connection, upload)?,
+                }
             }
             Ok(committed)
         })
@@ -150,10 +160,7 @@ impl Catalogue for Sqlite {
 
     fn end_upload<'a>(&'a self, id: &'a BlobId) -> Answer<'a, ()> {
         let id = id.clone();
-        self.write(move |connection| {
-            connection.execute("DELETE FROM uploads WHERE id = ?1", [id.as_str()])?;
-            Ok(())
-        })
+        self.write(move |connection| uploads::end(connection, &id))
     }
 
     fn unfinished_uploads<'a>(&'a self, after: &'a str) -> Answer<'a, Vec<Upload>> {

@@ -45,6 +45,11 @@ pub(super) fn mark_done(connection: &Connection, id: &BlobId, length: u64) -> ru
     Ok(())
 }
 
+pub(super) fn end(connection: &Connection, id: &BlobId) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM uploads WHERE id = ?1", [id.as_str()])?;
+    Ok(())
+}
+
 pub(super) fn find(connection: &Connection, id: &BlobId) -> rusqlite::Result<Option<Upload>> {
     let query = format!("SELECT {COLUMNS} FROM uploads WHERE id = ?1");
     Ok(connection.query_row(&query, [id.as_str()], of_row).optional()?.flatten())

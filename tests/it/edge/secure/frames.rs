@@ -120,3 +120,41 @@ async fn requests_that_are_none_reach_nobody() {
     };
     assert!(timeout(PATIENCE, answered).await.is_ok() && is_answered(&received));
 }
+
+/// What has been written on the first stream, or of the connection as a whole: kinds of frames with their flags and payloads.
+fn frames(mut received: &[u8]) -> Vec<(u8, u8, Vec<u8>)> {
+    let mut found = Vec::new();
+    while let [a, b, c, kind, flags, _, _, _, _, rest @ ..] = received
+        && let Some(payload) = rest.get(..u32::from_be_bytes([0, *a, *b, *c]) as usize)
+    {
+        found.push((*kind, *flags, payload.to_vec()));
+        received = &rest[payload.len()..];
+    }
+    found
+}
+
+/// Of a body that nobody wants, its client hears when it has the whole answer (RFC 9113 §8.1), and in no way that looks like a fault.
+#[tokio::test]
+async fn a_body_that_nobody_wants_is_stopped_without_a_fault() {
+    let scene =
+        Scene::new(|raw| raw.access.secret.0 = "a-secret-of-the-tests-0123456789-abcdef".to_owned()).await;
+    let [_, scheme, authority, _] = HELD;
+    let put = [(":method", "PUT"), scheme, authority, (":path", "/assets/x"), ("content-length", "9000000")];
+    let mut stream = scene.connect("a.example", &[b"h2"]).await.unwrap();
+    let sent = [PREFACE, &frame(1, 4, 1, &fields(&put)), &frame(0, 0, 1, &[b'x'; 16_000])].concat();
+    stream.write_all(&sent).await.unwrap();
+    let mut received = Vec::new();
+    let is_stop = |frame: &(u8, u8, Vec<u8>)| matches!(frame.0, 3 | 7);
+    let stopped = async {
+        while !frames(&received).iter().any(is_stop) {
+            assert!(stream.read_buf(&mut received).await.unwrap() > 0, "the connection has ended");
+        }
+    };
+    timeout(PATIENCE, stopped).await.expect("it is told to stop");
+    let frames = frames(&received);
+    let at = |wanted: &dyn Fn(&(u8, u8, Vec<u8>)) -> bool| frames.iter().position(wanted);
+    let (head, end) = (at(&|frame| frame.0 == 1), at(&|frame| frame.0 == 0 && frame.1 & 1 == 1));
+    let stop = at(&is_stop);
+    assert!(head.is_some() && head < end && end < stop, "{head:?} {end:?} {stop:?}");
+    assert_eq!(frames[stop.unwrap()], (3, 0, vec![0; 4]), "RST_STREAM of NO_ERROR");
+}
