@@ -23,6 +23,7 @@ use crate::{
     origin,
 };
 
+mod beginnings;
 mod board;
 mod flight;
 mod journal;
@@ -36,6 +37,7 @@ pub use journal::{AnswerThen, Became, Journal, Note, Sibling};
 pub use transfer::{Attachment, Limits, Pace, Taken, Transfer, aligned};
 pub use upstream::{Ask, Born, Extent, Upstream, declared_length};
 
+use beginnings::Beginnings;
 use board::Board;
 use transfer::{Context, Opened, Subject};
 
@@ -88,6 +90,7 @@ pub struct Fills {
     in_flight: IntGauge,
     collapsed: IntCounter,
     board: Mutex<Board>,
+    beginnings: Mutex<Beginnings>,
     transfers: Mutex<HashMap<Incarnation, Vec<Arc<Transfer>>>>,
 }
 
@@ -116,6 +119,7 @@ impl Fills {
             in_flight,
             collapsed,
             board: Mutex::default(),
+            beginnings: Mutex::default(),
             transfers: Mutex::default(),
         })
     }
