@@ -13,7 +13,7 @@ use actix_http::{
     ConnectionType, Payload, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
     header::{CONTENT_LENGTH, HeaderMap as ActixMap, HeaderValue as ActixValue},
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use super::{
@@ -38,6 +38,9 @@ use crate::{
     },
     upload::Uploads,
 };
+
+/// What a request that waits takes beside its future: its head, and what it waits for.
+const WAITING: usize = 12 << 10;
 
 pub struct Data {
     pub delivery: Arc<Delivery>,
@@ -125,7 +128,9 @@ pub fn handle(message: Message, data: &Arc<Data>) -> Answering {
     }
     let looked = lines.is_some() && data.delivery.is_public();
     drop(lines);
-    Answering::Waiting(Box::pin(in_time(message, data.clone(), started, looked)))
+    let answering = in_time(message, data.clone(), started, looked);
+    let loan = data.delivery.lend(size_of_val(&answering) + WAITING);
+    Answering::Waiting(Box::pin(answering.inspect(|_| drop(loan))))
 }
 
 /// The shortest way, for what is in memory. None: the long way has all there is to say.

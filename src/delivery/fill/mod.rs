@@ -28,6 +28,7 @@ mod board;
 mod flight;
 mod journal;
 mod landing;
+mod room;
 mod transfer;
 mod unshared;
 mod upstream;
@@ -39,6 +40,7 @@ pub use upstream::{Ask, Born, Extent, Upstream, declared_length};
 
 use beginnings::Beginnings;
 use board::Board;
+use room::Room;
 use transfer::{Context, Opened, Subject};
 
 /// Why a body could not be completed.
@@ -56,6 +58,8 @@ pub enum Error {
     Changed,
     #[error("parts of the object cannot be asked for separately")]
     NotResumable,
+    #[error("too much is being fetched already")]
+    Full,
     #[error("the server is stopping")]
     Stopped,
 }
@@ -111,8 +115,9 @@ impl Fills {
         instruments: Instruments,
     ) -> Arc<Self> {
         let Instruments { in_flight, collapsed, resumes, received } = instruments;
+        let room = Room::new(store.lender().clone(), store.block_size());
         Arc::new(Self {
-            context: Context { store, limits, resumes, received },
+            context: Context { store, room, limits, resumes, received },
             clock,
             tasks,
             journal: Journal::default(),
