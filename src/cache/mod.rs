@@ -26,6 +26,6 @@ pub use head::{Content, Head};
 pub use key::{Key, KeySeed};
 pub use lifetimes::Lifetimes;
 pub use store::{
-    Adoption, Blocks, Config, DiskConfig, Error, Found, Held, Hot, Kept, Offer, Pin, Store, TierStats, Tiers,
-    disk_usage,
+    Adoption, Blocks, Config, DiskConfig, Error, Found, Held, Hot, Kept, Lender, Loan, Offer, Pin, Store,
+    TierStats, Tiers, disk_usage,
 };

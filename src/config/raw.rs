@@ -89,7 +89,8 @@ pub struct Admin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Cache {
-    /// Size of the memory tier, such as `512MiB`.
+    /// Size of the memory tier, such as `512MiB`. Beyond an eighth of it, what is being served and fetched has its memory from
+    /// here: the tier then holds less, down to a quarter.
     pub memory: String,
     /// Size of the disk tier; `auto`: 10 GiB, but at most half of what is free; `0`: none.
     pub disk: String,

@@ -18,7 +18,7 @@ use super::{
     warm::{self, Warmer},
 };
 use crate::{
-    cache::Store,
+    cache::{Loan, Store},
     origin::{self, Origin, member},
 };
 
@@ -67,6 +67,11 @@ impl Delivery {
 
     pub fn instruments(&self) -> &Instruments {
         &self.instruments
+    }
+
+    /// Takes so many bytes from what the memory tier may have.
+    pub fn lend(&self, bytes: usize) -> Loan {
+        self.store().lend(bytes)
     }
 
     pub fn store(&self) -> &Arc<Store> {

@@ -50,6 +50,15 @@ pub(super) fn broken(error: &fill::Error, served: Served) -> Response {
             Served { outcome: Outcome::Error, reason: Reason::Origin(error.kind), ..served },
         );
     }
+    if matches!(error, fill::Error::Full) {
+        let served = Served { outcome: Outcome::Error, reason: Reason::Overloaded, ..served };
+        return Response::problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too much is being fetched already",
+            served,
+        )
+        .with(header::RETRY_AFTER, "1");
+    }
     tracing::warn!("{error}");
     let reason = Reason::Origin(origin::ErrorKind::BrokenBody);
     let served = Served { outcome: Outcome::Error, reason, ..served };

@@ -1,6 +1,6 @@
 //! Reads a range of an object: inline bytes, stored blocks, and transfers that bring what is missing.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -16,6 +16,10 @@ const FIRST_FRAME: usize = 16 * 1024;
 
 /// A block that is said to be stored is looked for this often.
 const MAX_LOOKS: u32 = 3;
+
+/// A reader in the midst of a body waits as long, and so often, when there is no memory to fetch the rest.
+const REFUSED: Duration = Duration::from_millis(500);
+const MAX_REFUSALS: u32 = 60;
 
 pub struct Reader {
     fills: Arc<Fills>,
@@ -132,7 +136,7 @@ impl Reader {
             }
             Content::Blocks { incarnation, block_size } => (*incarnation, u64::from(*block_size)),
         };
-        let mut found_none = 0;
+        let (mut found_none, mut refused) = (0, 0);
         loop {
             if let Some(attachment) = &mut self.attachment {
                 attachment.look();
@@ -147,6 +151,12 @@ impl Reader {
                         continue;
                     }
                     Taken::End => return Ok(None),
+                    Taken::Failed(Error::Full) if self.pin.is_some() && refused < MAX_REFUSALS => {
+                        // Its client has had some of it already.
+                        refused += 1;
+                        self.attachment = None;
+                        tokio::time::sleep(REFUSED).await;
+                    }
                     Taken::Failed(error) => return Err(error),
                     Taken::NotCovered => self.attachment = None,
                     Taken::Stored => {}

@@ -80,8 +80,21 @@ struct Lookup {
 
 impl Core {
     pub async fn resolve(&self, query: &Query) -> Resolved {
+        self.resolve_from(query, None).await
+    }
+
+    /// The same, when this head has just been found under the query's key.
+    pub async fn resolve_found(&self, query: &Query, head: Arc<Head>) -> Resolved {
+        let (key, head, outdated, reason) = (query.key.clone(), Some(head), false, Reason::Expired);
+        self.resolve_from(query, Some(Lookup { key, head, outdated, reason })).await
+    }
+
+    async fn resolve_from(&self, query: &Query, mut known: Option<Lookup>) -> Resolved {
         for _ in 0..MAX_ROUNDS {
-            let Lookup { key, head: seen, outdated, reason } = self.look_up(query).await;
+            let Lookup { key, head: seen, outdated, reason } = match known.take() {
+                Some(known) => known,
+                None => self.look_up(query).await,
+            };
             let now = self.clock().unix_millis();
             let (stale, reason) = match seen.clone() {
                 None => (None, reason),

@@ -36,13 +36,19 @@ use super::{
     stream::Stream,
     translate,
 };
-use crate::{admission::load::Held, delivery::Interim};
+use crate::{
+    admission::load::Held,
+    delivery::{Interim, Loan},
+};
 
 /// Interim answers to one request.
 const MOST: usize = 16;
 
 /// Bytes of interim answers that a client has not taken; with more, no further ones are taken for it.
 const MOST_BYTES: usize = 64 << 10;
+
+/// What a connection takes while nothing is asked on it: actix's buffers.
+const IDLE: usize = 16 << 10;
 
 /// A handler that is not done is looked at up to twice before actix flushes.
 const TURNS: usize = 3;
@@ -55,6 +61,7 @@ pub struct Connection {
     pace: Pace,
     below: Option<Below>,
     lingering: Option<Lingering>,
+    _loan: Option<Loan>,
     /// It counts as long as it is there.
     _held: Held,
 }
@@ -121,13 +128,15 @@ impl Connection {
     pub fn new(stream: Stream, client: Client, least: Least, held: Held) -> Self {
         let (before, behind) = (Before::default(), Behind::default());
         let (below, lingering) = (None, None);
-        Self { stream, before, behind, client, pace: Pace::new(least), below, lingering, _held: held }
+        let pace = Pace::new(least);
+        Self { stream, before, behind, client, pace, below, lingering, _loan: None, _held: held }
     }
 
     /// The same, which answers what actix need not see.
     pub fn answering(self, data: Arc<Data>) -> Self {
+        let loan = Some(data.delivery.lend(IDLE));
         let below = Some(Below::new(data, self.client));
-        Self { below, ..self }
+        Self { below, _loan: loan, ..self }
     }
 
     pub fn link(&self) -> Link {

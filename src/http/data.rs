@@ -13,6 +13,7 @@ use actix_http::{
     ConnectionType, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
     header::{CONTENT_LENGTH, HeaderMap as ActixMap, HeaderValue as ActixValue},
 };
+use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, header};
 use tokio::sync::oneshot;
 
@@ -37,6 +38,9 @@ use crate::{
     },
     upload::Uploads,
 };
+
+/// What a request that waits takes beside its future: its head, and what it waits for.
+const WAITING: usize = 12 << 10;
 
 pub struct Data {
     pub delivery: Arc<Delivery>,
@@ -123,7 +127,9 @@ pub fn handle(message: Message, data: &Arc<Data>) -> Answering {
     }
     let looked = lines.is_some() && data.delivery.is_public();
     drop(lines);
-    Answering::Waiting(Box::pin(in_time(message, data.clone(), started, looked, None)))
+    let answering = in_time(message, data.clone(), started, looked, None);
+    let loan = data.delivery.lend(size_of_val(&answering) + WAITING);
+    Answering::Waiting(Box::pin(answering.inspect(|_| drop(loan))))
 }
 
 /// A request whose client does not send its body before it is told to.
@@ -131,7 +137,8 @@ pub fn expecting(message: Message, data: &Arc<Data>) -> Expecting {
     begin(&message);
     let (expectant, wanted) = oneshot::channel();
     let answering = in_time(message, data.clone(), Instant::now(), false, Some(expectant));
-    Expecting::new(Box::pin(answering), wanted)
+    let loan = data.delivery.lend(size_of_val(&answering) + WAITING);
+    Expecting::new(Box::pin(answering.inspect(|_| drop(loan))), wanted)
 }
 
 /// It is this request's turn. True: it may have waited for it.

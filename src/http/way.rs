@@ -1,7 +1,7 @@
 //! The long way of a request, whichever version of HTTP it came by: what it says, limits of its client, a place, who may get it,
 //! and then delivery.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use actix_http::header::HeaderValue as ActixValue;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -170,7 +170,9 @@ async fn wait(data: &Data, mut asked: Request, body: Option<RequestBody>, before
     let Some(before) = before else { return data.delivery.answer(&asked, body).await };
     let (interims, coming) = Interims::channel();
     asked.interims = Some(interims);
-    let answer = before.wait(coming, data.delivery.answer(&asked, body));
+    // Pinned here, lest it is held twice: once to be given away, and once by whom it is given to.
+    let answer = pin!(data.delivery.answer(&asked, body));
+    let answer = before.wait(coming, answer);
     if !data.delivery.is_made(&asked) {
         return answer.await;
     }

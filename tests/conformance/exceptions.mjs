@@ -1,13 +1,10 @@
-// Tests that fail on purpose, and why: six optimal ones, three checks, and what the published edition has wrong.
+// Tests that fail on purpose, and why: five optimal ones, three checks, and what the published edition has wrong.
 
 const malformed = 'its origin sends a Content-Range that does not fit the body; passing means serving malformed 206s';
 const spent = 'only a check: what is stored gives up its CDN-Cache-Control here, the check wants to see it before it asks';
 
 const always = {
   'conditional-lm-fresh-no-lm': 'its If-Modified-Since is older than the Date, which stands in for the missing Last-Modified (RFC 9111 §4.3.2)',
-  // The origin is to be asked for the missing half of a part that has no validator, and sends a 200. Of the 206 that an origin
-  // sends that has just sent one, nothing could be used: it would have to be asked a second time, for the whole.
-  'partial-store-partial-complete': 'its part has no validator, so that nothing may be combined with it (RFC 9111 §3.4, RFC 9110 §15.3.7.3)',
   'partial-store-partial-reuse-partial': malformed,
   'partial-store-partial-reuse-partial-absent': malformed,
   'partial-store-partial-reuse-partial-byterange': malformed,

@@ -93,6 +93,19 @@ impl Store {
         self.found(&entry, key)
     }
 
+    /// The same of what is seldom stored: that no tier holds it is no miss.
+    pub async fn find_rare(&self, key: &Key) -> Option<Found> {
+        let at = head_key(key);
+        if let Some(entry) = self.memory.get(&at) {
+            self.counters.memory_hit.inc();
+            return self.found(&entry, key);
+        }
+        match self.disk.as_ref().is_some_and(|disk| disk.may_contain(&at)) {
+            true => self.find(key).await,
+            false => None,
+        }
+    }
+
     pub async fn put_head(&self, key: &Key, head: Arc<Head>) {
         self.put_head_while(key, head, || true).await;
     }

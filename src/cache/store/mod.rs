@@ -28,6 +28,7 @@ mod handover;
 mod heads;
 mod hottest;
 mod inspect;
+mod lender;
 mod loading;
 mod memory;
 mod pins;
@@ -38,6 +39,7 @@ pub use directory::disk_usage;
 pub use handover::{Adoption, Offer};
 pub use hottest::Hot;
 pub use inspect::{Blocks, Held, Tiers};
+pub use lender::{Lender, Loan};
 pub use pins::Pin;
 
 use admission::Admission;
@@ -105,6 +107,7 @@ pub struct Store {
     memory: Arc<Memory>,
     loading: Loading,
     pins: Arc<Pins>,
+    lender: Arc<Lender>,
     disk: Option<Arc<Disk>>,
     admission: Admission,
     seed: KeySeed,
@@ -136,7 +139,8 @@ impl Store {
         let count = |result| requests.with_label_values(&["memory", result]);
         let counters = Counters { memory_hit: count("hit"), memory_miss: count("miss") };
         let evictions = registry.counter(&catalogue::CACHE_EVICTIONS)?.with_label_values(&["memory"]);
-        let memory = Arc::new(Memory::new(config.memory_bytes, evictions));
+        let lender = Lender::new(config.memory_bytes);
+        let memory = Arc::new(Memory::new(lender.clone(), evictions));
         let rate = config.disk.as_ref().map_or(0, |disk| disk.write_rate);
         let admission = Admission::new(rate, registry)?;
         let (seed, purges, disk) = match &config.disk {
@@ -153,7 +157,8 @@ impl Store {
         let store = Arc::new(Self {
             memory,
             loading: Loading::default(),
-            pins: Pins::new(config.memory_bytes, config.block_size),
+            pins: Pins::new(&lender, config.block_size),
+            lender,
             disk,
             admission,
             seed,
@@ -175,6 +180,20 @@ impl Store {
 
     pub fn purges(&self) -> &Purges {
         &self.purges
+    }
+
+    /// Memory for what is beside the tier, which has less of it, if need be.
+    pub fn lend(&self, bytes: usize) -> Loan {
+        let loan = self.lender.lend(bytes);
+        if self.lender.changed() {
+            self.memory.trim();
+        }
+        loan
+    }
+
+    /// What is taken beside the memory tier.
+    pub fn lender(&self) -> &Arc<Lender> {
+        &self.lender
     }
 
     pub fn seed(&self) -> KeySeed {

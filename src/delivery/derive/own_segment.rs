@@ -16,12 +16,13 @@ use super::{
     source::{Address, Source, SourceError, Want, version_of},
 };
 use crate::{
-    cache::{Fields, Head, Held, Key, purge::Standing},
+    cache::{Fields, Found, Head},
     media::video::{Asset, Package, Rendition, Splice},
 };
 
 impl Core {
-    /// The source as what `query` asks for, or why there is none. None: it is to be had like everything that is made.
+    /// What `query` asks for: as it is stored, or the source as that, or why there is none. None: it is to be had like everything that is
+    /// made.
     pub async fn put_together(
         &self,
         plan: &Plan<'_>,
@@ -30,8 +31,12 @@ impl Core {
     ) -> Option<Resolved> {
         let asset = own_segment(plan)?;
         // Others have no use for what is not to be stored, nor this client for what is.
-        if query.control.no_store || self.is_stored(&query.key).await {
+        if query.control.no_store {
             return None;
+        }
+        // An object of its own, neither purged nor taken out.
+        if let Some(Found::Head(head)) = self.fills.store().find_rare(&query.key).await {
+            return Some(self.resolve_found(query, head).await);
         }
         let source = self.query_for(&Address::of(plan, headers), Want::Parts);
         let source = Query { control: query.control, method: query.method.clone(), ..source };
@@ -50,15 +55,6 @@ impl Core {
             }
             // That is remembered for what is made, so that a crowd does not ask the origin again and again.
             Resolved::Answer { .. } => None,
-        }
-    }
-
-    /// Whether it is there as an object of its own: neither purged nor taken out.
-    async fn is_stored(&self, key: &Key) -> bool {
-        let store = self.fills.store();
-        match store.inspect(key).await {
-            Some((Held::Head(head), _)) => store.purges().judge(&head) == Standing::Current,
-            _ => false,
         }
     }
 

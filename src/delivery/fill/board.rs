@@ -289,6 +289,7 @@ impl Fills {
             }
             other
         });
+        self.beginnings.lock().forget(primary.hash());
         self.store().remove_head(primary).await;
     }
 

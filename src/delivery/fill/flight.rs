@@ -30,7 +30,7 @@ use crate::{
 impl Fills {
     pub(super) async fn fly(self: Arc<Self>, wanted: &Wanted, leader: oneshot::Sender<Leader>, place: Place) {
         let mut request_time = self.clock.unix_millis();
-        let mut opened = wanted.upstream.open(self.ask(wanted, &place.born)).await;
+        let mut opened = self.open(wanted, &place.born, &mut request_time).await;
         let confirmation = match (&opened, &wanted.stale) {
             (Ok(response), Some(stale)) if confirms(wanted, stale, response) => {
                 let times = (request_time, self.clock.unix_millis());
@@ -82,6 +82,7 @@ impl Fills {
                 if wanted.stale.is_some() && takes_back(status, refusal) {
                     self.store().remove_head(&wanted.key).await;
                 }
+                self.note_beginning(wanted, &place, &response, refusal, times.1);
                 place.leave();
                 // First the answer, so that a leader who sees the landing finds it.
                 let _ = leader.send(Leader::Answer(response, refusal));
@@ -91,7 +92,7 @@ impl Fills {
     }
 
     /// The question, with the range widened to whole blocks.
-    fn ask(&self, wanted: &Wanted, born: &Born) -> Ask {
+    pub(super) fn ask(&self, wanted: &Wanted, born: &Born) -> Ask {
         let block_size = u64::from(self.store().block_size());
         let range = wanted.range.map(|range| match range {
             Spec::From(first) => Spec::From(first / block_size * block_size),

@@ -103,7 +103,7 @@ impl Fills {
             place.leave();
         }
         place.land(object(Some(transfer.clone())));
-        let opened = Opened::new(response.origin, response.body, offset, None);
+        let opened = Opened::new(response.origin, response.body, offset, None, &self.context.room);
         let forget = self.store().replace_head(&key, incarnation, None);
         match transfer.run(&self.context, Some(opened), kept.is_some(), forget).await {
             Ok(()) => {

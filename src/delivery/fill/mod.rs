@@ -23,10 +23,12 @@ use crate::{
     origin,
 };
 
+mod beginnings;
 mod board;
 mod flight;
 mod journal;
 mod landing;
+mod room;
 mod transfer;
 mod unshared;
 mod upstream;
@@ -36,7 +38,9 @@ pub use journal::{AnswerThen, Became, Journal, Note, Sibling};
 pub use transfer::{Attachment, Limits, Pace, Taken, Transfer, aligned};
 pub use upstream::{Ask, Born, Extent, Upstream, declared_length};
 
+use beginnings::Beginnings;
 use board::Board;
+use room::Room;
 use transfer::{Context, Opened, Subject};
 
 /// Why a body could not be completed.
@@ -54,6 +58,8 @@ pub enum Error {
     Changed,
     #[error("parts of the object cannot be asked for separately")]
     NotResumable,
+    #[error("too much is being fetched already")]
+    Full,
     #[error("the server is stopping")]
     Stopped,
 }
@@ -88,6 +94,7 @@ pub struct Fills {
     in_flight: IntGauge,
     collapsed: IntCounter,
     board: Mutex<Board>,
+    beginnings: Mutex<Beginnings>,
     transfers: Mutex<HashMap<Incarnation, Vec<Arc<Transfer>>>>,
 }
 
@@ -108,14 +115,16 @@ impl Fills {
         instruments: Instruments,
     ) -> Arc<Self> {
         let Instruments { in_flight, collapsed, resumes, received } = instruments;
+        let room = Room::new(store.lender().clone(), store.block_size());
         Arc::new(Self {
-            context: Context { store, limits, resumes, received },
+            context: Context { store, room, limits, resumes, received },
             clock,
             tasks,
             journal: Journal::default(),
             in_flight,
             collapsed,
             board: Mutex::default(),
+            beginnings: Mutex::default(),
             transfers: Mutex::default(),
         })
     }

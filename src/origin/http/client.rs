@@ -44,7 +44,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// when it meets the close on its way.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Fields in an answer's head; more is `BadResponse`. The head's bytes are bounded by hyper at about 400 KiB.
+/// What is read of a connection at once, at most; and the bytes of an answer's head. Up to three of them are held for a body.
+const READ_BUFFER: usize = 128 << 10;
+/// Fields in an answer's head; more is `BadResponse`.
 const MAX_RESPONSE_FIELDS: usize = 256;
 /// The same over HTTP/2, in bytes.
 const MAX_RESPONSE_HEAD: u32 = 64 << 10;
@@ -102,6 +104,7 @@ pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result
         .pool_idle_timeout(POOL_IDLE_TIMEOUT)
         .pool_max_idle_per_host(config.max_idle_connections)
         .http1_max_headers(MAX_RESPONSE_FIELDS)
+        .http1_max_buf_size(READ_BUFFER)
         .http2_only(config.h2c)
         .http2_max_header_list_size(MAX_RESPONSE_HEAD)
         .http2_initial_stream_window_size(STREAM_WINDOW)

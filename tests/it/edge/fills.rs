@@ -91,6 +91,51 @@ async fn requests_of_one_moment_share_one_question() {
     }
 }
 
+/// Of long objects as many are filled at a time as there is memory for. The others wait for their turn, short ones do not, and who only
+/// waits for a reader keeps nobody waiting.
+#[tokio::test]
+async fn fills_take_turns_in_the_memory_there_is() {
+    const TURNS: usize = 16;
+    const FILLS: usize = 40;
+    const LENGTH: u64 = 3 * MIB + 5;
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| {
+        (raw.cache.memory, raw.cache.block_size) = ("64MiB".to_owned(), "1MiB".to_owned());
+        raw.fill.read_ahead = "1MiB".to_owned();
+    })
+    .await;
+    let paths = |kind: &str, count| (0..count).map(|n| format!("/{kind}/{n}")).collect::<Vec<_>>();
+    // They take their head, and no more.
+    let slow = paths("slow", TURNS + 4);
+    slow.iter().for_each(|path| origin.on(path, object(12 * MIB)));
+    let slow = join_all(slow.iter().map(|path| edge.open("GET", path, &[("range", "bytes=0-")]))).await;
+    assert!(slow.iter().all(|open| open.head.status == 206));
+
+    let gate = Gate::new();
+    let long = paths("long", FILLS);
+    long.iter().for_each(|path| origin.on(path, object(LENGTH).gate_at(MIB / 2, &gate)));
+    let begun = AtomicUsize::new(0);
+    let whole = join_all(long.iter().map(async |path| {
+        let open = edge.open("GET", path, &[]).await;
+        begun.fetch_add(1, Ordering::Relaxed);
+        open.whole().await
+    }));
+    origin.on("/short", Answer::ok("short").cache_control("max-age=60"));
+    let meanwhile = async {
+        gate.arrived(FILLS).await;
+        eventually("a full room", async || begun.load(Ordering::Relaxed) >= TURNS).await;
+        assert_eq!(edge.send("GET", "/short", &[]).await.told(), (200, "MISS", "short".to_owned()));
+        eventually("a hit", async || edge.send("GET", "/short", &[]).await.cache() == "HIT").await;
+        assert_eq!(begun.load(Ordering::Relaxed), TURNS);
+        gate.release();
+    };
+    let (whole, ()) = tokio::join!(whole, meanwhile);
+    assert!(whole.iter().all(|reply| reply.status == 200 && reply.is_pattern(SEED, 0..LENGTH)));
+    for open in slow {
+        assert!(open.whole().await.is_pattern(SEED, 0..12 * MIB));
+    }
+}
+
 /// What is for one client only goes to exactly that one, also when many wait for the same answer.
 #[tokio::test]
 async fn answers_for_one_are_never_shared() {

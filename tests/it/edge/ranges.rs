@@ -345,6 +345,110 @@ async fn parts_without_a_strong_validator_are_not_kept() {
     assert!(part.cache() == "HIT" && part.is_pattern(2, 70_000..70_010));
 }
 
+/// The first 100 of 300 bytes, without a validator.
+fn beginning() -> Answer {
+    Answer::ok(pattern_bytes(1, 0..100))
+        .status(206)
+        .header("content-range", "bytes 0-99/300")
+        .cache_control("max-age=60")
+}
+
+/// Whoever wants the whole of what has begun has the origin asked for the rest; but only what comes whole is of use.
+#[tokio::test]
+async fn the_rest_of_a_part_without_a_validator_is_asked_for_and_never_joined() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| raw.retry.attempts = 1).await;
+    let whole = |seed| Answer::ok(pattern_bytes(seed, 0..300)).no_ranges().cache_control("max-age=60");
+    let rest = || {
+        Answer::ok(pattern_bytes(2, 100..300))
+            .status(206)
+            .header("content-range", "bytes 100-299/300")
+            .cache_control("max-age=60")
+    };
+    let none = Answer::hang_up;
+    for (path, second, third, expected, asked) in [
+        ("/whole", whole(3), none(), (200, "MISS"), 2),
+        ("/rest", rest(), whole(3), (200, "MISS"), 3),
+        ("/tagged-rest", rest().etag("\"1\""), whole(3), (200, "MISS"), 3),
+        (
+            "/nothing-more",
+            Answer::empty(416).header("content-range", "bytes */50"),
+            whole(3),
+            (200, "MISS"),
+            3,
+        ),
+        ("/refused", Answer::empty(400), whole(3), (200, "MISS"), 3),
+        ("/gone", rest(), Answer::empty(410), (410, "MISS"), 3),
+        ("/failing", rest(), Answer::empty(503), (503, "BYPASS"), 3),
+        ("/broken", rest(), none(), (502, "ERROR"), 3),
+    ] {
+        origin.on(path, beginning().times(1));
+        origin.on(path, second.times(1));
+        origin.on(path, third.times(1));
+        origin.on(path, whole(4));
+        let part = edge.get_range(path, "bytes=0-99").await;
+        assert!(part.status == 206 && part.is_pattern(1, 0..100), "{path}");
+        let reply = edge.get(path).await;
+        assert_eq!((reply.status, reply.cache()), expected, "{path}");
+        let ranges: Vec<_> =
+            origin.requests(path).iter().skip(1).map(|request| request.header("range").to_owned()).collect();
+        assert_eq!(ranges, ["bytes=100-", ""][..asked - 1], "{path}");
+        let stored = expected == (200, "MISS");
+        assert!(!stored || reply.is_pattern(3, 0..300), "{path}");
+        // Nothing is remembered of it.
+        edge.advance(3);
+        let after = edge.get(path).await;
+        let (cache, seed, more) = if stored { ("HIT", 3, 0) } else { ("MISS", 4, 1) };
+        assert!(after.cache() == cache && after.is_pattern(seed, 0..300), "{path}");
+        assert_eq!(origin.hits(path), asked + more, "{path}");
+    }
+}
+
+/// For other parts, and where something has come between, nothing else is asked for than what is wanted.
+#[tokio::test]
+async fn only_a_fresh_beginning_has_the_rest_asked_for() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let part = |range: &str, length: u64| {
+        Answer::ok(pattern_bytes(1, 0..length))
+            .status(206)
+            .header("content-range", range)
+            .cache_control("max-age=60")
+    };
+    for (path, first, fields) in [
+        ("/weak", beginning().etag("W/\"1\""), &[][..]),
+        ("/dated", beginning().header("last-modified", &edge.date(0)), &[]),
+        ("/middle", part("bytes 50-149/300", 100), &[]),
+        ("/end", part("bytes 200-299/300", 100), &[]),
+        ("/all", part("bytes 0-299/300", 300), &[]),
+        ("/unknown", part("bytes 0-99/*", 100), &[]),
+        ("/stale", beginning().cache_control("max-age=0"), &[]),
+        ("/private", beginning().cache_control("private"), &[]),
+        ("/varies", beginning().header("vary", "x-any"), &[]),
+        ("/reload", beginning(), &[("cache-control", "no-cache")]),
+        ("/credentials", beginning(), &[("authorization", "Basic YTpi")]),
+        ("/purged", beginning(), &[]),
+        ("/changed", beginning(), &[]),
+        ("/later", beginning(), &[]),
+    ] {
+        origin.on(path, first.times(1));
+        edge.get_range(path, "bytes=0-99").await;
+        match path {
+            "/purged" => drop(edge.purge(r#"{"urls":["/purged"]}"#).await),
+            "/changed" => {
+                origin.on(path, Answer::empty(204).times(1));
+                edge.send("POST", path, &[]).await;
+            }
+            "/later" => edge.advance(61),
+            _ => {}
+        }
+        origin.on(path, Answer::ok(pattern_bytes(2, 0..300)).no_ranges().cache_control("max-age=60"));
+        let whole = edge.ask("GET", path, fields).await;
+        assert!(whole.status == 200 && whole.is_pattern(2, 0..300), "{path}");
+        assert_eq!(origin.requests(path).last().unwrap().header("range"), "", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn versions_never_mix_when_the_object_changes() {
     let origin = OriginDouble::start().await;

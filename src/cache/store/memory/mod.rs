@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Instant};
 use millrace_kit::metrics::IntCounter;
 use parking_lot::Mutex;
 
+use super::Lender;
 use crate::cache::{
     Incarnation,
     entry::{Entry, EntryKey},
@@ -33,16 +34,18 @@ pub struct Memory {
     /// A power of two of them.
     shards: Box<[Mutex<Shard<Entry>>]>,
     capacity: usize,
+    lender: Arc<Lender>,
     holds: Holds,
     evictions: IntCounter,
     began: Instant,
 }
 
 impl Memory {
-    pub fn new(capacity: usize, evictions: IntCounter) -> Self {
+    pub fn new(lender: Arc<Lender>, evictions: IntCounter) -> Self {
+        let capacity = lender.size();
         let shards = (capacity / SHARD).next_power_of_two().clamp(1, MOST_SHARDS);
         let shards = (0..shards).map(|_| Shard::new(capacity / shards).into()).collect();
-        Self { shards, capacity, holds: Holds::new(capacity), evictions, began: Instant::now() }
+        Self { shards, capacity, lender, holds: Holds::new(capacity), evictions, began: Instant::now() }
     }
 
     fn shard(&self, key: &EntryKey) -> &Mutex<Shard<Entry>> {
@@ -107,10 +110,34 @@ impl Memory {
     fn put(&self, key: EntryKey, entry: Entry, arrival: impl FnOnce() -> Arrival) {
         let mut gone = Gone::default();
         let weight = entry.weight();
+        let capacity = self.lender.left() / self.shards.len();
         let mut shard = self.shard(&key).lock();
+        shard.resize(capacity);
         shard.insert(key.into(), entry, weight, arrival(), &mut gone);
         drop(shard);
-        self.evictions.inc_by(gone.evicted.len() as u64);
+        self.evicted(gone.evicted);
+    }
+
+    /// As much as is lent beside it goes.
+    pub fn trim(&self) {
+        let capacity = self.lender.left() / self.shards.len();
+        for shard in &self.shards {
+            let mut gone = Vec::new();
+            let mut shard = shard.lock();
+            shard.resize(capacity);
+            shard.shrink(&mut gone);
+            drop(shard);
+            self.evicted(gone);
+        }
+    }
+
+    fn evicted(&self, gone: Vec<Entry>) {
+        self.evictions.inc_by(gone.len() as u64);
+        for entry in gone {
+            if let Entry::Head(head) = entry {
+                self.lender.let_go(head);
+            }
+        }
     }
 
     /// It was asked for so often elsewhere.
@@ -136,6 +163,7 @@ impl Memory {
         drop(removed);
     }
 
+    /// As it is configured; what is lent beside it makes it less.
     pub fn capacity(&self) -> usize {
         self.capacity
     }

@@ -94,6 +94,11 @@ impl<V: Clone> Shard<V> {
         }
     }
 
+    /// In force with what comes next.
+    pub fn resize(&mut self, capacity: usize) {
+        self.capacity = capacity;
+    }
+
     pub fn weight(&self) -> usize {
         self.weight
     }
@@ -298,6 +303,11 @@ impl<V: Clone> Shard<V> {
             }
             self.compete(oldest, gone);
         }
+        self.shrink(gone);
+    }
+
+    /// To its capacity.
+    pub fn shrink(&mut self, gone: &mut Vec<V>) {
         while self.weight > self.capacity
             && let Some(victim) = self.victim().or_else(|| {
                 let window = self.lists.oldest(Place::Window);

@@ -190,7 +190,8 @@ fn what_is_larger_than_the_shard_is_not_held() {
 #[test]
 fn what_comes_as_its_fill_ends_is_not_held_for_good() {
     let evictions = Registry::new().counter(&catalogue::CACHE_EVICTIONS).unwrap();
-    let memory = Arc::new(Memory::new(1 << 20, evictions.with_label_values(&["memory"])));
+    let memory =
+        Arc::new(Memory::new(crate::cache::Lender::new(1 << 20), evictions.with_label_values(&["memory"])));
     let fills: Vec<_> = (0..2000).map(|_| Incarnation::new()).collect();
     let start = Barrier::new(2);
     thread::scope(|scope| {

@@ -19,8 +19,8 @@ use millrace_kit::metrics::IntCounter;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::{Error, Upstream};
-use crate::cache::{Incarnation, Store};
+use super::{Error, Upstream, room::Room};
+use crate::cache::{Incarnation, Loan, Store};
 
 mod attachment;
 mod held;
@@ -59,6 +59,7 @@ pub struct Limits {
 /// What all transfers share.
 pub struct Context {
     pub store: Arc<Store>,
+    pub room: Room,
     pub limits: Limits,
     pub resumes: IntCounter,
     /// Body bytes.
@@ -104,6 +105,8 @@ struct Shared {
     end: Option<u64>,
     /// Up to `position`: the block being filled or the one just completed, and what is kept before it.
     held: Held,
+    /// For what is held that is not being filled.
+    kept: Option<Loan>,
     state: State,
 }
 
@@ -132,7 +135,8 @@ pub enum Taken {
 impl Transfer {
     /// `end` bounds the stretch; None: to the end of the object, whose length is not known yet.
     pub fn new(subject: Subject, start: u64, end: Option<u64>, pace: Pace) -> Arc<Self> {
-        let shared = Shared { position: start, end, held: Held::default(), state: State::Running };
+        let shared =
+            Shared { position: start, end, held: Held::default(), kept: None, state: State::Running };
         Arc::new(Self {
             subject,
             start,

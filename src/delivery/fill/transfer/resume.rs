@@ -57,7 +57,7 @@ fn may_pass(error: &Error) -> bool {
         Error::Origin(error) => error.kind.is_retryable(),
         Error::Refused { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 429),
         Error::Truncated => true,
-        Error::TooLong | Error::Changed | Error::NotResumable | Error::Stopped => false,
+        Error::TooLong | Error::Changed | Error::NotResumable | Error::Full | Error::Stopped => false,
     }
 }
 

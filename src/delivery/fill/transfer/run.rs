@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::{
     super::{
         Ask, Error, Extent,
+        room::{Place, Room, Taker},
         upstream::{same_version, speaks_for_the_resource},
     },
-    Context, Limits, Opened, Pace, State, Transfer,
+    Context, Opened, Pace, State, Transfer,
     resume::Resuming,
 };
 use crate::{
@@ -57,6 +58,7 @@ impl Transfer {
         if matches!(result, Err(Error::Changed)) {
             forget.await;
         }
+        self.let_go(context, kept && result.is_ok());
         self.end(match &result {
             Ok(()) => State::Done,
             Err(error) => State::Failed(error.clone()),
@@ -87,7 +89,11 @@ impl Transfer {
             (Pace::Whole, false) => None,
         };
         let keep = if bytes_get_lost { lead.unwrap_or(0) + block_size } else { 0 };
+        if keep > 0 {
+            self.shared.lock().kept = Some(context.room.beside(keep));
+        }
         let mut alone = None;
+        let mut place = None;
         loop {
             let (position, end) = self.reach();
             if end.is_some_and(|end| position >= end) {
@@ -98,7 +104,11 @@ impl Transfer {
                 };
             }
             if position.is_multiple_of(block_size) {
-                if !self.wanted(&context.limits, position, keep, &mut lead, &mut opened).await {
+                if context.room.is_wanted() || !self.is_awaited(position, lead) {
+                    // Others have their turn.
+                    place = None;
+                }
+                if !self.wanted(context, position, keep, &mut lead, &mut opened).await {
                     return Ok(());
                 }
                 let next = self.next_missing(&context.store, position);
@@ -114,13 +124,18 @@ impl Transfer {
             let source = match opened.take() {
                 Some(source) => Ok(source),
                 None => {
+                    // Whoever has a place does not wait for an origin.
+                    place = None;
                     let stop = end.map(|end| self.last_missing(&context.store, position, end));
-                    let source = self.open(position, stop, resuming.after(position)).await;
+                    let source = self.open(&context.room, position, stop, resuming.after(position)).await;
                     source.inspect(|source| resuming.begin(&source.origin, position))
                 }
             };
             let broken = match source {
                 Ok(mut source) => {
+                    if place.is_none() {
+                        place = Some(self.place(&context.room, position, end).await?);
+                    }
                     match self.piece_of(&mut source, (position, end), context, &mut alone).await {
                         None => return Ok(()),
                         Some(Some(Ok(piece))) => {
@@ -188,7 +203,13 @@ impl Transfer {
     }
 
     /// Asks the upstream for `position..end` of the same version.
-    async fn open(&self, position: u64, end: Option<u64>, resume: Option<Resume>) -> Result<Opened, Error> {
+    async fn open(
+        &self,
+        room: &Room,
+        position: u64,
+        end: Option<u64>,
+        resume: Option<Resume>,
+    ) -> Result<Opened, Error> {
         let Some(validator) = &self.subject.validator else { return Err(Error::NotResumable) };
         let range = match end {
             Some(end) => Spec::FromTo(position, end - 1),
@@ -210,7 +231,7 @@ impl Transfer {
             Extent::Part { range, length }
                 if ours && range.start == position && self.subject.length == Some(length) =>
             {
-                Ok(Opened::new(response.origin, response.body, position, Some(range.end)))
+                Ok(Opened::new(response.origin, response.body, position, Some(range.end), room))
             }
             // The upstream does not do ranges: what we have is skipped.
             Extent::Whole { length }
@@ -218,21 +239,53 @@ impl Transfer {
                     && response.status == StatusCode::OK
                     && length.is_none_or(|length| self.subject.length == Some(length)) =>
             {
-                Ok(Opened::new(response.origin, response.body, 0, None))
+                Ok(Opened::new(response.origin, response.body, 0, None, room))
             }
             _ => Err(Error::Changed),
         }
     }
 
+    /// Memory for the block at `position`.
+    async fn place(&self, room: &Room, position: u64, end: Option<u64>) -> Result<Place, Error> {
+        let block_size = u64::from(self.subject.block_size);
+        let bytes = end.map_or(block_size, |end| block_size.min(end - position));
+        let taker = match position > self.start {
+            _ if !self.subject.upstream.is_selective() => Taker::Derived,
+            true => Taker::Begun,
+            false => Taker::New,
+        };
+        room.enter(bytes, taker).await.ok_or(Error::Full)
+    }
+
+    /// What is stored need not be held for readers, who find it there. An object of one block is: it is stored by whoever owns its head.
+    fn let_go(&self, context: &Context, is_stored: bool) {
+        let (position, end) = self.reach();
+        let one_block =
+            self.subject.length.or(end).is_none_or(|end| end <= u64::from(self.subject.block_size));
+        let mut shared = self.shared.lock();
+        if one_block {
+            shared.kept = Some(context.room.beside(position - self.start.min(position)));
+        } else if is_stored {
+            shared.held.clear();
+        }
+    }
+
+    /// Whether a reader is within the `lead`.
+    fn is_awaited(&self, position: u64, lead: Option<u64>) -> bool {
+        let ahead = position.saturating_sub(self.frontier.load(Ordering::Relaxed));
+        lead.is_none_or(|lead| ahead < lead)
+    }
+
     /// Waits while readers are further behind than the `lead`. False when nobody wants more.
     async fn wanted(
         &self,
-        limits: &Limits,
+        context: &Context,
         position: u64,
         keep: u64,
         lead: &mut Option<u64>,
         opened: &mut Option<Opened>,
     ) -> bool {
+        let limits = &context.limits;
         loop {
             if self.readers.load(Ordering::Relaxed) == 0 && position > self.start {
                 let (_, end) = self.reach();
@@ -240,18 +293,23 @@ impl Transfer {
                 let remaining = end.map_or(position, |end| end - position);
                 return self.pace == Pace::Whole && remaining <= limits.finish;
             }
-            let ahead = position.saturating_sub(self.frontier.load(Ordering::Relaxed));
-            if lead.is_none_or(|lead| ahead < lead) {
+            if self.is_awaited(position, *lead) {
                 return true;
             }
             // What is stored is not held for as long as nothing comes: its readers may be very slow.
             self.shared.lock().held.drop_before(position, keep);
             let changed = self.demand.notified();
+            let repeatable = self.is_repeatable();
+            if repeatable && context.room.is_used_up() {
+                // Its readers can have it fetched again.
+                let mut shared = self.shared.lock();
+                shared.held.clear();
+                (shared.kept, *opened) = (None, None);
+            }
             let Some(source) = opened else {
                 changed.await;
                 continue;
             };
-            let repeatable = self.is_repeatable();
             let wanted = async {
                 match repeatable {
                     true => self.subject.upstream.wanted(&source.origin).await,
@@ -382,7 +440,7 @@ mod tests {
     use millrace_kit::{metrics::Registry, tasks::Tasks};
 
     use super::{
-        super::{super::Upstream, Subject, Taken},
+        super::{super::Upstream, Limits, Subject, Taken},
         *,
     };
     use crate::{
@@ -404,7 +462,8 @@ mod tests {
         let store = Store::open(&config, &Registry::new(), &Tasks::new()).await.unwrap();
         let limits = Limits { read_ahead: 1, finish: 1, idle: std::time::Duration::from_secs(1), resumes: 1 };
         let counter = || prometheus::IntCounter::new("a", "b").unwrap();
-        let context = Context { store, limits, resumes: counter(), received: counter() };
+        let room = Room::new(store.lender().clone(), 1 << 16);
+        let context = Context { store, room, limits, resumes: counter(), received: counter() };
         let subject = Subject {
             incarnation: Incarnation::new(),
             block_size: 1 << 16,

@@ -1,0 +1,153 @@
+//! What serving takes beside the memory tier: connections, requests, blocks on their way, what readers hold. Up to a part of the memory
+//! that costs the tier nothing; what is beyond that is the tier's to give, down to a rest of it; and when that is used up, too, no more
+//! is begun.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use parking_lot::Mutex;
+
+use crate::cache::Head;
+
+/// What may be lent before the tier has less, and what the tier has at least, as parts of the memory.
+const FREE: usize = 8;
+const LEAST: usize = 4;
+/// However small the memory is, so much may be lent before the tier has less, and before nothing more is begun.
+const LEAST_FREE: usize = 32 << 20;
+const LEAST_LENT: usize = 256 << 20;
+/// The tier is made less in steps.
+const STEP: usize = 4 << 20;
+/// What is held inline and shorter than this is not looked after when the tier lets it go.
+const LONG: usize = 64 << 10;
+
+pub struct Lender {
+    memory: usize,
+    lent: AtomicUsize,
+    /// What the tier was told last.
+    told: AtomicUsize,
+    /// Objects that the tier has let go while they were being sent, and their bytes.
+    outliving: Mutex<Vec<(Weak<Head>, usize)>>,
+}
+
+/// Bytes that are accounted for, until dropped.
+pub struct Loan {
+    lender: Arc<Lender>,
+    bytes: usize,
+}
+
+impl Lender {
+    pub fn new(memory: usize) -> Arc<Self> {
+        Arc::new(Self {
+            memory,
+            lent: AtomicUsize::new(0),
+            told: AtomicUsize::new(memory),
+            outliving: Mutex::default(),
+        })
+    }
+
+    /// Of the tier, as it is configured.
+    pub fn size(&self) -> usize {
+        self.memory
+    }
+
+    pub fn lend(self: &Arc<Self>, bytes: usize) -> Loan {
+        self.lent.fetch_add(bytes, Ordering::Relaxed);
+        Loan { lender: self.clone(), bytes }
+    }
+
+    /// Whether nothing should be begun that takes more.
+    pub fn is_used_up(&self) -> bool {
+        self.sweep();
+        self.lent.load(Ordering::Relaxed) > self.memory.max(LEAST_LENT)
+    }
+
+    /// Bytes for the tier.
+    pub fn left(&self) -> usize {
+        let beyond = self.lent.load(Ordering::Relaxed).saturating_sub((self.memory / FREE).max(LEAST_FREE));
+        self.memory.saturating_sub(beyond).max(self.memory / LEAST)
+    }
+
+    /// The same, when that has changed by much since it was last asked.
+    pub fn changed(&self) -> bool {
+        let (left, told) = (self.left(), self.told.load(Ordering::Relaxed));
+        let far = left.abs_diff(told) >= STEP;
+        far && self.told.compare_exchange(told, left, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// The tier has let go of it. Somebody may still be sending it.
+    pub fn let_go(&self, head: Arc<Head>) {
+        let bytes = head.weight();
+        if bytes < LONG || Arc::strong_count(&head) < 2 {
+            return;
+        }
+        self.sweep();
+        self.lent.fetch_add(bytes, Ordering::Relaxed);
+        self.outliving.lock().push((Arc::downgrade(&head), bytes));
+    }
+
+    fn sweep(&self) {
+        self.outliving.lock().retain(|(head, bytes)| {
+            let is_held = head.strong_count() > 0;
+            if !is_held {
+                self.lent.fetch_sub(*bytes, Ordering::Relaxed);
+            }
+            is_held
+        });
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.lender.lent.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::cache::Content;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn the_tier_gives_what_is_lent_beyond_a_part_and_keeps_a_rest() {
+        let lender = Lender::new(400 * MIB);
+        for (lent, left, used_up) in
+            [(0, 400, false), (50, 400, false), (250, 200, false), (400, 100, false), (401, 100, true)]
+        {
+            let loan = lender.lend(lent * MIB);
+            assert_eq!((lender.left(), lender.is_used_up()), (left * MIB, used_up), "{lent}");
+            assert_eq!((lender.changed(), lender.changed()), (left < 400, false), "{lent}");
+            drop(loan);
+            lender.changed();
+        }
+        assert_eq!(lender.left(), 400 * MIB);
+        assert!(
+            !Lender::new(MIB).lend(LEAST_LENT).lender.is_used_up(),
+            "a small memory is no reason to refuse"
+        );
+    }
+
+    #[test]
+    fn what_is_sent_counts_until_it_is_gone() {
+        let lender = Lender::new(0);
+        let head = |length| {
+            let content = Content::Inline(Bytes::from(vec![0; length]));
+            Arc::new(Head::new("/a", StatusCode::OK, &HeaderMap::new(), (0, 0), length as u64, content))
+        };
+        lender.let_go(head(LEAST_LENT));
+        let (long, short) = (head(LEAST_LENT), head(10));
+        lender.let_go(short.clone());
+        assert!(!lender.is_used_up(), "nobody sends it, or it is short");
+        let body = long.inline().unwrap();
+        lender.let_go(long);
+        assert!(lender.is_used_up());
+        drop(body);
+        assert!(!lender.is_used_up());
+    }
+}
