@@ -3,8 +3,12 @@
 #![allow(dead_code)]
 
 mod media;
+mod memory;
 
-use media::image::{Error, Fault, Limits, Params, Presets, probe as read_headers, transform};
+use media::image::{Error, Fault, Limits, Params, Presets, probe as read_headers, transform, weigh};
+
+/// Beside what is reserved for a job: what is read of metadata, and what the test itself holds.
+const SPARE: u64 = 4 << 20;
 
 /// Small, so that runs are many.
 fn limits() -> Limits {
@@ -33,7 +37,10 @@ pub fn variant(magic: &[u8], data: &[u8], queries: &[&str]) {
         length.copy_from_slice(&body);
     }
     let Some(params) = parsed(query) else { unreachable!("{query}") };
-    if let Err(error) = transform(&source, &params, &limits()) {
+    let reserved = weigh(&source, &params, &limits()).unwrap_or(0);
+    let (made, taken) = memory::peak(|| transform(&source, &params, &limits()));
+    assert!(taken <= reserved + SPARE, "{taken} bytes taken, {reserved} reserved");
+    if let Err(error) = made {
         assert!(error.fault() != Fault::Internal || is_out_of_memory(&error), "{error}");
     }
 }

@@ -148,7 +148,7 @@ pub struct Media {
     pub max_memory: String,
     /// An image job that has run for so long is stopped at the end of its step.
     pub image_timeout_secs: u32,
-    /// WebP images and segments of renditions that have been asked for so often are encoded again with more effort when nothing else
+    /// WebP and AVIF images and segments of renditions that have been asked for so often are encoded again with more effort when nothing else
     /// is to do, and replaced; 0: never.
     pub improve_after: u32,
     /// Widths of images: one that is asked for becomes the next of these, so that nobody can have thousands of variants

@@ -128,9 +128,11 @@ fn served_texts(plan: &Plan<'_>, lengths: &[u32]) -> Vec<String> {
         // Clients have many sizes: the source, and all that is made of it.
         return vec![plan.instead(Work::Fetch).url_text()];
     }
-    let webp = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("image/webp"))]);
-    let text = |fields: &HeaderMap| plan.clone().settled(fields, lengths).url_text();
-    let mut texts = vec![text(&webp), text(&HeaderMap::new())];
+    let text = |accept| {
+        let fields = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+        plan.clone().settled(&fields, lengths).url_text()
+    };
+    let mut texts = vec![text("image/avif, image/webp"), text("image/webp"), text("*/*")];
     texts.dedup();
     texts
 }
@@ -177,7 +179,11 @@ mod tests {
             ("/b.jpg?w=9", &["w=10,fit=clip,fm=webp,q=80"][..]),
             (
                 "/b.jpg?w=11&q=71&auto=format",
-                &["w=20,fit=clip,fm=webp,q=75", "w=20,fit=clip,fm=baseline,q=75"],
+                &[
+                    "w=20,fit=clip,fm=newest,q=75",
+                    "w=20,fit=clip,fm=webp,q=75",
+                    "w=20,fit=clip,fm=baseline,q=75",
+                ],
             ),
             ("/cdn-cgi/image/width=20/b.jpg", &["w=20,fit=clip,fm=webp,q=80"]),
         ] {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     cache::{FieldLines, Key, KeySeed, control::split_list, vary::qvalue},
     media::{
-        image::{Hints, ParamError, Params, Presets},
+        image::{Hints, Newest, ParamError, Params, Presets},
         video::{Asset, Span, WaveformForm},
     },
 };
@@ -302,7 +302,7 @@ impl<'p> Plan<'p> {
                 *params = params.snapped(lengths);
             }
             if params.negotiates() {
-                *params = params.negotiated(takes_webp(fields));
+                *params = params.negotiated(newest(fields));
                 self.negotiated = true;
             }
         }
@@ -384,15 +384,26 @@ impl<'p> Plan<'p> {
     }
 }
 
-/// Whether it says so in so many words: clients that do not know WebP send `*/*`, too.
-fn takes_webp(fields: &impl FieldLines) -> bool {
-    let lines = fields.lines("accept").filter_map(|line| std::str::from_utf8(line).ok());
-    lines.flat_map(split_list).any(|range| {
-        let mut parts = range.split(';').map(|part| part.trim_matches([' ', '\t']));
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("image/webp"));
-        let refused = parts.any(|part| part.strip_prefix("q=").and_then(qvalue) == Some(0));
-        named && !refused
-    })
+/// The newest format that it names in so many words: clients that know neither WebP nor AVIF send `*/*`, too. Who takes AVIF has to
+/// take WebP, which it is at first.
+fn newest(fields: &impl FieldLines) -> Newest {
+    let takes = |format: &str| {
+        let lines = fields.lines("accept").filter_map(|line| std::str::from_utf8(line).ok());
+        lines.flat_map(split_list).any(|range| {
+            let mut parts = range.split(';').map(|part| part.trim_matches([' ', '\t']));
+            let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(format));
+            let is_zero = |part: &str| {
+                let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+                weight.and_then(qvalue) == Some(0)
+            };
+            named && !parts.any(is_zero)
+        })
+    };
+    match (takes("image/webp"), takes("image/avif")) {
+        (true, true) => Newest::Avif,
+        (true, false) => Newest::Webp,
+        (false, _) => Newest::Baseline,
+    }
 }
 
 fn decoded(target: &Target) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {

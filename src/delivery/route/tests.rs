@@ -61,7 +61,10 @@ fn the_client_chooses_the_format() {
         plan.settled(&accept.into_iter().collect::<HeaderMap>(), &[])
     };
     for (accept, format) in [
-        ("image/avif,image/webp,*/*;q=0.8", "webp"),
+        ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "newest"),
+        ("image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5", "newest"),
+        ("image/webp, image/avif;Q=0", "webp"),
+        ("image/avif, */*", "baseline"),
         ("IMAGE/WEBP ; q=0.5", "webp"),
         ("image/webp;q=0, */*", "baseline"),
         ("image/png, */*", "baseline"),

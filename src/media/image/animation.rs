@@ -89,7 +89,7 @@ fn lay_out(
         *area = job::trimmed(&first.to_raster(), orientation, *area, tolerance);
     }
     let mut plan = plan(*area, params);
-    limits.admit_output(plan.canvas, finish::choose(params.format(), true, true).max_side())?;
+    limits.admit_output(plan.canvas, finish::choose(params.format(), true, true))?;
     limits.admit_animation(probe.frames, plan.canvas)?;
     limits.admit_decode(decode_bytes(probe) + plan.canvas.pixels() * 4 * OUTPUT_CANVASES)?;
     if job::is_placed(params.gravity()) {

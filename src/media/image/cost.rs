@@ -1,7 +1,7 @@
 //! What a job will cost, from headers alone: it is let in by this, or refused, before anything is decoded.
 
 use super::{
-    Area, Error, Limits, Params, Size, animation, job, plan,
+    Area, Error, Format, Limits, Params, Size, animation, avif, finish, job, plan,
     probe::{Coding, probe},
     summary,
 };
@@ -19,7 +19,7 @@ pub fn weigh(source: &[u8], params: &Params, limits: &Limits) -> Result<u64, Err
     }
     // Where an even border is to go, the size shows only in the pixels.
     if params.trim().is_none() {
-        limits.admit_output(plan.canvas, params.format().max_side())?;
+        limits.admit_output(plan.canvas, params.format())?;
     }
     let moves = probe.is_animated() && params.animates();
     let decoded = match params.trim() {
@@ -28,14 +28,22 @@ pub fn weigh(source: &[u8], params: &Params, limits: &Limits) -> Result<u64, Err
         None => job::decode_bytes(&probe, job::Job::new(&probe, orientation, &plan).shrink),
     };
     limits.admit_decode(decoded)?;
-    let output =
-        if moves { plan.canvas.pixels() * 4 * animation::OUTPUT_CANVASES } else { finishing(plan.canvas) };
+    let output = if moves {
+        plan.canvas.pixels() * 4 * animation::OUTPUT_CANVASES
+    } else {
+        let format = match params.format() {
+            Format::Newest => finish::newest(params, plan.canvas),
+            format => format,
+        };
+        finishing(plan.canvas, format)
+    };
     Ok(decoded + output + kept(&probe.coding, probe.stored))
 }
 
 /// Resized, looked at once more, and what an encoder keeps beside.
-fn finishing(output: Size) -> u64 {
-    output.pixels() * 4 * 3
+fn finishing(output: Size, format: Format) -> u64 {
+    let encoder = if format == Format::Avif { avif::encode_bytes(output) } else { 0 };
+    output.pixels() * 4 * 3 + encoder
 }
 
 /// Tables and buffers that a decoder has whatever the size.

@@ -1,14 +1,15 @@
 //! From resampled pixels to a file: colours into sRGB, looks, frame and background, format, metadata.
 
+use super::super::checkpoint;
 use super::colour::Profile;
 use super::error::Error;
 use super::geometry::{Plan, Size};
 use super::metadata::Kept;
-use super::params::{Format, Params};
+use super::params::{Effort, Format, Params};
 use super::raster::Raster;
 use super::steps::Steps;
 use super::webp::Tuning;
-use super::{Encoded, gif, jpeg, look, png, webp};
+use super::{Encoded, avif, gif, jpeg, look, png, webp};
 
 const WHITE: [u8; 3] = [255; 3];
 
@@ -45,7 +46,10 @@ impl Finish<'_> {
 
     pub(super) fn encode(&self, raster: Raster, mut steps: Steps) -> Result<Encoded, Error> {
         let opaque = raster.is_opaque();
-        let format = choose(self.params.format(), opaque, false);
+        let format = match choose(self.params.format(), opaque, false) {
+            Format::Newest => newest(self.params, raster.size),
+            format => format,
+        };
         // An alpha channel that says nothing takes time and bytes.
         let raster = if opaque || format == Format::Jpeg { raster.flattened(WHITE) } else { raster };
         let bytes = match format {
@@ -53,14 +57,24 @@ impl Finish<'_> {
             Format::Png => png::encode(&raster, &self.kept)?,
             Format::Png8 => png::encode_indexed(&raster, &self.kept)?,
             Format::Gif => gif::encode(&raster)?,
+            Format::Avif => avif::encode(&raster, self.params.quality(), self.params.effort(), &self.kept)?,
             _ => webp::encode(&raster, self.tuning())?,
         };
-        let bytes = self.with_metadata(bytes, format, raster.size);
+        let mut best = (self.with_metadata(bytes, format, raster.size), format);
+        if (self.params.format(), format) == (Format::Newest, Format::Avif) {
+            checkpoint::pass()?;
+            let other = webp::encode(&raster, self.tuning())?;
+            let other = self.with_metadata(other, Format::Webp, raster.size);
+            if other.len() <= best.0.len() {
+                best = (other, Format::Webp);
+            }
+        }
+        let (bytes, format) = best;
         steps.done("encode");
         Ok(encoded(bytes, raster.size, format, steps))
     }
 
-    /// PNG got it as it was written.
+    /// PNG and AVIF got it as they were written.
     pub(super) fn with_metadata(&self, bytes: Vec<u8>, format: Format, size: Size) -> Vec<u8> {
         match format {
             _ if self.kept.is_empty() => bytes,
@@ -71,12 +85,21 @@ impl Finish<'_> {
     }
 }
 
+/// What a still picture of this size may become for clients that take anything: AVIF where nobody waits and it is not too large, unless a
+/// profile is to be kept, which AVIF's writer cannot. If it is no shorter it is WebP after all.
+pub(super) fn newest(params: &Params, size: Size) -> Format {
+    let small = size.pixels() <= avif::MAX_SPARE_PIXELS;
+    let avif = params.effort() == Effort::Thorough && small && !params.keep().icc;
+    if avif { Format::Avif } else { Format::Webp }
+}
+
 /// The format that it becomes, where that depends on the picture.
 pub(super) fn choose(format: Format, opaque: bool, moves: bool) -> Format {
     match format {
         Format::Baseline if moves => Format::Gif,
         Format::Baseline if opaque => Format::Jpeg,
         Format::Baseline => Format::Png,
+        Format::Newest if moves => Format::Webp,
         format => format,
     }
 }

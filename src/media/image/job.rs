@@ -13,7 +13,7 @@ use super::probe::{Coding, Probe};
 use super::raster::{Raster, Reduced};
 use super::resize::resize;
 use super::steps::Steps;
-use super::{Encoded, gif, jpeg, png, rare, saliency, summary, webp};
+use super::{Encoded, avif, gif, jpeg, png, rare, saliency, summary, webp};
 
 pub(super) fn transform(
     source: &[u8],
@@ -38,7 +38,7 @@ pub(super) fn transform(
     if params.format().is_summary() {
         plan = summary::miniature(plan);
     }
-    limits.admit_output(plan.canvas, params.format().max_side())?;
+    limits.admit_output(plan.canvas, params.format())?;
     let mut job = Job::new(probe, orientation, &plan);
     if decoded.is_none() {
         limits.admit_decode(decode_bytes(probe, job.shrink))?;
@@ -93,6 +93,7 @@ pub(super) fn decode_bytes(probe: &Probe, shrink: u32) -> u64 {
         Coding::Png(png) => png::decode_bytes(png, probe.stored, shrink),
         Coding::Webp(webp) => webp::decode_bytes(webp, probe.stored, shrink),
         Coding::Gif(gif) => gif::decode_bytes(gif, probe.stored),
+        Coding::Avif(avif) => avif::decode_bytes(avif, probe.stored, shrink),
         Coding::Rare(rare) => rare::decode_bytes(rare, probe.stored),
     }
 }
@@ -111,6 +112,7 @@ fn decode(
         Coding::Png(_) => png::decode(source, stored, shrink),
         Coding::Webp(webp) => webp::decode(source, webp, stored, shrink, frame),
         Coding::Gif(_) => gif::decode(source, stored, limits.max_decode_bytes, frame),
+        Coding::Avif(avif) => avif::decode(source, avif, stored, shrink),
         Coding::Rare(rare) => rare::decode(source, rare, stored, limits.max_decode_bytes),
     }
 }
@@ -132,6 +134,7 @@ impl<'a> Job<'a> {
             Coding::Jpeg(_) => jpeg::shrink(crop, target),
             Coding::Png(_) => png::shrink(crop, target),
             Coding::Webp(webp) => webp::shrink(webp, crop, target),
+            Coding::Avif(avif) => avif::shrink(avif, crop, target),
             Coding::Gif(_) | Coding::Rare(_) => 1,
         };
         Self { probe, orientation, plan, crop, target, shrink }
@@ -158,7 +161,11 @@ impl<'a> Job<'a> {
     ) -> Result<Option<Encoded>, Error> {
         let Coding::Jpeg(jpeg) = &self.probe.coding else { return Ok(None) };
         let params: &Params = finish.params;
-        if params.format() != Format::Webp || params.lossless() || self.plan.has_border() {
+        let format = match params.format() {
+            Format::Newest => finish::newest(params, self.plan.canvas),
+            format => format,
+        };
+        if format != Format::Webp || params.lossless() || self.plan.has_border() {
             return Ok(None);
         }
         let Some(planes) = jpeg::decode_planes(source, jpeg, self.probe.stored, self.shrink)? else {

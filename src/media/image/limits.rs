@@ -2,6 +2,7 @@
 
 use super::error::{Error, Measure};
 use super::geometry::Size;
+use super::params::Format;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -48,10 +49,9 @@ impl Limits {
         within(Measure::DecodeBytes, bytes, self.max_decode_bytes)
     }
 
-    /// `max_side` is what the output format can hold.
-    pub(super) fn admit_output(&self, size: Size, max_side: u32) -> Result<(), Error> {
-        within(Measure::OutputPixels, size.pixels(), self.max_output_pixels)?;
-        within(Measure::OutputSide, u64::from(size.width.max(size.height)), u64::from(max_side))
+    pub(super) fn admit_output(&self, size: Size, format: Format) -> Result<(), Error> {
+        within(Measure::OutputPixels, size.pixels(), self.max_output_pixels.min(format.max_pixels()))?;
+        within(Measure::OutputSide, u64::from(size.width.max(size.height)), u64::from(format.max_side()))
     }
 }
 

@@ -9,7 +9,7 @@ use flate2::read::ZlibDecoder;
 use super::exif;
 use super::geometry::Size;
 use super::params::Keep;
-use super::probe::{Coding, Probe, jpeg_segment, png_chunk, webp_chunk};
+use super::probe::{Avif, Coding, Probe, jpeg_segment, png_chunk, webp_chunk};
 use super::rare;
 
 /// What a compressed profile may become.
@@ -44,6 +44,7 @@ impl<'a> Metadata<'a> {
             Coding::Png(_) => Self::of_png(source),
             Coding::Webp(_) => Self::of_webp(source),
             Coding::Gif(_) => Self::default(),
+            Coding::Avif(avif) => Self::of_avif(source, &avif),
             Coding::Rare(coding) => {
                 Self { icc: rare::profile(source, coding.kind).map(Cow::Owned), exif: None }
             }
@@ -112,6 +113,18 @@ impl<'a> Metadata<'a> {
             at = next;
         }
         found
+    }
+
+    fn of_avif(source: &'a [u8], avif: &Avif) -> Self {
+        let at = |(start, end): (usize, usize)| source.get(start..end.min(source.len()));
+        let icc = avif.icc.and_then(at).map(Cow::Borrowed);
+        let icc = icc.or_else(|| avif.colour.sequence.profile().map(Cow::Owned));
+        // In front stands where its block begins.
+        let exif = avif.exif.and_then(at).and_then(|item| {
+            let (start, block) = item.split_first_chunk::<4>()?;
+            block.get(u32::from_be_bytes(*start) as usize..)
+        });
+        Self { icc, exif }
     }
 
     /// What is asked for of it. A profile stays only with the colours that it is about.

@@ -6,6 +6,7 @@
 //! have a file each, and one in `probe` for their headers.
 
 mod animation;
+mod avif;
 mod colour;
 mod cost;
 mod dominant;
@@ -47,7 +48,7 @@ pub use limits::Limits;
 pub use moving::animate_rgb;
 pub use orientation::Orientation;
 pub use params::{
-    BadPreset, DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Hints, Keep, Look, MAX_DPR, MAX_SIDE,
+    BadPreset, DEFAULT_QUALITY, Effort, Fit, Format, Gravity, Hints, Keep, Look, MAX_DPR, MAX_SIDE, Newest,
     ParamError, Params, PixelRect, Presets, Rgba, Told, is_image_parameter,
 };
 pub use probe::{Probe, probe};
@@ -109,7 +110,7 @@ pub fn encode_rgb(width: u32, height: u32, rgb: &[u8], params: &Params) -> Resul
     if params.format().is_summary() {
         plan = summary::miniature(plan);
     }
-    limits.admit_output(plan.canvas, params.format().max_side())?;
+    limits.admit_output(plan.canvas, params.format())?;
     if job::is_placed(params.gravity()) {
         plan.crop = saliency::place(&source, area.rect(), plan.crop, params.gravity());
     }

@@ -1,6 +1,6 @@
 //! What kind of file this is, by its content alone: names and declared types lie (`bad-inputs` C9, D3).
 
-/// A kind of file, of which only the first four, TIFF and BMP are decoded here.
+/// A kind of file, of which the first five, TIFF and BMP are decoded here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Jpeg,
@@ -68,7 +68,10 @@ impl Kind {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Self::Png,
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Self::Webp,
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Self::Gif,
-            [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => Self::of_brand(brand),
+            [a, b, c, d, b'f', b't', b'y', b'p', brands @ ..] => {
+                let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                Self::of_brands(&brands[..length.saturating_sub(8).min(brands.len())])
+            }
             [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => Self::JpegXl,
             [0xff, 0x4f, 0xff, 0x51, ..] | [0, 0, 0, 12, b'j', b'P', ..] => Self::Jpeg2000,
             [b'I', b'I', 0x2a, 0, ..] | [b'M', b'M', 0, 0x2a, ..] => Self::Tiff,
@@ -79,9 +82,12 @@ impl Kind {
         }
     }
 
-    fn of_brand(brand: &[u8]) -> Self {
-        match brand.get(..4) {
+    /// The main brand, its version, and others that the file is good for. That of HEIF in general says nothing of the codec.
+    fn of_brands(brands: &[u8]) -> Self {
+        let other = brands.as_chunks::<4>().0.iter().skip(2).any(|brand| brand == b"avif");
+        match brands.get(..4) {
             Some(b"avif" | b"avis") => Self::Avif,
+            Some(b"mif1" | b"msf1") if other => Self::Avif,
             Some(b"heic" | b"heix" | b"hevc" | b"heim" | b"heis" | b"mif1" | b"msf1") => Self::Heic,
             _ => Self::Unknown,
         }
@@ -120,6 +126,8 @@ mod tests {
             (b"GIF89a/*=1;alert(1)*/", Kind::Gif),
             (b"GIF88a", Kind::Unknown),
             (b"\0\0\0\x1cftypavif", Kind::Avif),
+            (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", Kind::Avif),
+            (b"\0\0\0\x14ftypmif1\0\0\0\0heicavif", Kind::Heic),
             (b"\0\0\0\x1cftypheic", Kind::Heic),
             (b"\0\0\0\x1cftypisom", Kind::Unknown),
             (b"\xff\x0a\xff", Kind::JpegXl),

@@ -195,6 +195,87 @@ async fn what_is_asked_for_often_gets_better() {
     assert_eq!(edge.metric("millrace_media_improvements_total", &[]).await, 0);
 }
 
+/// Waves, at which AVIF is good.
+fn waves(width: usize, height: usize) -> Vec<u8> {
+    let pixels: Vec<u8> = (0..height)
+        .flat_map(|y| (0..width).map(move |x| (x as f32, y as f32)))
+        .flat_map(|(x, y)| {
+            let v = 128.0 + 60.0 * (x / 5.0 + y / 7.0).sin() + 40.0 * (x / 3.0 - y / 11.0).sin();
+            [v as u8, (v + 20.0 * (x / 20.0).sin()) as u8, (v - 20.0) as u8]
+        })
+        .collect();
+    let format = turbojpeg::PixelFormat::RGB;
+    let image = turbojpeg::Image { pixels: &pixels[..], width, pitch: width * 3, height, format };
+    turbojpeg::compress(image, 95, turbojpeg::Subsamp::None).unwrap().to_vec()
+}
+
+/// Nobody waits for AVIF who has not asked for it in so many words; who takes it gets it when it is there.
+#[tokio::test]
+async fn the_better_form_for_those_who_take_it_is_avif() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| raw.media.improve_after = 2).await;
+    origin.on("/a.jpg", image(waves(120, 90)));
+    let ask = async |accept| {
+        let reply = edge.ask("GET", "/a.jpg?w=120&auto=format", &[("accept", accept)]).await;
+        assert_eq!((reply.status, reply.field("vary")), (200, "Accept"), "{accept}");
+        reply
+    };
+    // Browsers' words differ, what they mean does not.
+    let [chromium, firefox] = [
+        "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
+        "image/avif,image/webp,image/png,*/*;q=0.5",
+    ];
+    let first = ask(chromium).await;
+    assert_eq!((first.field("content-type"), first.cache()), ("image/webp", "MISS"));
+    for _ in 0..2 {
+        assert_eq!(ask(firefox).await.cache(), "HIT");
+    }
+    eventually("a better image", async || improved(&edge, "better").await == 1).await;
+    let better = ask(firefox).await;
+    assert_eq!((better.field("content-type"), better.cache()), ("image/avif", "HIT"));
+    assert!(better.body.len() < first.body.len() && better.field("etag") != first.field("etag"));
+    // It stays what it is when its source is confirmed.
+    edge.advance(61);
+    let confirmed = ask(chromium).await;
+    assert_eq!((confirmed.cache(), confirmed.field("content-type")), ("REVALIDATED", "image/avif"));
+    for (accept, format) in
+        [("image/webp", "image/webp"), ("image/avif;q=0,image/webp", "image/webp"), ("*/*", "image/jpeg")]
+    {
+        assert_eq!(ask(accept).await.field("content-type"), format, "{accept}");
+    }
+    // A purge of the address takes all of them.
+    edge.purge(r#"{"urls":["/a.jpg?w=120&auto=format"]}"#).await;
+    for accept in [chromium, "image/webp", "*/*"] {
+        assert_eq!(ask(accept).await.cache(), "MISS", "{accept}");
+    }
+}
+
+#[tokio::test]
+async fn avif_goes_both_ways() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on("/a.jpg", image(waves(200, 150)));
+    let made = edge.get("/a.jpg?w=160&fm=avif").await;
+    assert_eq!((made.status, made.field("content-type"), made.field("vary")), (200, "image/avif", ""));
+    // What counts is what it is.
+    origin.on("/named.jpg", image(made.body.to_vec()));
+    origin.on("/cut.avif", image(made.body[..made.body.len() / 2].to_vec()));
+    let json = edge.get("/named.jpg?fm=json").await.text();
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&told["original"]["format"], &told["width"]), (&"image/avif".into(), &160.into()));
+    let again = edge.get("/named.jpg?w=100").await;
+    assert_eq!((again.status, again.field("content-type")), (200, "image/webp"));
+    let cut = edge.get("/cut.avif?w=100").await;
+    assert!(cut.status == 422 && cut.text().contains("image_corrupt"), "{} {}", cut.status, cut.text());
+    // All its headers are of the largest that AV1 has.
+    let mut bomb = made.body.to_vec();
+    let ispe = bomb.windows(4).position(|w| w == b"ispe").unwrap();
+    bomb[ispe + 8..ispe + 16].copy_from_slice(&[0, 0, 0x40, 0, 0, 0, 0x40, 0]);
+    origin.on("/bomb.avif", image(bomb));
+    let bomb = edge.get("/bomb.avif?w=100").await;
+    assert_eq!(bomb.status, 422, "{}", bomb.text());
+}
+
 #[tokio::test]
 async fn each_step_is_told_and_measured() {
     let origin = OriginDouble::start().await;

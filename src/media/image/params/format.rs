@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ParamError, values::refused};
+use super::{super::avif, ParamError, values::refused};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
@@ -13,6 +13,9 @@ pub enum Format {
     /// PNG of at most 256 colours.
     Png8,
     Gif,
+    Avif,
+    /// WebP for whoever waits, AVIF with more effort where that is the better form: for clients that take both.
+    Newest,
     /// PNG if the picture is transparent somewhere, GIF if it moves, else JPEG: for clients that take nothing newer.
     Baseline,
     /// What is known of the picture, in JSON.
@@ -36,6 +39,14 @@ pub struct Keep {
     pub place: bool,
 }
 
+/// The newest format that a client takes, of those that are chosen from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Newest {
+    Baseline,
+    Webp,
+    Avif,
+}
+
 /// How hard an encoder tries. It makes the same picture either way, so it is no part of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Effort {
@@ -54,6 +65,8 @@ impl Format {
             Self::Png => "png",
             Self::Png8 => "png8",
             Self::Gif => "gif",
+            Self::Avif => "avif",
+            Self::Newest => "newest",
             Self::Baseline => "baseline",
             Self::Json => "json",
             Self::Blurhash => "blurhash",
@@ -68,11 +81,12 @@ impl Format {
             "png" => Ok(Self::Png),
             "png8" => Ok(Self::Png8),
             "gif" => Ok(Self::Gif),
+            "avif" => Ok(Self::Avif),
             "json" => Ok(Self::Json),
             "blurhash" => Ok(Self::Blurhash),
             "lqip" => Ok(Self::Lqip),
             _ => {
-                let rule = "must be one of webp, jpg, png, png8, gif, json, blurhash, lqip";
+                let rule = "must be one of webp, jpg, png, png8, gif, avif, json, blurhash, lqip";
                 Err(refused("fm", rule, text))
             }
         }
@@ -81,10 +95,11 @@ impl Format {
     /// Of the most likely encoding, where there are two.
     pub fn content_type(self) -> &'static str {
         match self {
-            Self::Webp | Self::Lqip => "image/webp",
+            Self::Webp | Self::Newest | Self::Lqip => "image/webp",
             Self::Jpeg | Self::Baseline => "image/jpeg",
             Self::Png | Self::Png8 => "image/png",
             Self::Gif => "image/gif",
+            Self::Avif => "image/avif",
             Self::Json => "application/json",
             Self::Blurhash => "text/plain; charset=utf-8",
         }
@@ -93,16 +108,21 @@ impl Format {
     /// What the format can hold: WEBP_MAX_DIMENSION, libjpeg's JPEG_MAX_DIMENSION.
     pub(in crate::media::image) fn max_side(self) -> u32 {
         match self {
-            Self::Webp => 16_383,
+            Self::Webp | Self::Newest => 16_383,
             Self::Jpeg | Self::Baseline => 65_500,
-            Self::Gif => 65_535,
+            Self::Gif | Self::Avif => 65_535,
             Self::Png | Self::Png8 | Self::Json | Self::Blurhash | Self::Lqip => i32::MAX as u32,
         }
     }
 
+    /// What encoding it may take at most, beside the limits that are set.
+    pub(in crate::media::image) fn max_pixels(self) -> u64 {
+        if self == Self::Avif { avif::MAX_PIXELS } else { u64::MAX }
+    }
+
     /// Whether an animation stays one.
     pub(in crate::media::image) fn animates(self) -> bool {
-        matches!(self, Self::Webp | Self::Gif | Self::Baseline)
+        matches!(self, Self::Webp | Self::Gif | Self::Newest | Self::Baseline)
     }
 
     /// Whether it tells of the picture instead of being one.
@@ -111,7 +131,7 @@ impl Format {
     }
 
     pub(super) fn has_quality(self) -> bool {
-        matches!(self, Self::Webp | Self::Jpeg | Self::Baseline)
+        matches!(self, Self::Webp | Self::Jpeg | Self::Avif | Self::Newest | Self::Baseline)
     }
 }
 

@@ -29,7 +29,7 @@ mod parse;
 mod presets;
 mod values;
 
-pub use format::{Effort, Format, Keep};
+pub use format::{Effort, Format, Keep, Newest};
 pub use hints::{Hints, Told};
 pub use look::Look;
 pub use parse::is_image_parameter;
@@ -256,7 +256,8 @@ impl Params {
     /// The same picture, with more effort; None where that makes no difference.
     #[must_use]
     pub fn thorough(self) -> Option<Self> {
-        (self.format == Format::Webp).then_some(Self { effort: Effort::Thorough, ..self })
+        matches!(self.format, Format::Webp | Format::Avif | Format::Newest)
+            .then_some(Self { effort: Effort::Thorough, ..self })
     }
 
     /// Whether the format is the client's choice (`auto=format`).
@@ -264,17 +265,23 @@ impl Params {
         self.negotiates
     }
 
-    /// For a client that takes WebP, or does not.
+    /// For a client that takes formats up to this one.
     #[must_use]
-    pub fn negotiated(self, webp: bool) -> Self {
-        let format = if webp { Format::Webp } else { Format::Baseline };
+    pub fn negotiated(self, newest: Newest) -> Self {
+        let format = match newest {
+            // What is to show every pixel as it is.
+            Newest::Avif if self.lossless => Format::Webp,
+            Newest::Avif => Format::Newest,
+            Newest::Webp => Format::Webp,
+            Newest::Baseline => Format::Baseline,
+        };
         Self { format, negotiates: false, ..self }.normalised()
     }
 
     /// Whether nothing is to be changed about the picture, and the format is one that is chosen for the client.
     pub fn asks_for_format_only(&self) -> bool {
         let Self { format, quality, effort, .. } = *self;
-        let chosen = matches!(format, Format::Webp | Format::Baseline);
+        let chosen = matches!(format, Format::Webp | Format::Newest | Format::Baseline);
         chosen && *self == Self { format, quality, effort, ..Self::default() }
     }
 
@@ -361,6 +368,8 @@ impl Params {
         if matches!(self.format, Format::Gif) || self.format.is_summary() {
             self.keep = Keep::default();
         }
+        // Whose writer knows no profile: its colours are sRGB.
+        self.keep.icc &= self.format != Format::Avif;
         self
     }
 }

@@ -1,12 +1,14 @@
 //! What a source is and what decoding it would cost, from its headers alone. Everything here is linear in the
 //! length of the headers, allocates nothing that the source controls, and decodes no pixel.
 
+mod avif;
 mod gif;
 mod jpeg;
 mod png;
 mod rare;
 mod webp;
 
+pub(super) use avif::{Avif, Picture as AvifPicture, Sequence, admit_frame};
 pub(super) use gif::Gif;
 pub(super) use jpeg::{Jpeg, segment as jpeg_segment};
 pub(super) use png::{Png, chunk as png_chunk};
@@ -35,6 +37,7 @@ pub(super) enum Coding {
     Png(Png),
     Webp(Webp),
     Gif(Gif),
+    Avif(Avif),
     /// Read by the library for all kinds.
     Rare(Rare),
 }
@@ -49,6 +52,7 @@ impl Probe {
             Coding::Png(_) => Kind::Png,
             Coding::Webp(_) => Kind::Webp,
             Coding::Gif(_) => Kind::Gif,
+            Coding::Avif(_) => Kind::Avif,
             Coding::Rare(rare) => rare.kind,
         }
     }
@@ -74,6 +78,7 @@ pub fn probe(source: &[u8]) -> Result<Probe, Error> {
         Kind::Png => png::probe(source)?,
         Kind::Webp => webp::probe(source)?,
         Kind::Gif => gif::probe(source)?,
+        Kind::Avif => avif::probe(source)?,
         Kind::Bmp | Kind::Tiff => rare::probe(source, kind)?,
         other => return Err(Error::Unsupported { what: other.as_str() }),
     };

@@ -156,7 +156,7 @@ fn what_cannot_move_shows_a_frame() {
 
 #[test]
 fn clients_without_webp_get_a_moving_gif() {
-    let baseline = params("w=40").negotiated(false);
+    let baseline = params("w=40").negotiated(Newest::Baseline);
     let made = transform(&moving(), &baseline, &Limits::default()).unwrap();
     assert_eq!(made.content_type, "image/gif");
     assert_eq!(played(&made.bytes).0.len(), 4);

@@ -25,12 +25,14 @@ fn sources() -> Vec<(&'static str, Vec<u8>)> {
         ("GIF", samples::gif((32, 32), 0, 0, (32, 32), &[0, 1].repeat(512))),
         ("TIFF", super::formats::tiff(&scene(24, 16))),
         ("BMP", super::formats::bmp(&scene(24, 16))),
+        ("AVIF", try_transform(&Png::of(&picture), "fm=avif").unwrap().bytes.to_vec()),
+        ("AVIF with alpha", try_transform(&Png::of(&clear), "w=40&fm=avif").unwrap().bytes.to_vec()),
         ("animated GIF", animated_gif()),
         ("WebP of many frames", try_transform(&animated_gif(), "q=50").unwrap().bytes.to_vec()),
     ]
 }
 
-fn animated_gif() -> Vec<u8> {
+pub(super) fn animated_gif() -> Vec<u8> {
     let frame = |at: u16| samples::GifFrame {
         place: (at, at, 20, 20),
         pixels: [0, 1, 3, 2].repeat(100),
@@ -175,7 +177,7 @@ fn a_flat_source_is_stretched_in_bounded_memory() {
 #[test]
 fn what_is_not_decoded_is_named() {
     for (source, word) in [
-        (b"\0\0\0\x1cftypavif".as_slice(), "AVIF"),
+        (b"\0\0\0\x1cftypheic".as_slice(), "HEIC"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"<!doctype html><script>", "HTML"),
         (b"not an image", "unknown kind"),

@@ -1,9 +1,11 @@
 //! What a caller of `transform` sees: pixels where they belong, refusals with the right fault.
 
 mod animated;
+mod avif;
 mod formats;
 mod golden;
 mod hostile;
+mod memory;
 mod metadata;
 mod operations;
 mod pixels;
@@ -47,6 +49,7 @@ fn decoded(file: &[u8]) -> Raster {
         Coding::Jpeg(coding) => jpeg::decode(file, &coding, probe.stored, 1, None).unwrap().raster,
         Coding::Png(_) => png::decode(file, probe.stored, 1).unwrap().raster,
         Coding::Webp(coding) => webp::decode(file, &coding, probe.stored, 1, 0).unwrap().raster,
+        Coding::Avif(coding) => super::avif::decode(file, &coding, probe.stored, 1).unwrap().raster,
         Coding::Gif(_) => gif::decode(file, probe.stored, 1 << 30, 0).unwrap().raster,
         Coding::Rare(coding) => rare::decode(file, &coding, probe.stored, 1 << 30).unwrap().raster,
     }

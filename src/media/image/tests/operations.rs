@@ -104,13 +104,41 @@ fn frames() {
 #[test]
 fn the_plainest_format_is_chosen_by_the_picture() {
     let opaque = Png::of(&scene(16, 16));
-    let baseline = params("w=16").negotiated(false);
+    let baseline = params("w=16").negotiated(Newest::Baseline);
     let made = |source: &[u8], params: &Params| transform(source, params, &Limits::default()).unwrap();
     assert_eq!(made(&opaque, &baseline).content_type, "image/jpeg");
     let transparent = variant(&opaque, "border-radius=8&fm=png");
     let transparent = try_transform(&Png::of(&transparent), "fm=png").unwrap();
     assert_eq!(made(&transparent.bytes, &baseline).content_type, "image/png");
-    assert_eq!(made(&opaque, &params("w=16").negotiated(true)).content_type, "image/webp");
+    assert_eq!(made(&opaque, &params("w=16").negotiated(Newest::Webp)).content_type, "image/webp");
+}
+
+/// Nobody waits for AVIF who did not ask for it in so many words.
+#[test]
+fn who_takes_avif_gets_it_where_nobody_waits() {
+    // Waves are what it is good at.
+    let mut waves = Raster::new(Size::new(96, 72), 3);
+    for (at, pixel) in waves.data.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+        let (x, y) = ((at % 96) as f32, (at / 96) as f32);
+        let v = 128.0 + 60.0 * (x / 5.0 + y / 7.0).sin() + 40.0 * (x / 3.0 - y / 11.0).sin();
+        *pixel = [v as u8, (v + 20.0 * (x / 20.0).sin()) as u8, (v - 20.0) as u8];
+    }
+    let waves = Png::of(&waves);
+    let made = |source: &[u8], params: Params| transform(source, &params, &Limits::default()).unwrap();
+    let newest = |query: &str| params(query).negotiated(Newest::Avif);
+    assert_eq!(made(&waves, newest("q=80")).bytes, made(&waves, params("q=80")).bytes);
+    let better = made(&waves, newest("q=80").thorough().unwrap());
+    assert_eq!((better.content_type, Kind::of(&better.bytes)), ("image/avif", Kind::Avif));
+    assert!(better.bytes.len() < made(&waves, params("q=80").thorough().unwrap()).bytes.len());
+    for (query, why) in
+        [("lossless=1", "every pixel"), ("keep=icc", "a profile"), ("w=2400&h=1800&fit=scale&q=1", "large")]
+    {
+        assert_eq!(made(&waves, newest(query).thorough().unwrap()).content_type, "image/webp", "{why}");
+    }
+    let small = Png::of(&scene(16, 16));
+    assert_eq!(made(&small, newest("q=80").thorough().unwrap()).content_type, "image/webp", "no shorter");
+    let moving = super::hostile::animated_gif();
+    assert_eq!(made(&moving, newest("w=16").thorough().unwrap()).content_type, "image/webp", "it moves");
 }
 
 #[test]

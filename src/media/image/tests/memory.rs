@@ -1,0 +1,162 @@
+//! What is reserved for a job against what it takes. Counted is what Rust code on the test's own thread asks for, so that of the codecs
+//! those of AVIF are.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use super::avif::{file, non_reduced, sides};
+use super::samples::{Png, scene};
+use super::*;
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    /// Bytes that this thread holds, and the most that it held.
+    static HELD: Cell<(i64, i64)> = const { Cell::new((0, 0)) };
+}
+
+fn count(bytes: i64) {
+    // A thread that ends has none.
+    let _ = HELD.try_with(|held| {
+        let (now, most) = held.get();
+        held.set((now + bytes, most.max(now + bytes)));
+    });
+}
+
+// SAFETY: all is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        // SAFETY: the caller's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size as i64 - layout.size() as i64);
+        // SAFETY: the caller's.
+        unsafe { System.realloc(at, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64));
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+/// The most that `job` held at a time.
+fn peak<T>(job: impl FnOnce() -> T) -> (T, u64) {
+    let before = HELD.get().0;
+    HELD.set((before, before));
+    let done = job();
+    (done, (HELD.get().1 - before).max(0) as u64)
+}
+
+/// Peak and what was reserved; None where it was refused by its headers.
+fn taken(source: &[u8], query: &str) -> Option<(u64, u64)> {
+    let params = params(query);
+    let (reserved, probing) = peak(|| weigh(source, &params, &Limits::default()));
+    assert!(probing < 1 << 20, "{query}: {probing} bytes for headers");
+    let (_, taken) = peak(|| transform(source, &params, &Limits::default()));
+    match reserved {
+        Ok(reserved) => Some((taken, reserved)),
+        Err(_) => {
+            assert!(taken < 1 << 20, "{query}: {taken} bytes for what was refused");
+            None
+        }
+    }
+}
+
+/// What took more than was reserved, one in each line.
+#[derive(Default)]
+struct Excess(String);
+
+impl Excess {
+    fn of(&mut self, source: &[u8], query: &str, what: &str) {
+        if let Some((taken, reserved)) = taken(source, query)
+            && taken > reserved
+        {
+            self.0 += &format!("{what}, {query}: {taken} bytes taken, {reserved} reserved\n");
+        }
+    }
+
+    #[track_caller]
+    fn assert_none(self) {
+        assert!(self.0.is_empty(), "{}", self.0);
+    }
+}
+
+fn made(picture: &Raster, query: &str) -> Vec<u8> {
+    try_transform(&Png::of(picture), query).unwrap().bytes.to_vec()
+}
+
+/// With a transparent bar at its left.
+fn clear(picture: &Raster) -> Raster {
+    let canvas = Size::new(picture.size.width + 8, picture.size.height);
+    picture.clone().padded(canvas, (8, 0))
+}
+
+#[test]
+fn an_avif_takes_what_is_reserved_for_it() {
+    let mut excess = Excess::default();
+    for (width, height) in [(1, 1), (64, 48), (500, 300), (400, 9), (9, 400)] {
+        let picture = scene(width, height);
+        let (file, clear) = (made(&picture, "fm=avif"), made(&clear(&picture), "fm=avif"));
+        for query in ["w=40&fm=png", "fm=png"] {
+            excess.of(&file, query, &format!("{width}x{height}"));
+            excess.of(&clear, query, &format!("{width}x{height} with alpha"));
+        }
+        excess.of(&Png::of(&picture), "fm=avif", &format!("PNG {width}x{height}"));
+    }
+    excess.assert_none();
+}
+
+#[test]
+fn a_damaged_avif_takes_no_more() {
+    let picture = scene(96, 64);
+    let mut state = 7_u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut excess = Excess::default();
+    for source in [made(&picture, "fm=avif"), made(&clear(&picture), "fm=avif&q=30")] {
+        // The boxes stand in front, then the pictures, whose headers say most.
+        let mdat = source.windows(4).position(|w| w == b"mdat").unwrap();
+        for seed in 0..100 {
+            let mut damaged = source.clone();
+            for _ in 0..=seed % 4 {
+                let place = match seed % 3 {
+                    0 => random(damaged.len()),
+                    1 => mdat + random(24),
+                    _ => random(mdat),
+                };
+                damaged[place] ^= 1 << random(8);
+            }
+            excess.of(&damaged, "w=40&fm=png", &format!("seed {seed}"));
+        }
+    }
+    excess.assert_none();
+}
+
+/// The decoder goes by the frame's own size, and holds its limit against the number of pixels alone, of which it pads each row and column
+/// to 128: 18 MB for such a frame.
+#[test]
+fn a_frame_with_a_size_of_its_own_gets_no_memory() {
+    for (width, height) in [(65_536, 4), (4, 65_536)] {
+        let data = non_reduced((640, 426), Some((width, height)));
+        let source = file(b"avif", b"av01", &[sides(640, 426)], &data);
+        let (_, taken) = peak(|| try_transform(&source, "w=40").unwrap_err());
+        assert!(taken < 1 << 20, "{width}x{height}: {taken} bytes");
+    }
+}
