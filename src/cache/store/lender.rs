@@ -59,8 +59,11 @@ impl Lender {
 
     /// Whether nothing should be begun that takes more.
     pub fn is_used_up(&self) -> bool {
-        self.sweep();
-        self.lent.load(Ordering::Relaxed) > self.memory.max(LEAST_LENT)
+        let is_lent = || self.lent.load(Ordering::Relaxed) > self.memory.max(LEAST_LENT);
+        is_lent() && {
+            self.sweep();
+            is_lent()
+        }
     }
 
     /// Bytes for the tier.
@@ -82,13 +85,21 @@ impl Lender {
         if bytes < LONG || Arc::strong_count(&head) < 2 {
             return;
         }
-        self.sweep();
         self.lent.fetch_add(bytes, Ordering::Relaxed);
-        self.outliving.lock().push((Arc::downgrade(&head), bytes));
+        let mut outliving = self.outliving.lock();
+        if outliving.len() == outliving.capacity() {
+            self.keep_held(&mut outliving);
+        }
+        outliving.push((Arc::downgrade(&head), bytes));
     }
 
-    fn sweep(&self) {
-        self.outliving.lock().retain(|(head, bytes)| {
+    /// Takes back what is no longer sent.
+    pub fn sweep(&self) {
+        self.keep_held(&mut self.outliving.lock());
+    }
+
+    fn keep_held(&self, outliving: &mut Vec<(Weak<Head>, usize)>) {
+        outliving.retain(|(head, bytes)| {
             let is_held = head.strong_count() > 0;
             if !is_held {
                 self.lent.fetch_sub(*bytes, Ordering::Relaxed);

@@ -320,6 +320,8 @@ impl Store {
     }
 
     pub fn stats(&self) -> TierStats {
+        // What was lent for objects that are sent no more; at the latest when somebody looks.
+        self.lender.sweep();
         let disk = self.disk.as_deref();
         let [read, written, _] = disk.map_or([0; 3], Disk::traffic);
         if let Some(disk) = disk {

@@ -11,7 +11,7 @@ use super::{
     super::{Core, fill::Ask},
     Derived, Refusal, confirm, derived_fields,
     gate::{self, Task},
-    source::{Address, Source, SourceError, Want, as_origin_error},
+    source::{Address, Source, SourceError, Want},
     whole,
 };
 use crate::{
@@ -139,7 +139,7 @@ fn server_timing(encoded: &Encoded, waits: &Waits) -> String {
 }
 
 fn broken(error: super::super::fill::Error) -> SourceError {
-    SourceError::Origin(as_origin_error(&error))
+    SourceError::broken(&error)
 }
 
 pub(super) fn refusal(error: image::Error) -> Refusal {

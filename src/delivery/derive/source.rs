@@ -147,7 +147,7 @@ impl Core {
             std::pin::pin!(Reader::to_the_end(self.fills.clone(), object.clone(), transfer).into_stream());
         let mut length = 0;
         while let Some(item) = bytes.next().await {
-            length += item.map_err(|error| SourceError::Origin(as_origin_error(&error)))?.len() as u64;
+            length += item.map_err(|error| SourceError::broken(&error))?.len() as u64;
             if !self.fills.store().keeps(Some(length)) {
                 let detail = "the source does not announce its length, and is too long to be kept";
                 return Err(SourceError::Refused(Refusal::new(
@@ -259,6 +259,14 @@ pub fn as_origin_error(error: &fill::Error) -> origin::Error {
 }
 
 impl SourceError {
+    /// Of a body that breaks while it is read.
+    pub fn broken(error: &fill::Error) -> Self {
+        match error {
+            fill::Error::Full => Self::Refused(Refusal::busy()),
+            other => Self::Origin(as_origin_error(other)),
+        }
+    }
+
     /// As an answer of the derived object: the same class of error as the source's.
     pub fn into_answer(self) -> Result<origin::Response, origin::Error> {
         match self {

@@ -101,12 +101,12 @@ impl Fills {
         let ask = self.ask(wanted, born);
         if let Some(first) = self.length_of_beginning(wanted, *request_time) {
             let rest = Ask { range: Some(Spec::From(first)), ..ask.clone() };
-            let response = wanted.upstream.open(rest).await?;
-            if response.status == StatusCode::OK {
+            if let Ok(response) = wanted.upstream.open(rest).await
+                && response.status == StatusCode::OK
+            {
                 return Ok(response);
             }
-            // Its body is not read: the connection goes with it.
-            drop(response);
+            // Of anything else the body is not read: the connection goes with it.
             *request_time = self.clock.unix_millis();
         }
         wanted.upstream.open(ask).await

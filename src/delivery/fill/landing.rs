@@ -103,7 +103,8 @@ impl Fills {
             place.leave();
         }
         place.land(object(Some(transfer.clone())));
-        let opened = Opened::new(response.origin, response.body, offset, None, &self.context.room);
+        let network = self.context.room.connection(end.or(length).map(|end| end.saturating_sub(offset)));
+        let opened = Opened::new(response.origin, response.body, offset, None, network);
         let forget = self.store().replace_head(&key, incarnation, None);
         match transfer.run(&self.context, Some(opened), kept.is_some(), forget).await {
             Ok(()) => {

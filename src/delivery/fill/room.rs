@@ -1,13 +1,20 @@
 //! How much memory fills of long objects take at a time. Who has a place holds the block that is coming; the others wait, and their bytes
 //! with the kernel. A place is had for a block, then others have their turn; whoever only waits for readers gives it back. It is taken
-//! with the body at hand, never before an origin is asked: so nobody who has a place waits for another's.
+//! with the body at hand, never before an origin is asked: so nobody who has a place waits for another's. Nor does anybody wait for long:
+//! who has a place may have it for an origin that stalls, which is no reason that others should. What is lent then shows in the account.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::cache::{Lender, Loan};
 
@@ -21,6 +28,8 @@ const NETWORK: usize = 512 << 10;
 const SMALL: u64 = 64 << 10;
 /// Fills that wait for their first place. Beyond that requests are refused.
 const MOST_WAITING: usize = 1024;
+/// For a place; a block comes from most origins within that.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// Of which places are made.
 const UNIT: u64 = 1024;
 
@@ -54,9 +63,10 @@ impl Room {
         Self { memory, units, free: Arc::new(Semaphore::new(units)), waiting: AtomicUsize::new(0) }
     }
 
-    /// For a body that an origin sends, as long as it is open.
-    pub fn connection(&self) -> Loan {
-        self.memory.lend(NETWORK)
+    /// For a body that an origin sends, as long as it is open; of so many bytes, if that is known.
+    pub fn connection(&self, length: Option<u64>) -> Loan {
+        let most = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(NETWORK);
+        self.memory.lend(most.saturating_mul(2).min(NETWORK))
     }
 
     /// For bytes that are held for readers.
@@ -82,16 +92,20 @@ impl Room {
         }
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units as u32);
         let permit = match self.free.clone().try_acquire_many_owned(units) {
-            Ok(permit) => permit,
+            Ok(permit) => Some(permit),
             Err(_) => {
                 let _waiting = Waiting::enter(self);
                 if taker == Taker::New && self.waiting.load(Ordering::Relaxed) > MOST_WAITING {
                     return None;
                 }
-                self.free.clone().acquire_many_owned(units).await.ok()?
+                let permit = timeout(PATIENCE, self.free.clone().acquire_many_owned(units)).await;
+                if permit.is_err() && taker == Taker::New && self.is_used_up() {
+                    return None;
+                }
+                permit.ok().and_then(Result::ok)
             }
         };
-        Some(Place { _permit: Some(permit), _loan: loan() })
+        Some(Place { _permit: permit, _loan: loan() })
     }
 
     pub fn is_wanted(&self) -> bool {
@@ -141,6 +155,17 @@ mod tests {
         assert!(room.enter(MIB, Taker::Derived).await.is_some());
         drop(places.pop());
         assert!(late.await.is_some() && !room.is_wanted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_long_for_those_who_stall() {
+        let room = room(128 << 20);
+        let _stalled = room.enter(16 * MIB, Taker::New).await.unwrap();
+        for taker in [Taker::New, Taker::Begun] {
+            assert!(timeout(2 * PATIENCE, room.enter(MIB, taker)).await.unwrap().is_some());
+        }
+        let _connections = room.memory.lend(257 << 20);
+        assert!(timeout(2 * PATIENCE, room.enter(MIB, Taker::New)).await.unwrap().is_none());
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{AssetKey, Body, Condition, Digests, Error, Uploads, commit::Ready, digest::Checker, sniff};
 pub use crate::store::catalogue::{Kind, Upload};
-use crate::store::{BlobId, Draft, catalogue::Turn};
+use crate::store::{self, BlobId, Draft, catalogue::Turn};
 
 mod checksum;
 mod concat;
@@ -94,7 +94,14 @@ impl Uploads {
         match body {
             Some((checksum, body)) => {
                 let piece = Piece { offset: 0, length: None, bytes, checksum, owner: Some(owner) };
-                self.append(&id, piece, body).await
+                let appended = self.append(&id, piece, body).await;
+                if let Err(Error::TooLarge(_) | Error::Quota(_) | Error::Store(store::Error::Full)) =
+                    &appended
+                {
+                    // Its client never hears of a name to go on with.
+                    self.end(&id).await?;
+                }
+                appended
             }
             None if length == Some(0) => {
                 let (length, bytes, checksum) = (None, None, None);

@@ -6,7 +6,6 @@ use bytes::{Buf, Bytes};
 use futures_util::StreamExt;
 use millrace_kit::metrics::IntCounter;
 
-use super::super::room::Room;
 use crate::{cache::Loan, origin};
 
 /// An upstream body, and the offset of its next byte.
@@ -20,13 +19,13 @@ pub struct Opened {
     end: Option<u64>,
     /// What has come of it and was not taken yet; `offset` is where it begins.
     pub rest: Bytes,
-    /// What the network holds of it.
     _loan: Loan,
 }
 
 impl Opened {
-    pub fn new(origin: Arc<str>, body: origin::Body, offset: u64, end: Option<u64>, room: &Room) -> Self {
-        Self { origin, body, offset, start: offset, end, rest: Bytes::new(), _loan: room.connection() }
+    /// `loan` is for what the network holds of it.
+    pub fn new(origin: Arc<str>, body: origin::Body, offset: u64, end: Option<u64>, loan: Loan) -> Self {
+        Self { origin, body, offset, start: offset, end, rest: Bytes::new(), _loan: loan }
     }
 
     /// Whether an end at `position` is no fault: it was announced, and a block was completed. An origin that brings less

@@ -231,7 +231,8 @@ impl Transfer {
             Extent::Part { range, length }
                 if ours && range.start == position && self.subject.length == Some(length) =>
             {
-                Ok(Opened::new(response.origin, response.body, position, Some(range.end), room))
+                let network = room.connection(Some(range.end - position));
+                Ok(Opened::new(response.origin, response.body, position, Some(range.end), network))
             }
             // The upstream does not do ranges: what we have is skipped.
             Extent::Whole { length }
@@ -239,7 +240,7 @@ impl Transfer {
                     && response.status == StatusCode::OK
                     && length.is_none_or(|length| self.subject.length == Some(length)) =>
             {
-                Ok(Opened::new(response.origin, response.body, 0, None, room))
+                Ok(Opened::new(response.origin, response.body, 0, None, room.connection(length)))
             }
             _ => Err(Error::Changed),
         }
@@ -261,7 +262,7 @@ impl Transfer {
     fn let_go(&self, context: &Context, is_stored: bool) {
         let (position, end) = self.reach();
         let one_block =
-            self.subject.length.or(end).is_none_or(|end| end <= u64::from(self.subject.block_size));
+            self.subject.length.or(end).is_some_and(|end| end <= u64::from(self.subject.block_size));
         let mut shared = self.shared.lock();
         if one_block {
             shared.kept = Some(context.room.beside(position - self.start.min(position)));

@@ -187,3 +187,46 @@ fn more_effort_takes_fewer_bytes_and_too_much_is_refused() {
     assert!(matches!(error, Error::TooLarge { measure: Measure::OutputPixels, .. }), "{error}");
     assert_eq!(error.fault(), Fault::Client);
 }
+
+/// A file with these boxes behind its list of one item.
+fn listed(boxes: &[Vec<u8>]) -> Vec<u8> {
+    let item = framed(b"infe", &[&[2, 0, 0, 0, 0, 1, 0, 0], b"av01", &[0]]);
+    let meta = framed(
+        b"meta",
+        &[
+            &[0; 4],
+            &framed(b"pitm", &[&[0, 0, 0, 0, 0, 1]]),
+            &framed(b"iloc", &[&[1, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]]),
+            &framed(b"iinf", &[&[0, 0, 0, 0, 0, 1], &item]),
+            &boxes.concat(),
+        ],
+    );
+    [framed(b"ftyp", &[b"avif", &[0; 4], b"avif"]), meta].concat()
+}
+
+#[test]
+fn lists_are_bounded_over_all_boxes_of_a_kind() {
+    let entry = [&[0, 1, 255], [0; 255].as_slice()].concat();
+    let associations = framed(b"ipma", &[&[0, 0, 0, 0, 0, 0, 0, 8], &entry.repeat(8)]);
+    let properties = framed(b"ipco", &[&framed(b"pixi", &[&[0; 4]]).repeat(500)]);
+    for (part, times) in [(associations, 3), (properties, 9)] {
+        let together = framed(b"iprp", &[&part.repeat(times)]);
+        let apart = vec![framed(b"iprp", &[&part]); times];
+        for file in [listed(&[together]), listed(&apart)] {
+            let refused = probe(&file).unwrap_err().to_string();
+            assert!(refused.contains("too many properties"), "{refused}");
+        }
+    }
+}
+
+#[test]
+fn a_box_ends_where_what_it_stands_in_does() {
+    // Each seems to go on through all that follow.
+    let overlong = |rest: usize| {
+        let inner = [&(rest as u32).to_be_bytes(), b"ipma".as_slice(), &[0, 0, 0, 0, 0, 0, 0, 200]].concat();
+        framed(b"iprp", &[&inner])
+    };
+    let boxes: Vec<_> = (0..500).map(|at| overlong((500 - at) * 24)).collect();
+    let refused = probe(&listed(&boxes)).unwrap_err().to_string();
+    assert!(refused.contains("no size"), "{refused}");
+}

@@ -6,6 +6,7 @@ use std::{fmt::Debug, ops::Range, time::SystemTime};
 use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
+    operation::upload_part::{UploadPartError, UploadPartOutput},
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
@@ -138,23 +139,40 @@ impl Shared {
         begun.upload_id.ok_or_else(nameless)
     }
 
-    /// The entity tag of a part, counted from 1. None: S3 does not know this upload, or not any more, or says that it is not ours.
+    /// The entity tag of a part, counted from 1. None: S3 says that it does not know this upload, or not any more. A refusal in other
+    /// words may be for what has passed when the next request is signed.
     pub async fn part(&self, key: &str, upload: &str, number: usize, bytes: Bytes) -> Result<Option<String>> {
-        let number = i32::try_from(number).unwrap_or(i32::MAX);
-        let request = self.client.upload_part().bucket(&self.place.bucket).key(self.key(key));
-        let request = request.upload_id(upload).part_number(number).body(ByteStream::from(bytes));
-        match request.send().await {
+        match self.upload_part(key, upload, number, bytes).await {
             Ok(done) => Ok(Some(done.e_tag.unwrap_or_default())),
-            Err(error) if is_unknown(&error) => Ok(None),
+            Err(error) if error.code() == Some(NO_SUCH_UPLOAD) => Ok(None),
+            Err(error) if is_unknown(&error) => {
+                Err(Error::Unavailable(format!("storing a part: S3 answered {:?}", status(&error))))
+            }
             Err(error) => Err(failed("storing a part")(error)),
         }
+    }
+
+    async fn upload_part(
+        &self,
+        key: &str,
+        upload: &str,
+        number: usize,
+        bytes: Bytes,
+    ) -> std::result::Result<UploadPartOutput, SdkError<UploadPartError, HttpResponse>> {
+        let number = i32::try_from(number).unwrap_or(i32::MAX);
+        let request = self.client.upload_part().bucket(&self.place.bucket).key(self.key(key));
+        request.upload_id(upload).part_number(number).body(ByteStream::from(bytes)).send().await
     }
 
     /// Whether S3 knows an upload: told by a part of one byte, which never counts. Of a long one its refusal may not be heard, when the
     /// connection ends while it is being sent.
     pub async fn knows(&self, key: &str, upload: &str) -> Result<bool> {
         let number = usize::try_from(MOST_PARTS).unwrap_or(usize::MAX);
-        Ok(self.part(key, upload, number, Bytes::from_static(b"-")).await?.is_some())
+        match self.upload_part(key, upload, number, Bytes::from_static(b"-")).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_unknown(&error) => Ok(false),
+            Err(error) => Err(failed("asking for an upload")(error)),
+        }
     }
 
     pub async fn complete(&self, key: &str, upload: &str, parts: &[String]) -> Result<Completed> {

@@ -153,9 +153,10 @@ impl Listener {
         let begin = async {
             let batch = format!("LISTEN {CHANGED}; LISTEN {WANTED}; SET lock_timeout = '5s'");
             line.client.batch_execute(&batch).await?;
-            connected.send_replace(Some(line.clone()));
-            // Only when all of it has been told; else it is told again over the next connection.
+            // Only when all of it has been told; else it is told again over the next connection. Nothing is locked over this one
+            // before: others would take it for deaf.
             *since = missed(&line, *since, told).await?;
+            connected.send_replace(Some(line.clone()));
             loop {
                 sleep(PULSE).await;
                 let now = timeout(ANSWER, line.client.query_one("SELECT clock_timestamp()", &[])).await;

@@ -64,9 +64,13 @@ impl<'a> Items<'a> {
                                     let place = within(source, place)?;
                                     let body = source.get(place.0..place.1).unwrap_or_default();
                                     properties.push(Property { kind, place, body });
+                                    bounded(properties.len())?;
                                 }
                             }
-                            b"ipma" => associations.extend(associated(&mut Fields::of(source, place))?),
+                            b"ipma" => {
+                                associations.extend(associated(&mut Fields::of(source, place))?);
+                                bounded(associations.len())?;
+                            }
                             _ => {}
                         }
                     }
@@ -110,7 +114,7 @@ impl<'a> Items<'a> {
     }
 }
 
-/// Kinds and bodies of the boxes in a place.
+/// Kinds and bodies of the boxes in a place. None goes on behind it, but for what the file itself is too short for.
 fn boxes(source: &[u8], (start, end): Place) -> impl Iterator<Item = (&[u8; 4], Place)> {
     let mut at = start;
     let next = move || {
@@ -124,7 +128,7 @@ fn boxes(source: &[u8], (start, end): Place) -> impl Iterator<Item = (&[u8; 4], 
             }
             length => (at + 8, at.checked_add(length as usize)?),
         };
-        if next < body {
+        if next < body || (next > end && end < source.len()) {
             return None;
         }
         at = next;
@@ -218,11 +222,14 @@ fn associated(fields: &mut Fields<'_>) -> Result<Vec<(u32, usize, bool)>, Error>
             let (bits, field) = if wide { (15, fields.number(2)?) } else { (7, fields.number(1)?) };
             found.push((id, (field & ((1 << bits) - 1)) as usize, field >> bits == 1));
         }
-        if found.len() > MAX_ENTRIES {
-            return Err(corrupt("too many properties"));
-        }
+        bounded(found.len())?;
     }
     Ok(found)
+}
+
+/// Of all boxes together.
+fn bounded(properties: usize) -> Result<(), Error> {
+    if properties <= MAX_ENTRIES { Ok(()) } else { Err(corrupt("too many properties")) }
 }
 
 /// Big-endian numbers, one after the other.

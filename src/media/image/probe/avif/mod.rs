@@ -13,6 +13,9 @@ use crate::media::image::geometry::Size;
 use crate::media::image::orientation::Orientation;
 use items::{Items, Property};
 
+/// Items that are about the picture: its alpha, EXIF, XMP, a thumbnail, a gain map.
+const MAX_BESIDE: usize = 64;
+
 /// Where something lies in the file; perhaps beyond its end, which is the decoder's to find.
 pub(in crate::media::image) type Place = (usize, usize);
 
@@ -63,7 +66,10 @@ pub(super) fn probe(source: &[u8]) -> Result<Probe, Error> {
     sequence.admit_colours()?;
     let mut avif =
         Avif { colour: Picture { place: main.place, sequence }, alpha: None, icc: described.icc, exif: None };
-    for (from, kind) in items.about(main.id) {
+    for (count, (from, kind)) in items.about(main.id).enumerate() {
+        if count == MAX_BESIDE {
+            return Err(corrupt("too many items beside the picture"));
+        }
         let Some(item) = items.get(from) else { continue };
         match (&kind, &item.kind) {
             (b"prem", _) => return Err(Error::Unsupported { what: "an AVIF with premultiplied colours" }),
