@@ -226,7 +226,8 @@ fn a_box_ends_where_what_it_stands_in_does() {
         let inner = [&(rest as u32).to_be_bytes(), b"ipma".as_slice(), &[0, 0, 0, 0, 0, 0, 0, 200]].concat();
         framed(b"iprp", &[&inner])
     };
-    let boxes: Vec<_> = (0..500).map(|at| overlong((500 - at) * 24)).collect();
+    let overlong = (0..500).map(|at| overlong((500 - at) * 24));
+    let boxes: Vec<_> = overlong.chain([framed(b"free", &[&[0; 64]])]).collect();
     let refused = probe(&listed(&boxes)).unwrap_err().to_string();
     assert!(refused.contains("no size"), "{refused}");
 }

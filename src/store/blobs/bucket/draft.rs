@@ -27,6 +27,10 @@ const CHECKPOINT_PARTS: u64 = 4;
 const LOOKS: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(2)];
 
+/// Whether S3 knows an upload is asked so often, and between questions that come to nothing.
+const ASKED: usize = 3;
+const BETWEEN: Duration = Duration::from_millis(100);
+
 pub(super) struct BucketDraft {
     shared: Arc<Shared>,
     id: BlobId,
@@ -146,10 +150,15 @@ impl BucketDraft {
 
     /// Whether S3 says so, beyond doubt.
     async fn is_unknown(&self) -> bool {
-        match &self.upload {
-            Some(upload) => matches!(self.shared.knows(&blob(&self.id), upload).await, Ok(false)),
-            None => false,
+        let Some(upload) = &self.upload else { return false };
+        // A connection that ends with a refusal may take the question with it.
+        for _ in 0..ASKED {
+            if let Ok(known) = self.shared.knows(&blob(&self.id), upload).await {
+                return !known;
+            }
+            sleep(BETWEEN).await;
         }
+        false
     }
 
     /// What it means that S3 will not hear of the upload: it is lost if we may still write, as parts want the same right.
