@@ -45,8 +45,11 @@ impl Config {
 
 /// Installs the subscriber for the whole process.
 pub fn install(config: &Config) -> Result<(), Error> {
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(config.parse_filter()?).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(config.parse_filter()?)
+        .with_writer(std::io::stderr)
+        // It would be told with `eprintln!`, which panics where whoever reads our lines does not keep up.
+        .log_internal_errors(false);
     let installed = match config.format {
         Format::Text => {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
