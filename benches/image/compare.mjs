@@ -40,7 +40,8 @@ const SOURCES = {
   'JPEG 12 MP': { width: 4000, format: 'jpg', progressive: false },
   'JPEG 12 MP progressive': { width: 4000, format: 'jpg', progressive: true },
   'JPEG 2 MP': { width: 1632, format: 'jpg', progressive: false },
-  'PNG 12 MP': { width: 4000, format: 'png' },
+  'PNG 12 MP': { width: 4000, format: 'png', filtered: false },
+  'PNG 12 MP filtered': { width: 4000, format: 'png', filtered: true },
 };
 const CASES = [
   ['JPEG 12 MP', 320, 0.8],
@@ -48,6 +49,7 @@ const CASES = [
   ['JPEG 12 MP', 1280, 0.85],
   ['JPEG 12 MP progressive', 320, 0.4],
   ['PNG 12 MP', 320, 0.65],
+  ['PNG 12 MP filtered', 320, 0.65],
 ];
 
 try {

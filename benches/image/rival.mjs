@@ -39,9 +39,9 @@ async function reference({ source, width, out }) {
 }
 
 // A source of so many pixels across from a photo.
-async function photo({ source, width, format, progressive, out }) {
+async function photo({ source, width, format, progressive, filtered, out }) {
   const image = sharp(source, { limitInputPixels: false }).rotate().resize({ width });
-  if (format === 'png') await image.png().toFile(out);
+  if (format === 'png') await image.png({ adaptiveFiltering: filtered }).toFile(out);
   else await image.jpeg({ quality: 90, progressive, optimiseCoding: progressive }).toFile(out);
   return {};
 }
