@@ -5,7 +5,10 @@
 # on a busy machine, or when wrk is what holds the rate down. Absolute figures belong to this machine; only the
 # ratios travel.
 #
-# Environment: ROUNDS (3), SECS (5) of each measurement, CONNECTIONS (64), MILLRACE and CEILING (the binaries to measure).
+# With HTTP2=1 the same over TLS by HTTP/2, by h2load with CONNECTIONS / 4 connections of four streams each; beside nginx alone, as the
+# others have none.
+#
+# Environment: ROUNDS (3), SECS (5) of each measurement, CONNECTIONS (64), MILLRACE and CEILING (the binaries to measure), HTTP2.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
@@ -15,6 +18,9 @@ secs=${SECS:-5}
 connections=${CONNECTIONS:-64}
 millrace=${MILLRACE:-${CARGO_TARGET_DIR:-target}/release/millrace}
 ceiling=${CEILING:-${CARGO_TARGET_DIR:-target}/release/millrace-ceiling}
+http2=${HTTP2:-}
+scheme=http
+[[ -z $http2 ]] || scheme=https
 sizes=(1024 65536 1048576)
 declare -A title=([1024]='1 KiB' [65536]='64 KiB' [1048576]='1 MiB')
 
@@ -63,22 +69,28 @@ hertz=$(getconf CLK_TCK)
 
 wait_for() {
   local deadline=$((SECONDS + 20))
-  until curl -fs -o /dev/null --max-time 2 "http://127.0.0.1:$2/1024"; do
+  until curl -fsk -o /dev/null --max-time 2 "${3:-http}://127.0.0.1:$2/1024"; do
     ((SECONDS < deadline)) || { tail -20 "$scratch/$1.log" >&2; die "$1 does not answer"; }
     sleep 0.1
   done
 }
 
-[[ -n ${CEILING:-} ]] || cargo build --release --locked -p millrace-ceiling
+[[ -n ${CEILING:-}$http2 ]] || cargo build --release --locked -p millrace-ceiling
 
-read -r origin_port nginx_port varnish_port ceiling_port millrace_port admin_port < <(free_ports 6)
+read -r origin_port nginx_port varnish_port ceiling_port millrace_port admin_port plain_port < <(free_ports 7)
 
 # ---- the origin, the three caches, the ceiling -------------------------------------------------------------------------
 
 mkdir -p "$scratch"/{www,origin,nginx/cache,varnish,millrace}
 for size in "${sizes[@]}"; do head -c "$size" /dev/urandom >"$scratch/www/$size"; done
 
-# nginx_conf DIRECTORY PORT LOCATION-BODY. tcp_nopush stays off: on loopback it costs 64 KiB answers a delayed ACK each.
+if [[ -n $http2 ]]; then
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost \
+    -keyout "$scratch/key.pem" -out "$scratch/cert.pem" 2>/dev/null
+  by_tls=" ssl http2; ssl_certificate $scratch/cert.pem; ssl_certificate_key $scratch/key.pem"
+fi
+
+# nginx_conf DIRECTORY PORT LOCATION-BODY HTTP-BODY [LISTEN]. tcp_nopush stays off: on loopback it costs 64 KiB answers a delayed ACK each.
 nginx_conf() {
   {
     [[ $(id -u) == 0 ]] && echo 'user root;'
@@ -103,7 +115,7 @@ http {
   default_type application/octet-stream;
   $4
   server {
-    listen 127.0.0.1:$2 backlog=4096;
+    listen 127.0.0.1:$2 backlog=4096${5:-};
     location / { $3 }
   }
 }
@@ -114,7 +126,7 @@ CONF
 nginx_conf "$scratch/origin" "$origin_port" "root $scratch/www; add_header Cache-Control max-age=86400;" ''
 nginx_conf "$scratch/nginx" "$nginx_port" \
   "proxy_pass http://127.0.0.1:$origin_port; proxy_http_version 1.1; proxy_cache hit; proxy_cache_lock on; add_header X-Cache \$upstream_cache_status;" \
-  "proxy_cache_path $scratch/nginx/cache levels=1:2 keys_zone=hit:16m max_size=1g inactive=1d use_temp_path=off;"
+  "proxy_cache_path $scratch/nginx/cache levels=1:2 keys_zone=hit:16m max_size=1g inactive=1d use_temp_path=off;" "${by_tls:-}"
 
 serve origin nginx -p "$scratch/origin" -c "$scratch/origin/nginx.conf"
 wait_for origin "$origin_port"
@@ -122,21 +134,35 @@ wait_for origin "$origin_port"
 servers=()
 declare -A port
 if [[ -x $millrace ]]; then
-  serve millrace "$millrace" serve --origin "http://127.0.0.1:$origin_port" --listen "127.0.0.1:$millrace_port" \
-    --admin "127.0.0.1:$admin_port" --data-dir "$scratch/millrace" --memory 512MiB --disk 1GiB --workers 1
+  listens="$millrace_port"
+  if [[ -n $http2 ]]; then
+    listens="$plain_port"
+    cat >"$scratch/millrace.toml" <<CONF
+[tls]
+listen = "127.0.0.1:$millrace_port"
+[[tls.certificates]]
+certificate_file = "$scratch/cert.pem"
+key_file = "$scratch/key.pem"
+CONF
+  fi
+  serve millrace "$millrace" serve ${http2:+--config "$scratch/millrace.toml"} --origin "http://127.0.0.1:$origin_port" \
+    --listen "127.0.0.1:$listens" --admin "127.0.0.1:$admin_port" --data-dir "$scratch/millrace" --memory 512MiB --disk 1GiB --workers 1
   servers+=(millrace)
   port[millrace]=$millrace_port
 else
   printf 'bench: no %s; only its peers are measured\n' "$millrace" >&2
 fi
 serve nginx nginx -p "$scratch/nginx" -c "$scratch/nginx/nginx.conf"
-serve varnish varnishd -F -j none -n "$scratch/varnish" -a "127.0.0.1:$varnish_port" -b "127.0.0.1:$origin_port" -T none \
-  -s malloc,512m -p thread_pools=1
-serve ceiling "$ceiling" "127.0.0.1:$ceiling_port" "$scratch/www"
-servers+=(nginx varnish ceiling)
+servers+=(nginx)
 port[nginx]=$nginx_port
-port[varnish]=$varnish_port
-port[ceiling]=$ceiling_port
+if [[ -z $http2 ]]; then
+  serve varnish varnishd -F -j none -n "$scratch/varnish" -a "127.0.0.1:$varnish_port" -b "127.0.0.1:$origin_port" -T none \
+    -s malloc,512m -p thread_pools=1
+  serve ceiling "$ceiling" "127.0.0.1:$ceiling_port" "$scratch/www"
+  servers+=(varnish ceiling)
+  port[varnish]=$varnish_port
+  port[ceiling]=$ceiling_port
+fi
 
 # ---- every object a hit, and the right bytes -----------------------------------------------------------------
 
@@ -148,11 +174,11 @@ is_hit() {
 }
 
 for server in "${servers[@]}"; do
-  wait_for "$server" "${port[$server]}"
+  wait_for "$server" "${port[$server]}" "$scheme"
   for size in "${sizes[@]}"; do
-    url="http://127.0.0.1:${port[$server]}/$size"
+    url="$scheme://127.0.0.1:${port[$server]}/$size"
     deadline=$((SECONDS + 10))
-    until curl -fs -D "$scratch/head" -o "$scratch/body" "$url" && is_hit "$server" "$scratch/head"; do
+    until curl -fsk -D "$scratch/head" -o "$scratch/body" "$url" && is_hit "$server" "$scratch/head"; do
       ((SECONDS < deadline)) || { cat "$scratch/head" >&2; die "$server never answers $size with a hit"; }
     done
     cmp -s "$scratch/body" "$scratch/www/$size" || die "$server answers $size with other bytes"
@@ -161,21 +187,40 @@ done
 
 # ---- the measurement -----------------------------------------------------------------------------------------
 
-# measure SERVER SIZE: appends "requests-per-second p99-in-ms CPU-microseconds-per-request" to that pair's results.
-measure() {
-  local report before after
-  before=$(cpu_ticks "${pid_of[$1]}")
-  report=$(taskset -c "${cpus[1]}" wrk -t1 -c"$connections" -d"${secs}s" --latency "http://127.0.0.1:${port[$1]}/$2")
-  after=$(cpu_ticks "${pid_of[$1]}")
+# load PORT SIZE: "count requests-per-second p99-in-ms" of a run in which nothing failed.
+load_http1() {
+  local report
+  report=$(taskset -c "${cpus[1]}" wrk -t1 -c"$connections" -d"${secs}s" --latency "http://127.0.0.1:$1/$2")
   if grep -qE 'Non-2xx|Socket errors' <<<"$report"; then
     printf '%s\n' "$report" >&2
-    die "$1 failed under load at $2"
+    return 1
   fi
-  awk -v spent="$(((after - before) * 1000000 / hertz))" '
-       / requests in / { count = $1 }
+  awk '/ requests in / { count = $1 }
        /Requests\/sec:/ { rate = $2 }
        $1 == "99%" { p99 = $2 + 0; if ($2 ~ /us$/) p99 /= 1000; else if ($2 !~ /ms$/) p99 *= 1000 }
-       END { print rate, p99, spent / count }' <<<"$report" >>"$scratch/$1-$2.results"
+       END { print count, rate, p99 }' <<<"$report"
+}
+
+load_http2() {
+  local report count p99
+  rm -f "$scratch/times"
+  report=$(taskset -c "${cpus[1]}" h2load -c $((connections / 4)) -m 4 -D "$secs" --log-file "$scratch/times" "https://127.0.0.1:$1/$2")
+  if ! grep -q ' 0 failed, 0 errored, 0 timeout' <<<"$report"; then
+    printf '%s\n' "$report" >&2
+    return 1
+  fi
+  count=$(wc -l <"$scratch/times")
+  p99=$(cut -f3 "$scratch/times" | sort -n | sed -n "$((count * 99 / 100))p")
+  awk -v count="$count" -v secs="$secs" -v p99="$p99" 'BEGIN { print count, count / secs, p99 / 1000 }'
+}
+
+# measure SERVER SIZE: appends "requests-per-second p99-in-ms CPU-microseconds-per-request" to that pair's results.
+measure() {
+  local figures before after
+  before=$(cpu_ticks "${pid_of[$1]}")
+  figures=$("load_http$((${#http2} ? 2 : 1))" "${port[$1]}" "$2") || die "$1 failed under load at $2"
+  after=$(cpu_ticks "${pid_of[$1]}")
+  awk -v spent="$(((after - before) * 1000000 / hertz))" '{ print $2, $3, spent / $1 }' <<<"$figures" >>"$scratch/$1-$2.results"
 }
 
 for ((round = 0; round < rounds; round++)); do
@@ -191,8 +236,14 @@ done
 # median FILE COLUMN
 median() { awk -v c="$2" '{ print $c }' "$1" | sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
-versions="nginx $(nginx -v 2>&1 | sed 's/.*nginx.//; s/ .*//'), Varnish $(varnishd -V 2>&1 | sed -n '1s/.*varnish-\([0-9.]*\).*/\1/p')"
-settings="median of $rounds rounds of $secs s, \`wrk -t1 -c$connections\`; $versions"
+versions="nginx $(nginx -v 2>&1 | sed 's/.*nginx.//; s/ .*//')"
+loader="wrk -t1 -c$connections"
+if [[ -z $http2 ]]; then
+  versions+=", Varnish $(varnishd -V 2>&1 | sed -n '1s/.*varnish-\([0-9.]*\).*/\1/p')"
+else
+  loader="h2load -c $((connections / 4)) -m 4"
+fi
+settings="median of $rounds rounds of $secs s, \`$loader\`; $versions"
 
 # table TITLE COLUMN MORE: a row for each size with that column's medians. The ratios say how much better we are, MORE
 # being whether more is.
@@ -200,7 +251,7 @@ table() {
   local size server
   local -A value
   local compared=()
-  [[ ${servers[0]} != millrace ]] || compared=(nginx varnish ceiling)
+  [[ ${servers[0]} != millrace ]] || compared=("${servers[@]:1}")
   printf '\n%s: %s\n\n| object |' "$1" "$settings"
   printf ' %s |' "${servers[@]}" "${compared[@]/#/to }"; echo
   printf '|---|'; printf -- '--:|%.0s' "${servers[@]}" "${compared[@]}"; echo

@@ -219,6 +219,8 @@ deps_bench() {
   need nginx nginx-light
   need varnishd varnish
   need taskset util-linux
+  need h2load nghttp2-client
+  need openssl openssl
   need jq jq
   install_missing
   install_prometheus
@@ -227,6 +229,8 @@ deps_bench() {
 # Heavier than the other benches' needs: a build of its own, and photos.
 deps_image-bench() {
   need taskset util-linux
+  need h2load nghttp2-client
+  need openssl openssl
   need cmake cmake make
   need nasm nasm
   need autoreconf autoconf automake libtool # for ISA-L

@@ -339,6 +339,26 @@ impl AsyncWrite for Connection {
         Poll::Ready(Ok(written - of_behind))
     }
 
+    /// Of who has nothing behind it.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_begun(context))?;
+        if self.behind.left() > 0 {
+            let first = slices.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map_or(&[], |slice| slice));
+        }
+        let Self { stream, pace, .. } = &mut *self;
+        let written = Pin::new(stream).poll_write_vectored(context, slices);
+        pace.judge(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         {
             let bytes = &mut *self.before.0.borrow_mut();

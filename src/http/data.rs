@@ -11,7 +11,8 @@ use std::{
 
 use actix_http::{
     ConnectionType, Request as Message, Response as Reply, StatusCode as ActixStatus, Version,
-    header::{CONTENT_LENGTH, HeaderMap as ActixMap, HeaderValue as ActixValue},
+    body::{BodySize, MessageBody as _},
+    header::{CONTENT_LENGTH, HeaderValue as ActixValue},
 };
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -26,7 +27,7 @@ use super::{
     lifecycle::Lifecycle,
     link::{Client, Link},
     pages::Pages,
-    translate::{self, Lines},
+    translate::{self, Lines, LinesH2, Sink},
     uploads,
     way::{Asking, answer, refuse},
 };
@@ -98,24 +99,40 @@ impl Data {
 /// The answer to a request: there at once, or waited for. Boxed then: a hit should not pay for the size of the future of a
 /// miss.
 #[allow(clippy::large_enum_variant, reason = "a hit should not pay for a box either")]
-pub enum Answering {
-    AtOnce(Option<Reply<Sending>>),
-    Waiting(Pin<Box<dyn Future<Output = Reply<Sending>>>>),
+pub enum Answering<R> {
+    AtOnce(Option<R>),
+    Waiting(Pin<Box<dyn Future<Output = R>>>),
 }
 
-impl Future for Answering {
-    type Output = Result<Reply<Sending>, Infallible>;
+impl<R: Unpin> Future for Answering<R> {
+    type Output = Result<R, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            // Taken once; actix does not ask again.
+            // Taken once; nobody asks again.
             Self::AtOnce(reply) => reply.take().map_or(Poll::Pending, |reply| Poll::Ready(Ok(reply))),
             Self::Waiting(reply) => reply.as_mut().poll(context).map(Ok),
         }
     }
 }
 
-pub fn handle(message: Message, data: &Arc<Data>) -> Answering {
+impl<R: 'static> Answering<R> {
+    /// On the long way, for as long as it takes.
+    pub fn wait(data: &Data, answering: impl Future<Output = R> + 'static) -> Self {
+        Self::Waiting(lent(data, answering))
+    }
+}
+
+/// With what it takes on loan until it is there.
+fn lent<R: 'static>(
+    data: &Data,
+    answering: impl Future<Output = R> + 'static,
+) -> Pin<Box<dyn Future<Output = R>>> {
+    let loan = data.delivery.lend(size_of_val(&answering) + WAITING);
+    Box::pin(answering.inspect(|_| drop(loan)))
+}
+
+pub fn handle(message: Message, data: &Arc<Data>) -> Answering<Reply<Sending>> {
     if let Some(answering) = intake::gone_on(&message) {
         return Answering::Waiting(answering);
     }
@@ -127,9 +144,7 @@ pub fn handle(message: Message, data: &Arc<Data>) -> Answering {
     }
     let looked = lines.is_some() && data.delivery.is_public();
     drop(lines);
-    let answering = in_time(message, data.clone(), started, looked, None);
-    let loan = data.delivery.lend(size_of_val(&answering) + WAITING);
-    Answering::Waiting(Box::pin(answering.inspect(|_| drop(loan))))
+    Answering::wait(data, in_time(message, data.clone(), started, looked, None))
 }
 
 /// A request whose client does not send its body before it is told to.
@@ -137,8 +152,7 @@ pub fn expecting(message: Message, data: &Arc<Data>) -> Expecting {
     begin(&message);
     let (expectant, wanted) = oneshot::channel();
     let answering = in_time(message, data.clone(), Instant::now(), false, Some(expectant));
-    let loan = data.delivery.lend(size_of_val(&answering) + WAITING);
-    Expecting::new(Box::pin(answering.inspect(|_| drop(loan))), wanted)
+    Expecting::new(lent(data, answering), wanted)
 }
 
 /// It is this request's turn. True: it may have waited for it.
@@ -204,21 +218,34 @@ async fn in_time(
     known.finish(data, answer, place)
 }
 
-/// A request that came by HTTP/2, on the long way, which finds what is in memory as well.
+/// The head of an answer by HTTP/2, and its body.
+pub type ReplyH2 = (http::Response<()>, Sending);
+
+/// A request without a body that came by HTTP/2, for what is in memory. None: the long way has all there is to say.
+pub(super) fn at_once_h2(head: &http::request::Parts, data: &Arc<Data>, link: &Link) -> Option<ReplyH2> {
+    let started = Instant::now();
+    let http::request::Parts { method, uri, headers, .. } = head;
+    let lines = LinesH2::of(uri, headers)?;
+    let raw = target_h2(uri);
+    let answer = data.hit(method, raw, &lines, &link.client, u64::MAX)?;
+    let known = Known::of(link, data, raw, &lines, method.clone(), started);
+    Some(known.finish_h2(data.clone(), answer, None))
+}
+
+/// The same on the long way, which finds what is in memory as well.
 pub(super) async fn handle_h2(
-    parts: http::request::Parts,
+    head: http::request::Parts,
     body: impl FnOnce() -> Option<RequestBody>,
     data: &Arc<Data>,
     link: &Link,
-) -> (http::Response<()>, Sending) {
+) -> ReplyH2 {
     let started = Instant::now();
-    let http::request::Parts { method, uri, headers, .. } = parts;
+    let http::request::Parts { method, uri, headers, .. } = head;
     let headers = translate::headers_h2(&uri, headers);
-    let (signature, raw) = Signature::take(uri.path_and_query().map_or("", |target| target.as_str()));
+    let (signature, raw) = Signature::take(target_h2(&uri));
     let raw = raw.into_owned();
     let mut known = Known::of(link, data, &raw, &headers, method.clone(), started);
-    let is_head = method == Method::HEAD;
-    let (mut answer, place) = match headers.get_all(header::HOST).iter().count() == 1 {
+    let (answer, place) = match headers.get_all(header::HOST).iter().count() == 1 {
         true => {
             let (whole, client) = (None, link.client);
             let asking = Asking { method, raw, whole, signature, headers, looked: false, client };
@@ -230,17 +257,11 @@ pub(super) async fn handle_h2(
         }
         false => (refuse(StatusCode::BAD_REQUEST, "the request does not name one host"), None),
     };
-    if is_head && let Body::Full(bytes) = &answer.response.body {
-        // What actix leaves out by itself: what refusals and pages say, too.
-        answer.response.head_length.get_or_insert(bytes.len() as u64);
-        answer.response.body = Body::Empty;
-    }
-    let mut response = http::Response::new(());
-    *response.status_mut() = answer.response.status;
-    let mut fields = ActixMap::new();
-    let sending = known.conclude(data.clone(), answer, place, &mut fields);
-    translate::fields_h2(&fields, response.headers_mut());
-    (response, sending)
+    known.finish_h2(data.clone(), answer, place)
+}
+
+fn target_h2(uri: &http::Uri) -> &str {
+    uri.path_and_query().map_or("", |target| target.as_str())
 }
 
 fn target_of(message: &Message) -> &str {
@@ -301,8 +322,31 @@ impl Known {
         reply.set_body(sending)
     }
 
+    fn finish_h2(self, data: Arc<Data>, mut answer: Answer, place: Option<Place>) -> ReplyH2 {
+        if self.method == Method::HEAD
+            && let Body::Full(bytes) = &answer.response.body
+        {
+            // What actix leaves out by itself: what refusals and pages say, too.
+            answer.response.head_length.get_or_insert(bytes.len() as u64);
+            answer.response.body = Body::Empty;
+        }
+        let mut reply = http::Response::new(());
+        *reply.status_mut() = answer.response.status;
+        let sending = self.conclude(data, answer, place, reply.headers_mut());
+        if let BodySize::Sized(length) = sending.size() {
+            reply.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        (reply, sending)
+    }
+
     /// Writes the fields, and makes the body ready.
-    fn conclude(self, data: Arc<Data>, answer: Answer, place: Option<Place>, into: &mut ActixMap) -> Sending {
+    fn conclude(
+        self,
+        data: Arc<Data>,
+        answer: Answer,
+        place: Option<Place>,
+        into: &mut impl Sink,
+    ) -> Sending {
         let Self { method, id, traceparent, log, started, behind, secure, turn, took_body, intake, unread } =
             self;
         let Answer { route, mut response } = answer;

@@ -3,7 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    convert::Infallible,
+    error::Error,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::{Rc, Weak},
@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use actix_http::body::{BodySize, MessageBody};
+use actix_http::body::MessageBody;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response};
 use http_body_util::BodyStream;
 use hyper::{
     body::{Body, Frame, Incoming, SizeHint},
@@ -30,7 +30,8 @@ use tokio::time::{Instant, interval, timeout};
 use super::{
     body::Sending,
     connection::Connection,
-    data::{self, Data},
+    data::{self, Answering, Data},
+    gather::Gather,
     link::Link,
     pace::Least,
 };
@@ -85,12 +86,7 @@ pub async fn serve(
 ) {
     let link = Link { behind: None, ..connection.link() };
     let watch = Rc::new(Watch::new());
-    let service = service_fn(|request| {
-        let (data, link, request_watch) = (data.clone(), link.clone(), watch.clone());
-        // Counted until its body is over, or it is given up.
-        let asked = watch.begin();
-        async move { Ok::<_, Infallible>(answer(request, &data, &link, &request_watch, asked).await) }
-    });
+    let service = service_fn(|request| handle(request, &data, &link, &watch));
     let mut builder = Builder::new(Here);
     builder
         .timer(TokioTimer::new())
@@ -101,13 +97,14 @@ pub async fn serve(
         .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(MAX_RESET)
         .max_local_error_reset_streams(MAX_RESET);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(connection), service));
+    let gather = Gather::new(connection);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(gather.clone()), service));
     let mut stopping = pin!(stopping);
     let mut ending = None;
     let mut looks = interval(LOOK);
     loop {
         tokio::select! {
-            ended = serving.as_mut() => {
+            ended = poll_fn(|context| poll_both(serving.as_mut(), &gather, context)) => {
                 if let Err(error) = ended {
                     tracing::debug!("a connection with HTTP/2 broke: {error}");
                 }
@@ -140,22 +137,42 @@ pub async fn serve(
     }
 }
 
-async fn answer(
+/// Looks at a connection, and sends what this made it write.
+fn poll_both(
+    serving: Pin<&mut impl Future<Output = hyper::Result<()>>>,
+    gather: &Gather<Connection>,
+    context: &mut Context<'_>,
+) -> Poll<Result<(), Box<dyn Error>>> {
+    let ended = serving.poll(context);
+    match gather.poll_out(context) {
+        Poll::Ready(Err(error)) if ended.is_pending() => Poll::Ready(Err(error.into())),
+        // Of a connection that has ended, what can go out has.
+        _ => ended.map_err(Into::into),
+    }
+}
+
+fn handle(
     request: Request<Incoming>,
     data: &Arc<Data>,
     link: &Link,
     watch: &Rc<Watch>,
-    asked: Asked,
-) -> Response<Watched> {
-    let (parts, incoming) = request.into_parts();
-    let least = data.door.least;
+) -> Answering<Response<Watched>> {
+    // Counted until its body is over, or it is given up.
+    let asked = watch.begin();
+    let (head, incoming) = request.into_parts();
     let intake = (!incoming.is_end_stream()).then(|| Intake::new(incoming));
-    let body = || intake.as_ref().map(|intake| upload(intake.taker(), least));
-    let (mut response, sending) = data::handle_h2(parts, body, data, link).await;
-    if let BodySize::Sized(length) = sending.size() {
-        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    if intake.is_none()
+        && let Some((reply, sending)) = data::at_once_h2(&head, data, link)
+    {
+        return Answering::AtOnce(Some(reply.map(|()| watch.body(sending, asked, None))));
     }
-    response.map(|()| watch.body(sending, asked, intake))
+    let (all, link, watch) = (data.clone(), link.clone(), watch.clone());
+    Answering::wait(data, async move {
+        let least = all.door.least;
+        let body = || intake.as_ref().map(|intake| upload(intake.taker(), least));
+        let (reply, sending) = data::handle_h2(head, body, &all, &link).await;
+        reply.map(|()| watch.body(sending, asked, intake))
+    })
 }
 
 /// The body of a request. Who takes it may leave it; it is kept until the answer is over. Then the client is told that the rest is not

@@ -33,6 +33,7 @@ pub mod door;
 mod explain;
 pub mod fronts;
 mod gate;
+mod gather;
 mod guard;
 mod h2;
 mod intake;

@@ -46,6 +46,35 @@ impl FieldLines for Lines<'_> {
     }
 }
 
+/// The same of a request by HTTP/2, whose authority is its `Host`.
+pub struct LinesH2<'a> {
+    headers: &'a HeaderMap,
+    host: &'a [u8],
+}
+
+impl<'a> LinesH2<'a> {
+    /// None when they have to be looked at more closely.
+    pub fn of(uri: &'a http::Uri, headers: &'a HeaderMap) -> Option<Self> {
+        let odd = headers.contains_key(header::HOST)
+            || headers.contains_key(header::CONNECTION)
+            || headers.get_all(header::COOKIE).iter().nth(1).is_some();
+        let host = host_of(uri.authority()?.as_str()).as_bytes();
+        (!odd).then_some(Self { headers, host })
+    }
+}
+
+impl FieldLines for LinesH2<'_> {
+    fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let host = (name == "host").then_some(self.host);
+        host.into_iter().chain(self.headers.lines(name))
+    }
+}
+
+/// Without the user.
+fn host_of(authority: &str) -> &str {
+    authority.rsplit('@').next().unwrap_or_default()
+}
+
 /// End-to-end fields of a client's request.
 pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(theirs.len());
@@ -66,7 +95,7 @@ pub fn request_headers(theirs: &ActixMap) -> HeaderMap {
 
 /// The host of a target in absolute form counts, whatever `Host` says (RFC 9112 §3.2.2).
 pub fn heed_authority(uri: &actix_http::Uri, headers: &mut HeaderMap) {
-    let host = uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+    let host = uri.authority().map(|authority| host_of(authority.as_str()));
     if let Some(Ok(host)) = host.map(HeaderValue::from_str) {
         headers.insert(header::HOST, host);
     }
@@ -75,7 +104,7 @@ pub fn heed_authority(uri: &actix_http::Uri, headers: &mut HeaderMap) {
 /// End-to-end fields of a request by HTTP/2, with its authority as `Host` (RFC 9113 §8.3.1).
 pub fn headers_h2(uri: &http::Uri, mut headers: HeaderMap) -> HeaderMap {
     remove_hop_by_hop(&mut headers);
-    let host = uri.authority().and_then(|authority| authority.as_str().rsplit('@').next());
+    let host = uri.authority().map(|authority| host_of(authority.as_str()));
     if let Some(Ok(host)) = host.map(HeaderValue::from_str) {
         headers.insert(header::HOST, host);
     }
@@ -87,17 +116,6 @@ pub fn headers_h2(uri: &http::Uri, mut headers: HeaderMap) -> HeaderMap {
         }
     }
     headers
-}
-
-/// The fields of an answer by HTTP/2.
-pub fn fields_h2(from: &ActixMap, into: &mut HeaderMap) {
-    for (name, value) in from {
-        let name = HeaderName::from_bytes(name.as_str().as_bytes());
-        let value = HeaderValue::from_bytes(value.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, value) {
-            into.append(name, value);
-        }
-    }
 }
 
 /// Whether a body comes with the request (RFC 9112 §6.3).
@@ -179,6 +197,15 @@ impl Sink for ActixMap {
     fn add(&mut self, name: &[u8], value: &[u8]) {
         let name = common(name).or_else(|| ActixName::from_bytes(name).ok());
         if let (Some(name), Ok(value)) = (name, ActixValue::from_bytes(value)) {
+            self.append(name, value);
+        }
+    }
+}
+
+/// For HTTP/2.
+impl Sink for HeaderMap {
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
             self.append(name, value);
         }
     }

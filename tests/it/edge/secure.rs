@@ -173,6 +173,70 @@ async fn both_versions_are_spoken_and_answers_are_the_same() {
     assert_eq!(scene.edge.get("/small").await.field("strict-transport-security"), "");
 }
 
+/// What is in memory is answered by a way of its own.
+#[tokio::test]
+async fn hits_are_the_same_by_both_versions() {
+    let scene = Scene::new(|_| {}).await;
+    let stored =
+        |body: &str| Answer::ok(body).etag("\"s\"").cache_control("max-age=3600").header("X-Own", "1");
+    scene.origin.on("/plain", stored("hello"));
+    scene.origin.on("/cookies", stored("crumbs").header("Vary", "Cookie"));
+    let (mut h2, _connection) = scene.h2().await;
+    let cookies = [("cookie", "a=1"), ("cookie", "b=2")];
+    let cases: [(&str, &str, &[(&str, &str)], u16, &str); 8] = [
+        ("GET", "/plain", &[], 200, "hello"),
+        ("GET", "/plain?utm_source=x", &[], 200, "hello"),
+        ("HEAD", "/plain", &[], 200, ""),
+        ("GET", "/plain", &[("if-none-match", "\"s\"")], 304, ""),
+        ("GET", "/plain", &[("range", "bytes=1-2")], 206, "el"),
+        ("GET", "/plain", &[("range", "bytes=9-")], 416, ""),
+        ("GET", "/cookies", &cookies, 200, "crumbs"),
+        (
+            "GET",
+            "/plain",
+            &[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")],
+            200,
+            "hello",
+        ),
+    ];
+    for (method, path, fields, status, body) in cases {
+        let joined = |name: &str| {
+            let values = fields.iter().filter(|(known, _)| *known == name).map(|(_, value)| *value);
+            values.collect::<Vec<_>>().join("; ")
+        };
+        let mut lines: Vec<_> =
+            fields.iter().map(|(name, _)| format!("{name}: {}\r\n", joined(name))).collect();
+        lines.dedup();
+        let ask = format!("{method} {path} HTTP/1.1\r\nHost: a.example\r\n{}\r\n", lines.concat());
+        // It is stored, and no first request of its connection.
+        let both = format!("{ask}{}", ask.replacen("\r\n", "\r\nConnection: close\r\n", 1));
+        let over_h1 = scene.exchange("a.example", &both).await;
+        let last = &over_h1[over_h1.rfind("HTTP/1.1 ").unwrap()..];
+        let (head, received) =
+            whole(h2.send_request(request(method, path, fields, b"")).await.unwrap()).await;
+        assert_eq!(head.status.as_u16(), status, "{method} {path} {fields:?}");
+        assert!(last.starts_with(&format!("HTTP/1.1 {status} ")), "{last}");
+        if status != 416 {
+            assert_eq!(received, body, "{method} {path} {fields:?}");
+            assert_eq!(head.headers["x-cache"], "HIT", "{method} {path} {fields:?}");
+        }
+        let mut names: Vec<_> = head.headers.keys().map(ToString::to_string).collect();
+        let lines = last.split("\r\n\r\n").next().unwrap_or_default().lines().skip(1);
+        let mut theirs: Vec<_> =
+            lines.filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase())).collect();
+        theirs.retain(|name| name != "connection");
+        names.sort();
+        theirs.sort();
+        assert_eq!(names, theirs, "{method} {path} {fields:?}");
+        for name in ["etag", "content-length", "content-range", "cache-status", "traceparent", "x-own"] {
+            let value = head.headers.get(name).map(|value| value.to_str().unwrap());
+            let line = last.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            assert_eq!(value, line, "{name} of {method} {path} {fields:?}");
+        }
+    }
+    assert_eq!(scene.origin.requests("/plain").len() + scene.origin.requests("/cookies").len(), 2);
+}
+
 #[tokio::test]
 async fn many_at_once_share_a_connection() {
     let scene = Scene::new(|_| {}).await;
