@@ -68,6 +68,24 @@ impl Plan {
         Self { crop: area.rect(), content, canvas: content, offset: (0, 0) }
     }
 
+    /// The whole area at one scale in both directions. Of a side that was rounded down, what is too much is left out, half of it at
+    /// either end: less than half a pixel of the content, where stretching would move all that is far from the edge it starts at.
+    fn even(area: Area, content: Size, scale: f64) -> Self {
+        // Of fewer pixels, that would be too much of the picture.
+        const FEWEST: u32 = 16;
+        let part = |side: u32, shown: u32| {
+            let side = f64::from(side);
+            let part = f64::from(shown) / scale;
+            // What only rounding of the quotient leaves out is nothing.
+            if shown < FEWEST || part > side * (1.0 - 1e-9) { side } else { part }
+        };
+        let (width, height) = (part(area.size.width, content.width), part(area.size.height, content.height));
+        let whole = area.rect();
+        let (left, top) =
+            (whole.left + (whole.width - width) / 2.0, whole.top + (whole.height - height) / 2.0);
+        Self { crop: Rect { left, top, width, height }, ..Self::exact(area, content) }
+    }
+
     /// With so many pixels around it.
     fn padded(self, pad: u32) -> Self {
         let canvas = Size::new(self.canvas.width + 2 * pad, self.canvas.height + 2 * pad);
@@ -114,10 +132,12 @@ fn layout(area: Area, width: Option<u32>, height: Option<u32>, params: &Params) 
     match (width, height, params.fit()) {
         (None, None, _) => Plan::exact(area, source),
         (Some(w), None, Fit::Scale) => {
-            Plan::exact(area, bounded(Size { width: w, ..source.scaled(f64::from(w) / sw) }))
+            let scale = f64::from(w) / sw;
+            Plan::even(area, bounded(Size { width: w, ..source.scaled(scale) }), scale)
         }
         (None, Some(h), Fit::Scale) => {
-            Plan::exact(area, bounded(Size { height: h, ..source.scaled(f64::from(h) / sh) }))
+            let scale = f64::from(h) / sh;
+            Plan::even(area, bounded(Size { height: h, ..source.scaled(scale) }), scale)
         }
         (Some(w), Some(h), Fit::Scale) => Plan::exact(area, Size::new(w, h)),
         (Some(w), Some(h), Fit::Crop) => {
@@ -125,21 +145,26 @@ fn layout(area: Area, width: Option<u32>, height: Option<u32>, params: &Params) 
             Plan { crop: cropped(area, canvas, params.gravity()), ..Plan::exact(area, canvas) }
         }
         (Some(w), Some(h), Fit::Fill) => {
-            let content = fitted(source, Some(w), Some(h));
+            let (content, scale) = fitted(source, Some(w), Some(h));
             let offset = ((w - content.width) / 2, (h - content.height) / 2);
-            Plan { canvas: Size::new(w, h), offset, ..Plan::exact(area, content) }
+            Plan { canvas: Size::new(w, h), offset, ..Plan::even(area, content, scale) }
         }
-        (w, h, _) => Plan::exact(area, fitted(source, w, h)),
+        (w, h, _) => {
+            let (content, scale) = fitted(source, w, h);
+            Plan::even(area, content, scale)
+        }
     }
 }
 
-/// The largest size of the source's aspect ratio within the box and within the source.
-fn fitted(source: Size, w: Option<u32>, h: Option<u32>) -> Size {
+/// The largest size of the source's aspect ratio within the box and within the source, and the scale it came from.
+fn fitted(source: Size, w: Option<u32>, h: Option<u32>) -> (Size, f64) {
     let by_width = w.map_or(1.0, |w| f64::from(w) / f64::from(source.width));
     let by_height = h.map_or(1.0, |h| f64::from(h) / f64::from(source.height));
-    let size = source.scaled(by_width.min(by_height).min(1.0));
+    let scale = by_width.min(by_height).min(1.0);
+    let size = source.scaled(scale);
     // Rounding may not step over the box.
-    Size { width: size.width.min(w.unwrap_or(u32::MAX)), height: size.height.min(h.unwrap_or(u32::MAX)) }
+    let (w, h) = (w.unwrap_or(u32::MAX), h.unwrap_or(u32::MAX));
+    (Size { width: size.width.min(w), height: size.height.min(h) }, scale)
 }
 
 /// Scaling by one side can make the other absurdly long; the output limits judge it, this keeps it a number.
@@ -214,6 +239,23 @@ mod tests {
             assert_eq!((plan.content.width, plan.content.height), content, "{source:?} {query}");
             assert_eq!((plan.canvas.width, plan.canvas.height), canvas, "{source:?} {query}");
             assert_eq!(plan.offset, offset, "{source:?} {query}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_its_shape_is_not_stretched() {
+        // 2667 rows at 0.08 are 213.36: the rows of 213 are shown, the others left out at both ends.
+        let source = Area::whole(Size::new(4000, 2667));
+        let middle = Rect { left: 0.0, top: 2.25, width: 4000.0, height: 2662.5 };
+        for query in ["w=320", "w=320&h=320", "w=320&fit=scale", "w=320&h=400&fit=fill"] {
+            assert_eq!(plan(source, &params(query)).crop, middle, "{query}");
+        }
+        // 213.6 rows become 214; 1.3 become one, which shows them all.
+        for (height, query) in
+            [(2670, "w=320"), (16, "w=320"), (2667, "w=320&h=100&fit=scale"), (2667, "q=50")]
+        {
+            let source = Area::whole(Size::new(4000, height));
+            assert_eq!(plan(source, &params(query)).crop, source.rect(), "{height} {query}");
         }
     }
 

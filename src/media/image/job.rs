@@ -168,7 +168,8 @@ impl<'a> Job<'a> {
         if format != Format::Webp || params.lossless() || self.plan.has_border() {
             return Ok(None);
         }
-        let Some(planes) = jpeg::decode_planes(source, jpeg, self.probe.stored, self.shrink)? else {
+        let shrink = jpeg::shrink_planes(jpeg, self.crop, self.target);
+        let Some(planes) = jpeg::decode_planes(source, jpeg, self.probe.stored, shrink)? else {
             return Ok(None);
         };
         steps.done("decode");

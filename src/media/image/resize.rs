@@ -25,11 +25,16 @@ pub(super) fn resize(source: View<'_>, crop: Rect, target: Size) -> Result<Raste
     resize_with(source, crop, target, fir::FilterType::Lanczos3)
 }
 
-/// The same for what the eye sees less sharply (chroma): of twice as many pixels, and more, a shorter filter leaves less that an
+/// The same for what the eye sees less sharply (chroma): of `enough` times as many pixels a shorter filter leaves less that an
 /// encoder spends bytes on. Of fewer, what it takes away would be missed.
-pub(super) fn resize_chroma(source: View<'_>, crop: Rect, target: Size) -> Result<Raster, Error> {
+pub(super) fn resize_chroma(
+    source: View<'_>,
+    crop: Rect,
+    target: Size,
+    enough: f64,
+) -> Result<Raster, Error> {
     let spare = (crop.width / f64::from(target.width)).min(crop.height / f64::from(target.height));
-    let filter = if spare >= 2.0 { fir::FilterType::Hamming } else { fir::FilterType::Lanczos3 };
+    let filter = if spare >= enough { fir::FilterType::Hamming } else { fir::FilterType::Lanczos3 };
     resize_with(source, crop, target, filter)
 }
 

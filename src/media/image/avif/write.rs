@@ -1,10 +1,7 @@
-//! AVIF out: rav1e on this thread, 4:2:0 and 8 bits, full range by BT.601 as in JPEG; alpha as a second picture.
+//! AVIF out: 4:2:0 and 8 bits, full range by BT.601 as in JPEG; alpha as a second picture. `millrace_avif` codes, on this thread.
 
 use avif_serialize::Aviffy;
-use rav1e::prelude::{
-    ChromaSampling, ColorDescription, ColorPrimaries, Config, Context, EncoderConfig, EncoderStatus,
-    MatrixCoefficients, PixelRange, SpeedSettings, TransferCharacteristics,
-};
+use millrace_avif::{Picture, Tuning};
 
 use super::super::super::checkpoint;
 use super::super::error::Error;
@@ -13,7 +10,7 @@ use super::super::metadata::Kept;
 use super::super::params::Effort;
 use super::super::raster::Raster;
 
-/// Some 700 ms a megapixel where somebody waits, and nothing can stop it: more is refused.
+/// Some 200 ms a megapixel where somebody waits, four times that without assembly, and nothing can stop it: more is refused.
 pub(in crate::media::image) const MAX_PIXELS: u64 = 4_000_000;
 /// With more effort for nobody who waits, twice that; somebody may want the thread meanwhile.
 pub(in crate::media::image) const MAX_SPARE_PIXELS: u64 = 1_250_000;
@@ -31,11 +28,20 @@ pub(in crate::media::image) fn encode(
     kept: &Kept,
 ) -> Result<Vec<u8>, Error> {
     let Size { width, height } = raster.size;
-    let colour = encode_planes(&colours(raster), true, raster.size, quality, effort)?;
+    let tuning = Tuning {
+        quantizer: quantizer(quality),
+        speed: match effort {
+            Effort::Quick => 10,
+            Effort::Thorough => 8,
+        },
+    };
+    let [y, u, v] = colours(raster);
+    let picture = Picture { width, height, y: &y, chroma: Some([&u, &v]) };
+    let colour = millrace_avif::encode(picture, tuning).map_err(internal)?;
     checkpoint::pass()?;
     let alpha = (raster.channels == 4).then(|| {
-        let alpha = raster.data.as_chunks::<4>().0.iter().map(|pixel| pixel[3]).collect();
-        encode_planes(&[alpha], false, raster.size, quality, effort)
+        let alpha: Vec<u8> = raster.data.as_chunks::<4>().0.iter().map(|pixel| pixel[3]).collect();
+        millrace_avif::encode(Picture { y: &alpha, chroma: None, ..picture }, tuning).map_err(internal)
     });
     let alpha = alpha.transpose()?;
     let mut file = Aviffy::new();
@@ -52,63 +58,15 @@ pub(in crate::media::image) fn encode(
     Ok(out)
 }
 
-fn encode_planes(
-    planes: &[Vec<u8>],
-    coloured: bool,
-    Size { width, height }: Size,
-    quality: u8,
-    effort: Effort,
-) -> Result<Vec<u8>, Error> {
-    let description = ColorDescription {
-        color_primaries: ColorPrimaries::BT709,
-        transfer_characteristics: TransferCharacteristics::SRGB,
-        matrix_coefficients: MatrixCoefficients::BT601,
-    };
-    let encoder = EncoderConfig {
-        width: width as usize,
-        height: height as usize,
-        bit_depth: 8,
-        still_picture: true,
-        low_latency: true,
-        chroma_sampling: if coloured { ChromaSampling::Cs420 } else { ChromaSampling::Cs400 },
-        pixel_range: PixelRange::Full,
-        color_description: coloured.then_some(description),
-        quantizer: quantizer(quality),
-        min_key_frame_interval: 0,
-        max_key_frame_interval: 0,
-        speed_settings: SpeedSettings::from_preset(match effort {
-            Effort::Quick => 10,
-            Effort::Thorough => 8,
-        }),
-        ..EncoderConfig::default()
-    };
-    let mut context: Context<u8> =
-        Config::new().with_threads(1).with_encoder_config(encoder).new_context().map_err(internal)?;
-    let mut frame = context.new_frame();
-    for (number, (plane, samples)) in frame.planes.iter_mut().zip(planes).enumerate() {
-        let stride = if number == 0 { width } else { width.div_ceil(2) };
-        plane.copy_from_raw_u8(samples, stride as usize, 1);
-    }
-    context.send_frame(frame).map_err(internal)?;
-    context.flush();
-    loop {
-        match context.receive_packet() {
-            Ok(packet) => return Ok(packet.data),
-            Err(EncoderStatus::Encoded) => {}
-            Err(status) => return Err(internal(status)),
-        }
-    }
-}
-
 /// From 1 to 100 to AV1's 255 to 0, so that the same number looks about as good as in WebP and JPEG (as `ravif` has it).
-fn quantizer(quality: u8) -> usize {
+fn quantizer(quality: u8) -> u8 {
     let quality = f32::from(quality) / 100.0;
     let coarse = match quality {
         q if q >= 0.82 => (1.0 - q) * 2.6,
         q if q > 0.25 => 0.875 - q * 0.5,
         q => 1.0 - q,
     };
-    (coarse * 255.0).round() as usize
+    (coarse * 255.0).round() as u8
 }
 
 /// Luma, and chroma averaged over squares of four.

@@ -9,7 +9,7 @@ mod memory;
 mod metadata;
 mod operations;
 mod pixels;
-mod samples;
+pub(super) mod samples;
 mod stopped;
 mod summaries;
 
@@ -65,7 +65,7 @@ fn difference(a: &Raster, b: &Raster) -> (f64, u8) {
 }
 
 #[track_caller]
-fn assert_alike(a: &Raster, b: &Raster, mean: f64, what: &str) {
+pub(super) fn assert_alike(a: &Raster, b: &Raster, mean: f64, what: &str) {
     let (got, max) = difference(a, b);
     assert!(got <= mean, "{what}: differs by {got:.2} on average (at most {mean} expected), {max} at most");
 }

@@ -8,7 +8,7 @@ use crate::media::image::raster::Raster;
 
 /// A picture without any symmetry: soft gradients, a hard dark block at the top left, a bright disc at the
 /// bottom right, a coloured bar along the bottom edge.
-pub(super) fn scene(width: u32, height: u32) -> Raster {
+pub(in crate::media::image) fn scene(width: u32, height: u32) -> Raster {
     let mut out = Raster::new(Size::new(width, height), 3);
     let (w, h) = (f64::from(width), f64::from(height));
     let (pixels, _) = out.data.as_chunks_mut::<3>();
@@ -28,7 +28,7 @@ pub(super) fn scene(width: u32, height: u32) -> Raster {
     out
 }
 
-pub(super) fn jpeg(raster: &Raster, subsamp: Subsamp, progressive: bool) -> Vec<u8> {
+pub(in crate::media::image) fn jpeg(raster: &Raster, subsamp: Subsamp, progressive: bool) -> Vec<u8> {
     let mut compressor = Compressor::new().unwrap();
     compressor.set_quality(95).unwrap();
     compressor.set_subsamp(subsamp).unwrap();
@@ -44,7 +44,7 @@ pub(super) fn jpeg(raster: &Raster, subsamp: Subsamp, progressive: bool) -> Vec<
 }
 
 /// A JPEG with a segment inserted behind its first marker.
-pub(super) fn with_segment(jpeg: &[u8], marker: u8, body: &[u8]) -> Vec<u8> {
+pub(in crate::media::image) fn with_segment(jpeg: &[u8], marker: u8, body: &[u8]) -> Vec<u8> {
     let length = (body.len() as u16 + 2).to_be_bytes();
     [&jpeg[..2], &[0xff, marker], &length, body, &jpeg[2..]].concat()
 }

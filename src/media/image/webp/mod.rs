@@ -43,12 +43,14 @@ impl Tuning {
     }
 }
 
+/// Up to here a picture is small: on a larger one effort takes most of the time.
+pub(super) const THUMBNAIL_PIXELS: u64 = 300_000;
+
 /// Effort of the encoder, 0 to 6. On a thumbnail 4 gains a point of SSIMULACRA2 and four percent of bytes for 3 ms; on a
 /// large image it would double the time of the whole operation. Behind, nobody waits: 6 is worth it, and on a large image,
 /// where it takes three times as long, 4.
 fn method(width: c_int, height: c_int, effort: Effort) -> c_int {
-    const THUMBNAIL_PIXELS: i64 = 300_000;
-    let small = i64::from(width) * i64::from(height) <= THUMBNAIL_PIXELS;
+    let small = i64::from(width) * i64::from(height) <= THUMBNAIL_PIXELS as i64;
     match (effort, small) {
         (Effort::Quick, true) => 4,
         (Effort::Quick, false) => 2,

@@ -1,6 +1,9 @@
 //! JPEG in and out, through libjpeg-turbo. Decoding shrinks in the DCT by 1/2, 1/4 or 1/8, so that a thumbnail
 //! of a large photo never touches its full-size pixels, and can stop at the YCbCr planes that WebP wants.
 
+mod huffman;
+mod skim;
+
 use std::borrow::Cow;
 
 use turbojpeg::{
@@ -31,6 +34,16 @@ fn scan_limit(stored: Size) -> u32 {
 pub(super) fn shrink(crop: Rect, target: Size) -> u32 {
     let ratio = (crop.width / f64::from(target.width)).min(crop.height / f64::from(target.height));
     [8, 4, 2].into_iter().find(|&d| ratio >= RESIDUAL * f64::from(d)).unwrap_or(1)
+}
+
+/// The same for `decode_planes`. What is skimmed is decoded by 4 in half the time that it takes by 2, and hardly worse.
+pub(super) fn shrink_planes(jpeg: &Jpeg, crop: Rect, target: Size) -> u32 {
+    const RESIDUAL_BY_4: f64 = 1.25;
+    let ratio = (crop.width / f64::from(target.width)).min(crop.height / f64::from(target.height));
+    match shrink(crop, target) {
+        2 if !jpeg.multi_scan && ratio >= RESIDUAL_BY_4 * 4.0 => 4,
+        shrink => shrink,
+    }
 }
 
 /// Memory to decode an image of this size at this scale.
@@ -75,24 +88,16 @@ pub(super) fn decode_planes(
         return Ok(None);
     }
     let source = trimmed(source, jpeg, Shrink { luma: shrink, chroma: shrink });
-    let mut decoder = Decoder::open(source, stored, shrink)?;
+    let decoder = Decoder::open(source, stored, shrink)?;
     let DecompressHeader { subsamp, colorspace, .. } = decoder.header;
     if !matches!(colorspace, Colorspace::YCbCr | Colorspace::Gray) || subsamp == Subsamp::Unknown {
         return Ok(None);
     }
-    let size = decoder.scaled();
-    let (width, height) = (size.width as usize, size.height as usize);
-    // Rows without padding; but planes themselves are padded to whole chroma samples.
-    let length = turbojpeg::yuv_pixels_len(width, 1, height, subsamp)
-        .map_err(|error| Error::internal("decode", error))?;
-    let mut pixels = vec![0; length];
-    let image = turbojpeg::YuvImage { pixels: pixels.as_mut_slice(), width, align: 1, height, subsamp };
-    let luma = image.y_size();
-    let chroma = (subsamp != Subsamp::Gray).then(|| image.uv_size());
-    let done = decoder.inner.decompress_to_yuv(&decoder.source, image);
-    tolerate(done)?;
-    let sampling = subsamp.size();
-    Ok(Some(Planes::new(pixels, luma, chroma, sampling, decoder.extent())))
+    let skimmed = if jpeg.multi_scan { None } else { skim::planes(&decoder.source, shrink as usize)? };
+    match skimmed {
+        None => decoder.planes().map(Some),
+        skimmed => Ok(skimmed),
+    }
 }
 
 /// Without the scans that do not show.
@@ -125,6 +130,22 @@ impl<'a> Decoder<'a> {
             return Err(corrupt("two different sizes"));
         }
         Ok(Self { source, inner, header, factor })
+    }
+
+    /// The YCbCr planes of an image that has such.
+    fn planes(mut self) -> Result<Planes, Error> {
+        let (size, subsamp) = (self.scaled(), self.header.subsamp);
+        let (width, height) = (size.width as usize, size.height as usize);
+        // Rows without padding; but planes themselves are padded to whole chroma samples.
+        let length = turbojpeg::yuv_pixels_len(width, 1, height, subsamp)
+            .map_err(|error| Error::internal("decode", error))?;
+        let mut pixels = vec![0; length];
+        let image = turbojpeg::YuvImage { pixels: pixels.as_mut_slice(), width, align: 1, height, subsamp };
+        let luma = image.y_size();
+        let chroma = (subsamp != Subsamp::Gray).then(|| image.uv_size());
+        let done = self.inner.decompress_to_yuv(&self.source, image);
+        tolerate(done)?;
+        Ok(Planes::new(pixels, luma, chroma, subsamp.size(), self.extent()))
     }
 
     fn scaled(&self) -> Size {
@@ -195,3 +216,6 @@ pub(super) fn encode(raster: &Raster, quality: u8) -> Result<Vec<u8>, Error> {
     };
     compress().map_err(|error| Error::internal("encode", error))
 }
+
+#[cfg(test)]
+mod tests;
