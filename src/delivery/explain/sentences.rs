@@ -188,6 +188,7 @@ fn objection(refusal: Refusal) -> &'static str {
         Refusal::Cookie => "it says too little to be for everybody, and who asked sent cookies",
         Refusal::SetCookie => "it sets a cookie, which everybody would get",
         Refusal::Status => "its status can't be reused, or not without a strong validator",
+        Refusal::StandIn => "it is a failure, for which something older stands in",
         Refusal::TooLarge => "it is too large",
         Refusal::Method | Refusal::RequestNoStore | Refusal::NothingToReuse => "it could not be used again",
     }

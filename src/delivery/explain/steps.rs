@@ -48,6 +48,7 @@ fn question(refusal: Refusal) -> &'static str {
         Refusal::SetCookie => "no cookie that is meant for one client",
         Refusal::Status => "the status can be reused",
         Refusal::NothingToReuse => "it has a lifetime left, may be used stale, or has a validator",
+        Refusal::StandIn => "nothing older may stand in for it",
         Refusal::TooLarge => "it can be kept",
     }
 }
@@ -63,7 +64,7 @@ pub fn evidence(case: &Case, refusal: Refusal) -> Option<String> {
         Refusal::VaryStar => field(&case.answer, "vary"),
         Refusal::Cookie => field(&case.request, "cookie"),
         Refusal::SetCookie => field(&case.answer, "set-cookie"),
-        Refusal::Status => Some(format!("status {}", case.status.as_u16())),
+        Refusal::Status | Refusal::StandIn => Some(format!("status {}", case.status.as_u16())),
         Refusal::NothingToReuse => Some(lifetime_evidence(case)),
         Refusal::TooLarge => case.length.map(|length| format!("{length} bytes")),
     }
