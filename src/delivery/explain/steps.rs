@@ -1,5 +1,7 @@
 //! How the verdicts on storing and on freshness came about, step by step.
 
+use std::cmp::Ordering;
+
 use super::{
     super::fill::Fills,
     case::{Case, Ruling},
@@ -70,8 +72,19 @@ pub fn evidence(case: &Case, refusal: Refusal) -> Option<String> {
     }
 }
 
-/// The field from which the lifetime follows, or that there is none.
+/// What the lifetime follows from, or that there is none.
 pub fn lifetime_evidence(case: &Case) -> String {
+    let (bound, said) = (case.compute().freshness, case.said().freshness);
+    let field = lifetime_field(case);
+    match bound.lifetime.cmp(&said.lifetime) {
+        _ if matches!(bound.basis, Basis::Operator | Basis::None) => field,
+        Ordering::Less => format!("max_ttl_secs of its route; {field}"),
+        Ordering::Equal => field,
+        Ordering::Greater => format!("min_ttl_secs of its route; {field}"),
+    }
+}
+
+fn lifetime_field(case: &Case) -> String {
     let in_charge = || field(&case.answer, targeted::in_charge(&case.answer)).unwrap_or_default();
     let line = |name| field(&case.answer, name).unwrap_or_default();
     match case.compute().freshness.basis {
