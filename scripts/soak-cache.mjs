@@ -299,7 +299,7 @@ function purged(concerned, sent) {
   }
 }
 
-async function once_() {
+async function act() {
   const [target, path] = [...paths][Math.floor(paths.size * random() ** 2)];
   const dice = random();
   const sent = Date.now();
@@ -355,7 +355,7 @@ async function once_() {
 let [over, killed] = [false, 0];
 async function client() {
   while (!over && !fault) {
-    if (up) await once_();
+    if (up) await act();
     await sleep((1000 * clients) / rate);
   }
 }
