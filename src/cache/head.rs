@@ -115,8 +115,7 @@ impl Head {
             );
             // A cookie is for the one who asked, unless one was stored for everybody already.
             let foreign = *name == header::SET_COOKIE && !headers.contains_key(name);
-            let of_no_bytes = validator::OF_ALL_BYTES.contains(&name.as_str());
-            if kept || foreign || of_no_bytes {
+            if kept || foreign {
                 continue;
             }
             headers.remove(name);

@@ -79,11 +79,14 @@ pub fn contradict(one: &impl FieldLines, other: &impl FieldLines) -> bool {
             (Some(one), Some(other)) => !one.matches_weakly(&other),
             _ => one != other,
         },
-        (None, None) => {
-            matches!((last_modified(one), last_modified(other)), (Some(one), Some(other)) if one != other)
-        }
+        (None, None) => dates_differ(one, other),
         _ => false,
     }
+}
+
+/// Whether both have a modification date, and not the same.
+pub fn dates_differ(one: &impl FieldLines, other: &impl FieldLines) -> bool {
+    matches!((last_modified(one), last_modified(other)), (Some(one), Some(other)) if one != other)
 }
 
 /// Fields that speak of exactly the bytes they come with, be these a part or the whole (RFC 9530 §2).

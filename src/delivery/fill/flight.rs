@@ -229,8 +229,8 @@ impl Fills {
     }
 }
 
-/// Whether the answer says that what is stored is still good: a 304, unless it names another version (RFC 9111 §4.3.4), or the head of the
-/// same version (§4.3.5).
+/// Whether the answer says that what is stored is still good: a 304, unless it is of another version (RFC 9111 §4.3.4), or the head of the
+/// same version (§4.3.5). A tag alone does not make another version: some servers send another one with 304 than with 200.
 fn confirms(wanted: &Wanted, stale: &Head, response: &origin::Response) -> bool {
     let same_head = || {
         wanted.method == Method::HEAD
@@ -240,7 +240,8 @@ fn confirms(wanted: &Wanted, stale: &Head, response: &origin::Response) -> bool 
     };
     let unchanged = || {
         response.status == StatusCode::NOT_MODIFIED
-            && !validator::contradict(&stale.fields, &response.headers)
+            && !(validator::contradict(&stale.fields, &response.headers)
+                && validator::dates_differ(&stale.fields, &response.headers))
     };
     unchanged() || same_head()
 }
