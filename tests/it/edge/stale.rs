@@ -325,18 +325,14 @@ async fn the_stale_answer_stands_in_for_a_body_that_breaks_before_its_first_byte
     let origin = OriginDouble::start().await;
     let edge = Edge::over(&origin).await;
     let broken = |length| Answer::pattern(length, 1).cache_control("max-age=60").cut_at(0);
-    for (path, answer, fields, body) in [
-        ("/short", broken(100), &[][..], "old"),
-        ("/long", broken(5 * BLOCK), &[], "old"),
-        ("/part", broken(100).etag("\"1\""), &[("range", "bytes=0-1")], "ol"),
-    ] {
+    for (path, length) in [("/short", 100), ("/long", 5 * BLOCK)] {
         origin.on(path, version("old", "max-age=60"));
         edge.get(path).await;
         edge.advance(61);
-        origin.on(path, answer);
+        origin.on(path, broken(length));
         for _ in 0..2 {
-            let reply = edge.ask("GET", path, fields).await;
-            assert_eq!((reply.cache(), &*reply.text()), ("STALE", body), "{path}");
+            let reply = edge.get(path).await;
+            assert_eq!(reply.told(), (200, "STALE", "old".to_owned()), "{path}");
             assert_eq!(reply.field("cache-status"), "millrace; fwd=stale; ttl=-1; detail=stale-if-error");
         }
         origin.on(path, version("new", "max-age=60"));
