@@ -35,6 +35,8 @@ pub struct RequestControl {
     pub min_fresh: Option<u32>,
     /// `Some(MAX_SECONDS)` when any staleness will do.
     pub max_stale: Option<u32>,
+    /// How stale it may be when the origin fails (RFC 5861 §4).
+    pub stale_if_error: Option<u32>,
 }
 
 impl ResponseControl {
@@ -109,6 +111,7 @@ impl RequestControl {
                 "no-cache" => control.no_cache = true,
                 "only-if-cached" => control.only_if_cached = true,
                 "max-age" => shortest(&mut control.max_age, seconds(value)),
+                "stale-if-error" => shortest(&mut control.stale_if_error, seconds(value)),
                 "min-fresh" => control.min_fresh = Some(seconds(value)),
                 "max-stale" => {
                     control.max_stale = Some(value.map_or(MAX_SECONDS, |value| seconds(Some(value))))
@@ -173,22 +176,38 @@ pub(super) fn for_each_directive<'a>(
     }
 }
 
-/// Members of a comma-separated list, trimmed, commas within quotes respected, empty ones dropped.
+/// Members of a comma-separated list, trimmed, commas within quotes respected, empty ones dropped. A quote that never ends is none: it
+/// must not hide what follows, which may be `private`.
 pub fn split_list(text: &str) -> impl Iterator<Item = &str> {
-    let mut quoted = false;
-    let mut escaped = false;
-    text.split(move |byte| {
-        if escaped {
-            escaped = false;
-        } else if byte == '\\' && quoted {
-            escaped = true;
-        } else if byte == '"' {
-            quoted = !quoted;
-        }
-        byte == ',' && !quoted
+    let mut whole = Quotes::default();
+    let ends = !text.contains('"') || !text.chars().fold(false, |_, character| whole.within(character));
+    let mut quotes = Quotes::default();
+    text.split(move |character| {
+        let quoted = ends && quotes.within(character);
+        character == ',' && !quoted
     })
     .map(|member| member.trim_matches([' ', '\t']))
     .filter(|member| !member.is_empty())
+}
+
+/// Where in a text quoted strings are (RFC 9110 §5.6.4).
+#[derive(Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    /// Whether the text is within quotes after this character.
+    fn within(&mut self, character: char) -> bool {
+        match character {
+            _ if self.escaped => self.escaped = false,
+            '\\' if self.open => self.escaped = true,
+            '"' => self.open = !self.open,
+            _ => {}
+        }
+        self.open
+    }
 }
 
 fn unquote(value: &str) -> &str {
@@ -219,6 +238,14 @@ mod tests {
         let cases = [
             ("max-age=60", ResponseControl { max_age: Some(60), ..none }),
             ("MAX-AGE=60, Public", ResponseControl { max_age: Some(60), public: true, ..none }),
+            ("x=\"a, private\", max-age=60", ResponseControl { max_age: Some(60), ..none }),
+            ("x=\"a\\\", private\", max-age=60", ResponseControl { max_age: Some(60), ..none }),
+            // A quote that never ends hides nothing.
+            ("max-age=60, x=\"a, private", ResponseControl { max_age: Some(60), private: true, ..none }),
+            (
+                "max-age=60, x=\"a\\\", no-store",
+                ResponseControl { max_age: Some(60), no_store: true, ..none },
+            ),
             ("max-age=\"60\"", ResponseControl { max_age: Some(60), ..none }),
             ("max-age=60, max-age=10", ResponseControl { max_age: Some(10), ..none }),
             ("max-age=-1", ResponseControl { max_age: Some(0), ..none }),

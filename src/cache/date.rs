@@ -1,5 +1,7 @@
 //! HTTP-date, strictly: a date in any other form is invalid, which makes a response stale (RFC 9111 §5.3).
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use millrace_kit::clock::UnixMillis;
 
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
@@ -16,6 +18,12 @@ pub fn parse(value: &[u8]) -> Option<UnixMillis> {
         Some(_) => None,
         None => asctime(&text),
     }
+}
+
+/// As it is written. What a date cannot tell is told by the nearest that it can.
+pub fn format(at: UnixMillis) -> String {
+    const LAST: UnixMillis = 253_402_300_799_000;
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(at.clamp(0, LAST).unsigned_abs()))
 }
 
 /// `06 nov 1994 08:49:37 gmt`
@@ -86,8 +94,6 @@ fn number(digits: &str, width: usize) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use proptest::prelude::*;
 
     use super::*;
@@ -154,7 +160,7 @@ mod tests {
     proptest! {
         #[test]
         fn reads_what_is_written(seconds in 0u64..253_402_300_800) {
-            let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+            let text = format(seconds as i64 * 1000);
             prop_assert_eq!(parse(text.as_bytes()), Some(seconds as i64 * 1000));
         }
 

@@ -167,6 +167,8 @@ const TAG_BLOCK: u8 = 3;
 const TAG_GONE: u8 = 4;
 const CONTENT_INLINE: u8 = 0;
 const CONTENT_BLOCKS: u8 = 1;
+/// Beside one of these: the head is loose.
+const LOOSE: u8 = 2;
 
 /// No entry is longer: a block, or a head with one block inline.
 const MAX_CHUNK: u64 = 64 << 20;
@@ -233,13 +235,14 @@ fn encode_head(head: &Head, writer: &mut impl Write) -> foyer::Result<()> {
     put(writer, &head.freshness.initial_age.to_le_bytes())?;
     put(writer, &head.length.to_le_bytes())?;
     put(writer, &head.born.to_le_bytes())?;
+    let loose = if head.loose { LOOSE } else { 0 };
     match &head.content {
         Content::Inline(bytes) => {
-            put(writer, &[CONTENT_INLINE])?;
+            put(writer, &[CONTENT_INLINE | loose])?;
             put_chunk(writer, bytes)
         }
         Content::Blocks { incarnation, block_size } => {
-            put(writer, &[CONTENT_BLOCKS])?;
+            put(writer, &[CONTENT_BLOCKS | loose])?;
             put(writer, &incarnation.0.to_le_bytes())?;
             put(writer, &block_size.to_le_bytes())
         }
@@ -256,7 +259,8 @@ fn decode_head(reader: &mut impl Read) -> foyer::Result<Head> {
     let initial_age = i64::from_le_bytes(take(reader)?);
     let length = u64::from_le_bytes(take(reader)?);
     let born = u64::from_le_bytes(take(reader)?);
-    let content = match take::<1>(reader)?[0] {
+    let [kind] = take::<1>(reader)?;
+    let content = match kind & !LOOSE {
         CONTENT_INLINE => Content::Inline(take_chunk(reader)?.into()),
         CONTENT_BLOCKS => Content::Blocks {
             incarnation: Incarnation(u128::from_le_bytes(take(reader)?)),
@@ -277,6 +281,7 @@ fn decode_head(reader: &mut impl Read) -> foyer::Result<Head> {
         freshness,
         length,
         content,
+        loose: kind & LOOSE != 0,
         request_time,
         born,
         tags,

@@ -128,7 +128,10 @@ impl Freshness {
             return Verdict::StaleAccepted;
         }
         match control.stale_while_revalidate {
-            Some(window) if -ttl <= millis(window) => Verdict::StaleWhileRevalidate,
+            // Who says `max-age` without `max-stale` wants nothing stale (RFC 9111 §5.2.1.1).
+            Some(window) if -ttl <= millis(window) && request.max_age.is_none() => {
+                Verdict::StaleWhileRevalidate
+            }
             _ => Verdict::Stale,
         }
     }

@@ -36,6 +36,8 @@ pub struct Head {
     /// Length of the whole representation.
     pub length: u64,
     pub content: Content,
+    /// When its bytes came its date was no strong validator. That the same is answered later does not make it one.
+    pub loose: bool,
     pub request_time: UnixMillis,
     /// The latest purge from before the upstream was asked.
     pub born: u64,
@@ -66,6 +68,9 @@ impl Head {
         // Of a part it was said, not of the whole; where it names no bytes, it is a field like any other.
         if headers.get_all(header::CONTENT_RANGE).iter().any(|range| names_bytes(range.as_bytes())) {
             kept.remove(header::CONTENT_RANGE);
+            for name in validator::OF_ALL_BYTES {
+                kept.remove(name);
+            }
         }
         let fields = Fields::from(&kept);
         let (tags, born, seen) = (Tags::of(headers), 0, Seen::default());
@@ -78,6 +83,7 @@ impl Head {
             freshness,
             length,
             content,
+            loose: false,
             request_time,
             born,
             tags,
@@ -117,7 +123,9 @@ impl Head {
                 headers.append(name, value.clone());
             }
         }
-        Self::new(&self.key, self.status, &headers, times, self.length, self.content.clone())
+        let loose = self.loose || validator::strong_date(&self.fields).is_none();
+        let new = Self::new(&self.key, self.status, &headers, times, self.length, self.content.clone());
+        Self { loose, ..new }
     }
 
     /// The same head over other content.
@@ -141,11 +149,15 @@ impl Head {
 
     /// The validator under which parts of this object may be combined, as an `If-Range` value.
     pub fn strong_validator(&self) -> Option<HeaderValue> {
-        HeaderValue::from_bytes(validator::strong(&self.fields)?).ok()
+        HeaderValue::from_bytes(self.strong()?).ok()
     }
 
     pub fn has_strong_validator(&self) -> bool {
-        validator::strong(&self.fields).is_some()
+        self.strong().is_some()
+    }
+
+    pub fn strong(&self) -> Option<&[u8]> {
+        validator::strong(&self.fields).filter(|_| !self.loose || self.fields.has("etag"))
     }
 
     /// Adds the conditions that ask the origin whether this is still current. False when there is no validator.

@@ -106,7 +106,10 @@ impl Lifetimes {
     /// kept because operators say so stands in for nothing.
     pub fn may_stand_in(&self, head: &Head, request: &RequestControl, now: UnixMillis) -> bool {
         let (freshness, control) = (self.of(head), &head.control);
-        let limit = control.stale_if_error.map_or(self.if_error, |seconds| i64::from(seconds) * 1000);
+        let limit = request
+            .stale_if_error
+            .or(control.stale_if_error)
+            .map_or(self.if_error, |seconds| i64::from(seconds) * 1000);
         let error = head.status.is_client_error() || head.status.is_server_error();
         let kept_here = error && freshness.basis == Basis::Operator;
         !kept_here && !control.forbids_stale() && !request.no_cache && -freshness.ttl(now) <= limit

@@ -25,6 +25,8 @@ pub enum Refusal {
     Status,
     /// Neither a lifetime, nor a time to be used in when stale, nor a validator: it could never be used again.
     NothingToReuse,
+    /// It is a failure, and what it would take the place of may stand in for it.
+    StandIn,
     /// Longer than it may be here; or memory cannot hold it, and parts of it cannot be asked for again.
     TooLarge,
 }

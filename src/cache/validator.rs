@@ -59,13 +59,38 @@ fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The value for `If-Range` under which parts of this response may be combined: a strong entity tag, or a
 /// modification date that is strong because the message was dated at least a minute later (RFC 9110 §8.8.2.2).
 pub fn strong(fields: &impl FieldLines) -> Option<&[u8]> {
-    if let Some(tag) = fields.first("etag") {
-        return EntityTag::parse(tag).filter(|tag| !tag.weak).map(|tag| tag.opaque);
+    match fields.first("etag") {
+        Some(tag) => EntityTag::parse(tag).filter(|tag| !tag.weak).map(|tag| tag.opaque),
+        None => strong_date(fields),
     }
+}
+
+/// The modification date, if it is a strong validator, whether or not there is an entity tag beside it.
+pub fn strong_date(fields: &impl FieldLines) -> Option<&[u8]> {
     let modified = fields.first("last-modified")?;
     let age = date::parse(fields.first("date")?)?.checked_sub(date::parse(modified)?)?;
     (age >= 60_000).then_some(modified)
 }
+
+/// Whether these two say that they are of different versions: by their entity tags where both have one, else by their dates.
+pub fn contradict(one: &impl FieldLines, other: &impl FieldLines) -> bool {
+    match (one.first("etag"), other.first("etag")) {
+        (Some(one), Some(other)) => match (EntityTag::parse(one), EntityTag::parse(other)) {
+            (Some(one), Some(other)) => !one.matches_weakly(&other),
+            _ => one != other,
+        },
+        (None, None) => dates_differ(one, other),
+        _ => false,
+    }
+}
+
+/// Whether both have a modification date, and not the same.
+pub fn dates_differ(one: &impl FieldLines, other: &impl FieldLines) -> bool {
+    matches!((last_modified(one), last_modified(other)), (Some(one), Some(other)) if one != other)
+}
+
+/// Fields that speak of exactly the bytes they come with, be these a part or the whole (RFC 9530 §2).
+pub const OF_ALL_BYTES: [&str; 2] = ["content-digest", "content-md5"];
 
 /// The modification date, when there is a valid one.
 pub fn last_modified(fields: &impl FieldLines) -> Option<UnixMillis> {

@@ -17,7 +17,8 @@ impl VarySpec {
     pub fn of(fields: &impl FieldLines) -> Self {
         let mut names: Vec<Box<str>> = fields
             .lines("vary")
-            .filter_map(|line| std::str::from_utf8(line).ok())
+            // What cannot be read may be the name of any field.
+            .map(|line| std::str::from_utf8(line).unwrap_or("*"))
             .flat_map(split_list)
             .map(|name| name.to_ascii_lowercase().into())
             .collect();
@@ -49,8 +50,9 @@ impl VarySpec {
         self.names.is_empty()
     }
 
+    /// Whether nothing that a request says selects it for certain.
     pub fn is_too_wide(&self) -> bool {
-        self.names.len() > MAX_FIELDS
+        self.names.len() > MAX_FIELDS || self.names.iter().any(|name| **name == *"*")
     }
 
     /// Text that is equal for two requests exactly when they select the same variant. Lines are joined and white

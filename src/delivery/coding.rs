@@ -10,7 +10,7 @@ use crate::{
     cache::{
         FieldLines, Head, Key, KeySeed,
         control::{no_transform, split_list},
-        validator::{self, EntityTag},
+        validator::EntityTag,
         vary::qvalue,
     },
     media::coding::Coding,
@@ -89,7 +89,7 @@ pub fn key(source: &Key, head: &Head, coding: Coding, seed: KeySeed) -> Key {
 /// Tells versions of an object apart: by its entity tag, or a date that is as good; else each answer counts as another.
 pub fn version(head: &Head) -> u64 {
     let tag = head.fields.first("etag").and_then(EntityTag::parse).map(|tag| tag.opaque);
-    match tag.or_else(|| validator::strong(&head.fields)) {
+    match tag.or_else(|| head.strong()) {
         Some(validator) => xxh3_64(validator),
         None => xxh3_64(&head.request_time.to_le_bytes()),
     }

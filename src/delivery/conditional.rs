@@ -79,7 +79,7 @@ fn if_range_holds(request: &impl FieldLines, stored: &impl FieldLines) -> bool {
             .and_then(validator::EntityTag::parse)
             .is_some_and(|tag| wanted.matches_strongly(&tag)),
         // A date must be exactly the stored one, and strong.
-        None => validator::strong(stored) == Some(condition),
+        None => validator::strong_date(stored) == Some(condition),
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) fn failed(error: &origin::Error, served: Served) -> Response {
 
 /// The body broke before its first byte.
 pub(super) fn broken(error: &fill::Error, served: Served) -> Response {
+    let served = Served { stored: false, ..served };
     if let fill::Error::Origin(error) = error {
         return failed(
             error,

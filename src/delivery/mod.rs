@@ -64,7 +64,7 @@ pub use routing::{Config as RoutingConfig, Wanted as WantedOrigin};
 pub use writes::{RequestBody, broken_request_body, slow_request_body};
 
 pub use crate::{
-    cache::{FieldLines, Loan, TierStats, control::no_cache_fields},
+    cache::{FieldLines, Loan, TierStats, control::no_cache_fields, date::format as http_date},
     origin::{
         CdnLoop, Error as RequestBodyError, ErrorKind as FaultKind, Interim, Interims,
         Report as OriginReport, remove_hop_by_hop,

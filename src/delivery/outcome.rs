@@ -128,6 +128,7 @@ impl Reason {
                 Refusal::Cookie => "cookie",
                 Refusal::Status => "status",
                 Refusal::NothingToReuse => "no-lifetime-no-validator",
+                Refusal::StandIn => "stale-if-error",
                 Refusal::TooLarge => "too-large",
             },
             Self::Origin(kind) => kind.as_str(),
@@ -155,8 +156,8 @@ impl Reason {
             Self::Partial => Some("partial"),
             Self::RequestNoCache => Some("request"),
             Self::Refused(Refusal::Method) => Some("method"),
-            Self::Refused(_) => Some("bypass"),
-            Self::Origin(_) => Some("miss"),
+            // RFC 9211 §2.2 calls `bypass` what was never looked up.
+            Self::Refused(_) | Self::Origin(_) => Some("miss"),
             _ => None,
         }
     }
@@ -165,6 +166,12 @@ impl Reason {
 impl Served {
     pub fn new(outcome: Outcome, reason: Reason) -> Self {
         Self { outcome, reason, forward_status: None, stored: false, collapsed: false, ttl: None }
+    }
+
+    fn forward(&self) -> Option<&'static str> {
+        // What an origin does not find has been asked of it; what we do not find has not.
+        let not_found = self.reason == Reason::NotFound && self.forward_status.is_some();
+        if not_found { Some("miss") } else { self.reason.forward() }
     }
 
     /// The member that we add to `Cache-Status` (RFC 9211), with the key if it is to be shown.
@@ -177,7 +184,7 @@ impl Served {
     /// The same, behind what is in `text`.
     pub fn write_cache_status(&self, key: Option<&str>, text: &mut String) {
         text.push_str("millrace");
-        let forward = self.reason.forward();
+        let forward = self.forward();
         match (self.outcome, forward) {
             (Outcome::Hit | Outcome::Stale, None) => text.push_str("; hit"),
             (_, Some(forward)) => {
@@ -240,7 +247,14 @@ mod tests {
             ),
             (
                 Served::new(Outcome::Bypass, Reason::Refused(Refusal::Private)),
-                "millrace; fwd=bypass; detail=private",
+                "millrace; fwd=miss; detail=private",
+            ),
+            (
+                Served {
+                    forward_status: Some(StatusCode::NOT_FOUND),
+                    ..Served::new(Outcome::Miss, Reason::NotFound)
+                },
+                "millrace; fwd=miss; fwd-status=404; detail=not-found",
             ),
             (Served::new(Outcome::Error, Reason::BadRequest), "millrace; detail=bad-request"),
         ];

@@ -11,19 +11,19 @@ use super::{
     request::Request,
     resolve::Query,
     respond::{precondition_failed, unsatisfiable},
-    response::{Body, BodyError, Fields, Response},
+    response::{Body, BodyError, Fields, Response, begun},
 };
-use crate::origin;
+use crate::{cache::validator, origin};
 
 /// What one client gets of an answer to `query`. Fails when it is no answer to it.
-pub fn pass(
+pub async fn pass(
     request: &Request,
     query: &Query,
     response: origin::Response,
     served: Served,
 ) -> Result<Response, origin::Error> {
     let (status, mut headers) = (response.status, response.headers.clone());
-    if matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+    if status.is_success() {
         match conditional::evaluate(&request.method, &*request.headers, &headers, || None) {
             Verdict::NotModified => {
                 return Ok(Response::new(
@@ -55,6 +55,9 @@ pub fn pass(
         Excerpt::All => (response.content_length, response.body),
         Excerpt::Part { skip, take, content_range } => {
             headers.insert(header::CONTENT_RANGE, content_range);
+            for name in validator::OF_ALL_BYTES {
+                headers.remove(name);
+            }
             (Some(take), cut(response.body, skip, take))
         }
         Excerpt::Nothing { length } => return Ok(unsatisfiable(length, served)),
@@ -63,7 +66,7 @@ pub fn pass(
             return Err(origin::Error::new(&response.origin, origin::ErrorKind::BadResponse, detail));
         }
     };
-    let bytes = bytes.map(|item| item.map_err(BodyError::from)).boxed();
+    let bytes = begun(bytes).await?.map(|item| item.map_err(BodyError::from)).boxed();
     Ok(Response::new(status, Fields::Own(headers), Body::Stream { length, bytes }, served))
 }
 

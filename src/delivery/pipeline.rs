@@ -20,7 +20,7 @@ use super::{
     policy,
     request::{Asked, Request},
     resolve::{Query, Resolved},
-    respond::{Available, respond, respond_inline},
+    respond::{Available, not_cached, respond, respond_inline},
     response::Response,
     route::{BadQuery, Plan, Route, Work},
     routing::Routing,
@@ -179,10 +179,14 @@ impl Delivery {
         if request.method == Method::GET {
             self.foresee(request, plan, &query.key);
         }
+        let mut stand_in = None;
         for _ in 0..MAX_CHANGES {
-            let resolved = match self.core.put_together(plan, &query, &request.headers).await {
-                Some(source) => source,
-                None => self.core.resolve(&query).await,
+            let resolved = match stand_in.take() {
+                Some(stand_in) => stand_in,
+                None => match self.core.put_together(plan, &query, &request.headers).await {
+                    Some(source) => source,
+                    None => self.core.resolve(&query).await,
+                },
             };
             match resolved {
                 Resolved::Object { mut available, mut served, mut hold } => {
@@ -211,6 +215,7 @@ impl Delivery {
                         (available, served, hold) = coded;
                     }
                     let now = self.core.clock().unix_millis();
+                    let head = available.object.head.clone();
                     let answer = respond(&self.core.fills, request, available, served, now).await;
                     drop(hold);
                     match answer {
@@ -220,7 +225,10 @@ impl Delivery {
                         }
                         // Either way it is gone from the store.
                         Err(fill::Error::Changed | fill::Error::NotResumable) => {}
-                        Err(error) => return broken(&error, served),
+                        Err(error) => match self.core.stand_in_for(&query, &head).await {
+                            Some(found) if served.outcome == Outcome::Miss => stand_in = Some(found),
+                            _ => return broken(&error, served),
+                        },
                     }
                 }
                 // A part of the source, of no use to anybody.
@@ -230,15 +238,13 @@ impl Delivery {
                     return Refusal::unclipped("it may not be stored in parts").into_problem(served);
                 }
                 Resolved::Answer { response, served } => {
-                    return pass(request, &query, response, served).unwrap_or_else(|error| {
+                    return pass(request, &query, response, served).await.unwrap_or_else(|error| {
                         let reason = Reason::Origin(error.kind);
                         failed(&error, Served { outcome: Outcome::Error, reason, ..served })
                     });
                 }
                 Resolved::Failed { error, served } => return failed(&error, served),
-                Resolved::NotCached { served } => {
-                    return Response::problem(StatusCode::GATEWAY_TIMEOUT, "not in the cache", served);
-                }
+                Resolved::NotCached => return not_cached(),
                 Resolved::Overloaded { served } => {
                     let detail = "too many requests are waiting for origins";
                     return Response::problem(StatusCode::SERVICE_UNAVAILABLE, detail, served)

@@ -15,7 +15,10 @@ use super::{
     respond::Available,
 };
 use crate::{
-    cache::{Found, Head, Key, Lifetimes, control::RequestControl, freshness::Verdict, storable::Refusal},
+    cache::{
+        Found, Head, Key, Lifetimes, control::RequestControl, freshness::Verdict, purge::Standing,
+        storable::Refusal,
+    },
     origin,
 };
 
@@ -56,9 +59,7 @@ pub enum Resolved {
         served: Served,
     },
     /// `only-if-cached` and it is not.
-    NotCached {
-        served: Served,
-    },
+    NotCached,
     /// Too much is under way already.
     Overloaded {
         served: Served,
@@ -105,7 +106,7 @@ impl Core {
                 },
             };
             if query.control.only_if_cached {
-                return Resolved::NotCached { served: Served::new(Outcome::Error, Reason::OnlyIfCached) };
+                return Resolved::NotCached;
             }
             if query.control.no_store {
                 // Others have no use for its answer.
@@ -183,7 +184,10 @@ impl Core {
     }
 
     fn stored(&self, query: &Query, key: &Key, head: Arc<Head>, now: UnixMillis, served: Served) -> Resolved {
-        let served = Served { ttl: Some(query.lifetimes().of(&head).ttl(now).div_euclid(1000)), ..served };
+        let freshness = query.lifetimes().of(&head);
+        let outdated = self.fills.store().purges().judge(&head) != Standing::Current;
+        let freshness = if outdated { freshness.ended(now) } else { freshness };
+        let served = Served { ttl: Some(freshness.ttl(now).div_euclid(1000)), ..served };
         Resolved::Object { available: self.available(query, key, head), served, hold: None }
     }
 
@@ -283,6 +287,13 @@ impl Core {
         }
         let key = Key::new(&*head.key, self.fills.store().seed());
         Some(self.stored(query, &key, head, now, Served::new(Outcome::Stale, Reason::StaleIfError)))
+    }
+
+    /// The same for an answer whose body broke before its first byte: what is still stored, unless it is of that answer.
+    pub async fn stand_in_for(&self, query: &Query, broken: &Head) -> Option<Resolved> {
+        let other = |head: &Arc<Head>| head.content != broken.content && self.fills.is_usable(head);
+        let stored = self.look_up(query).await.head.filter(other);
+        self.stale_if_error(query, stored)
     }
 
     /// Asks for this client alone, with exactly its range.

@@ -22,7 +22,7 @@ use super::{
     sieve::sieve,
 };
 use crate::{
-    cache::{Content, FieldLines, Head},
+    cache::{Content, FieldLines, Head, control::RequestControl},
     media::video::Piece,
 };
 
@@ -75,12 +75,16 @@ enum Decision {
 
 fn decide(request: &Asked<'_, impl FieldLines>, head: &Head, length: u64) -> Decision {
     let mut ranges = None;
-    if head.status == StatusCode::OK {
+    if head.status.is_success() {
         match conditional::evaluate(request.method, request.fields, &head.fields, || Some(head.dated())) {
             Verdict::NotModified => return Decision::NotModified,
             Verdict::Failed => return Decision::PreconditionFailed,
             Verdict::Proceed { range_applies } => {
-                let heeded = range_applies && request.method == Method::GET;
+                let by_date = || request.fields.first("if-range").is_some_and(|tag| !tag.ends_with(b"\""));
+                let heeded = range_applies
+                    && *request.method == Method::GET
+                    && head.status == StatusCode::OK
+                    && !(head.loose && by_date());
                 ranges = request.fields.first("range").filter(|_| heeded).and_then(range::parse);
             }
         }
@@ -114,14 +118,23 @@ pub async fn respond(
             _ => with_age(open_ended(fills, request, &available, served).await?, &head, now),
         });
     };
+    // What is not there may be fetched for all but these.
+    let as_stored = RequestControl::parse(&*request.headers).only_if_cached;
+    let lacks = |served: Served| as_stored && served.reason == Reason::Partial;
     let (body, part, served) = match decide(&request.asked(), &head, length) {
         Decision::Whole => {
             let served = as_found(fills, &available, 0..length, served);
+            if lacks(served) {
+                return Ok(not_cached());
+            }
             (body(fills, &available, 0..length, Pace::Whole).await?, None, served)
         }
         Decision::Parts(parts) => {
             let served =
                 parts.iter().fold(served, |served, part| as_found(fills, &available, part.clone(), served));
+            if lacks(served) {
+                return Ok(not_cached());
+            }
             match <[_; 1]>::try_from(parts) {
                 Ok([part]) => {
                     (body(fills, &available, part.clone(), Pace::Demand).await?, Some(part), served)
@@ -204,6 +217,12 @@ fn with_age(mut response: Response, head: &Head, now: UnixMillis) -> Response {
 pub fn unsatisfiable(length: u64, served: Served) -> Response {
     Response::problem(StatusCode::RANGE_NOT_SATISFIABLE, "no such range", served)
         .with(header::CONTENT_RANGE, format!("bytes */{length}"))
+}
+
+/// To who wants nothing to be fetched.
+pub fn not_cached() -> Response {
+    let served = Served::new(Outcome::Error, Reason::OnlyIfCached);
+    Response::problem(StatusCode::GATEWAY_TIMEOUT, "not in the cache", served)
 }
 
 pub fn precondition_failed(served: Served) -> Response {

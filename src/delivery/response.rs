@@ -1,14 +1,17 @@
 //! What delivery answers, before it becomes HTTP on a connection.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{fill, outcome::Served};
 use crate::{
-    cache::{FieldLines, Head},
+    cache::{FieldLines, Head, validator},
     origin,
 };
 
@@ -60,6 +63,19 @@ pub struct Response {
     pub key: Option<String>,
 }
 
+/// How long the head of an answer waits for the first bytes behind it. Bytes that break off at once would take the head with them.
+const FIRST: Duration = Duration::from_millis(10);
+
+/// These bytes, unless the first thing that comes is that they break off.
+pub async fn begun(mut bytes: origin::Body) -> Result<origin::Body, origin::Error> {
+    match tokio::time::timeout(FIRST, bytes.next()).await {
+        Ok(Some(first)) => Ok(stream::iter([Ok(first?)]).chain(bytes).boxed()),
+        Ok(None) => Ok(stream::empty().boxed()),
+        // Some speak first and think then.
+        Err(_) => Ok(bytes),
+    }
+}
+
 impl Body {
     pub fn length(&self) -> Option<u64> {
         match self {
@@ -82,7 +98,13 @@ impl Response {
         (self.accepts_ranges && name == b"accept-ranges")
             || (self.age.is_some() && name == b"age")
             || (self.own_cors && name.starts_with(b"access-control-"))
+            || (self.is_cut() && validator::OF_ALL_BYTES.iter().any(|one| one.as_bytes() == name))
             || self.added.iter().any(|(ours, _)| ours.as_str().as_bytes() == name)
+    }
+
+    /// Whether it is a part that was cut out of what is stored.
+    fn is_cut(&self) -> bool {
+        self.status == StatusCode::PARTIAL_CONTENT && matches!(self.fields, Fields::Stored(_))
     }
 
     /// Whether browsers take it for a page.

@@ -13,7 +13,7 @@ use super::{
     pipeline::Delivery,
     policy,
     request::Request,
-    response::{Body, BodyError, Fields, Response},
+    response::{Body, BodyError, Fields, Response, begun},
     route::Plan,
 };
 use crate::{
@@ -89,7 +89,13 @@ impl Delivery {
                     ..Served::new(Outcome::Bypass, Reason::Refused(Refusal::Method))
                 };
                 let length = response.content_length;
-                let bytes = response.body.map(|item| item.map_err(BodyError::from)).boxed();
+                let bytes = match begun(response.body).await {
+                    Ok(bytes) => bytes.map(|item| item.map_err(BodyError::from)).boxed(),
+                    Err(error) => {
+                        let reason = Reason::Origin(error.kind);
+                        return failed(&error, Served { outcome: Outcome::Error, reason, ..served });
+                    }
+                };
                 Response::new(
                     response.status,
                     Fields::Own(response.headers),

@@ -160,11 +160,8 @@ fn write(answer: &Answer, method: &Method, id: &[u8], started: Instant, into: &m
         into.add(b"content-length", text.as_bytes());
     }
     translate::response_headers(response, id, started, into);
-    let dated = match &response.fields {
-        Fields::Stored(head) => head.fields.has("date"),
-        Fields::Own(headers) => headers.has("date"),
-    };
-    if !dated {
+    // What is stored has one.
+    if matches!(&response.fields, Fields::Own(headers) if !headers.has("date")) {
         into.add(b"date", httpdate::fmt_http_date(SystemTime::now()).as_bytes());
     }
     into.put_slice(b"\r\n");

@@ -10,7 +10,7 @@ use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::delivery::{
-    FieldLines, Fields, Interim, Outcome, Response, no_cache_fields, push_decimal, push_millis,
+    FieldLines, Fields, Interim, Outcome, Response, http_date, no_cache_fields, push_decimal, push_millis,
     remove_hop_by_hop,
 };
 
@@ -240,10 +240,16 @@ pub fn response_headers(answer: &Response, request_id: &[u8], started: Instant, 
                 false => Vec::new(),
             };
             let skipped = |name: &[u8]| skipped(name) || withheld.iter().any(|held| held.as_bytes() == name);
+            let mut dated = false;
             for (name, value) in head.fields.iter() {
+                dated |= name == b"date";
                 if !skipped(name) && (made_now || name != b"server-timing") {
                     into.add(name, value);
                 }
+            }
+            if !dated {
+                // RFC 9110 §6.6.1: when it was received, not when it is sent on.
+                into.add(b"date", http_date(head.freshness.response_time).as_bytes());
             }
         }
         Fields::Own(headers) => {

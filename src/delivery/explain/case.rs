@@ -9,7 +9,7 @@ use millrace_kit::clock::UnixMillis;
 
 use super::super::{
     fill::{AnswerThen, Fills},
-    policy::Policy,
+    policy::{Policy, PolicyRules},
 };
 use crate::{
     cache::{
@@ -18,6 +18,7 @@ use crate::{
         freshness::{Computation, Verdict},
         storable::{Asked, Hear, Refusal},
         validator,
+        vary::VarySpec,
     },
     origin,
 };
@@ -95,12 +96,33 @@ impl Case {
         ResponseControl::parse(&self.answer)
     }
 
+    /// Whether requests cannot be told apart by what it varies by.
+    pub fn varies_too_widely(&self) -> bool {
+        VarySpec::of(&self.answer).with(self.policy.rules.fields.nominated()).is_too_wide()
+    }
+
     pub fn compute(&self) -> Computation {
-        let (asked, came) = self.times;
-        let status = self.whole_status();
-        let computed = Freshness::compute(status, &self.answer, &self.control(), asked, came);
-        let freshness = self.policy.rules.lifetimes.bound(status, computed.freshness);
+        let computed = self.said();
+        let freshness = self.policy.rules.lifetimes.bound(self.whole_status(), computed.freshness);
         Computation { freshness, ..computed }
+    }
+
+    /// The same without the bounds of its route.
+    pub fn said(&self) -> Computation {
+        let (asked, came) = self.times;
+        Freshness::compute(self.whole_status(), &self.answer, &self.control(), asked, came)
+    }
+
+    /// Whether it is longer than its route lets be stored.
+    pub fn is_too_long(&self) -> bool {
+        self.length.is_some_and(|length| length > self.policy.rules.storing.max_length)
+    }
+
+    /// As if its route had other rules.
+    pub fn edit_rules(&mut self, edit: impl FnOnce(&mut PolicyRules)) {
+        let mut policy = Policy::clone(&self.policy);
+        edit(&mut policy.rules);
+        self.policy = Arc::new(policy);
     }
 
     /// A part under a strong validator counts as the whole.

@@ -32,6 +32,9 @@ pub enum Change {
     MarkPublic,
     DropAuthorization,
     DropCookies,
+    /// Of the route: how long, and how much.
+    RaiseMost,
+    RaiseSize,
 }
 
 /// Directives of requests that keep a stored answer from being used, or this one from being stored.
@@ -50,6 +53,11 @@ pub fn smallest(case: &Case, fills: &Fills) -> (Vec<Change>, Vec<Change>) {
     }
     let candidates = candidates(case);
     let helps = |changes: &[Change]| {
+        // What sets a cookie would then set it for everybody.
+        let sets_cookie = case.answer.contains_key(header::SET_COOKIE);
+        if sets_cookie && changes.contains(&Change::MarkPublic) && !changes.contains(&Change::DropSetCookie) {
+            return false;
+        }
         let mut changed = case.clone();
         changes.iter().for_each(|change| change.apply(&mut changed));
         changed.is_hit(fills)
@@ -82,7 +90,11 @@ fn candidates(case: &Case) -> Vec<Change> {
     let directives: Vec<String> =
         case.request.lines("cache-control").flat_map(|line| names(&String::from_utf8_lossy(line))).collect();
     let asked = ASKED.into_iter().filter(|name| directives.iter().any(|directive| directive == name));
-    let pragma = directives.is_empty() && RequestControl::parse(&case.request).no_cache;
+    // With `Cache-Control` beside it it does not count, but it would without.
+    let pragma = HeaderMap::from_iter(
+        case.request.get_all(header::PRAGMA).iter().map(|value| (header::PRAGMA, value.clone())),
+    );
+    let pragma = RequestControl::parse(&pragma).no_cache;
     let said = SAID.into_iter().filter(|name| match *name {
         "no-store" => control.no_store,
         "private" => control.private,
@@ -96,7 +108,7 @@ fn candidates(case: &Case) -> Vec<Change> {
         pragma.then_some(Change::DropPragma),
         case.status.is_server_error().then_some(Change::MendOrigin),
         case.answer.contains_key(header::SET_COOKIE).then_some(Change::DropSetCookie),
-        names_star(&case.answer).then_some(Change::NameVary),
+        case.varies_too_widely().then_some(Change::NameVary),
         skew(case).map(|_| Change::SetClock),
         case.answer.contains_key(header::AGE).then_some(Change::DropAge),
         (case.status == StatusCode::PARTIAL_CONTENT && !strong).then_some(Change::StrongTag),
@@ -105,7 +117,10 @@ fn candidates(case: &Case) -> Vec<Change> {
     ];
     let with = |name| case.request.contains_key(name);
     let personal = with(header::AUTHORIZATION) || with(header::COOKIE);
+    let bounds = &case.policy.rules;
     let shared = [
+        (bounds.lifetimes.most < i64::MAX).then_some(Change::RaiseMost),
+        case.is_too_long().then_some(Change::RaiseSize),
         personal.then_some(Change::MarkPublic),
         with(header::AUTHORIZATION).then_some(Change::DropAuthorization),
         with(header::COOKIE).then_some(Change::DropCookies),
@@ -170,6 +185,8 @@ impl Change {
             Self::MarkPublic => edit(answer, targeted::in_charge(answer), "public", Some(0)),
             Self::DropCookies => drop(case.request.remove(header::COOKIE)),
             Self::DropAuthorization => drop(case.request.remove(header::AUTHORIZATION)),
+            Self::RaiseMost => case.edit_rules(|rules| rules.lifetimes.most = i64::MAX),
+            Self::RaiseSize => case.edit_rules(|rules| rules.storing.max_length = u64::MAX),
         }
     }
 }
@@ -205,12 +222,6 @@ fn set_clock(answer: &mut HeaderMap, came: UnixMillis) {
     {
         write(header::EXPIRES, came + (end - written));
     }
-}
-
-fn names_star(answer: &HeaderMap) -> bool {
-    answer
-        .lines("vary")
-        .any(|line| line.split(|byte| *byte == b',').any(|member| member.trim_ascii() == b"*"))
 }
 
 fn names(list: &str) -> Vec<String> {

@@ -96,7 +96,12 @@ impl Subject<'_> {
                 let freshness = lifetimes.of(head);
                 let freshness = if outdated { freshness.ended(self.now) } else { freshness };
                 match lifetimes.judge(&freshness, &head.control, &control, self.now) {
-                    Verdict::Fresh if self.lacks_blocks(head) => return (Outcome::Miss, Reason::Partial),
+                    Verdict::Fresh if self.lacks_blocks(head) => {
+                        return match control.only_if_cached {
+                            true => (Outcome::Error, Reason::OnlyIfCached),
+                            false => (Outcome::Miss, Reason::Partial),
+                        };
+                    }
                     Verdict::Fresh => return (Outcome::Hit, Reason::Fresh),
                     Verdict::StaleAccepted => return (Outcome::Stale, Reason::StaleAccepted),
                     Verdict::StaleWhileRevalidate => return (Outcome::Stale, Reason::StaleWhileRevalidate),
@@ -222,6 +227,9 @@ impl Subject<'_> {
                     once("the answer to this request can be stored: the next one brings it")
                 }
                 (_, Some(_)) => once("it was stored, and dropped since to make room"),
+                (_, None) if self.request.method == Method::HEAD => {
+                    once("nobody has asked for it yet: the next GET brings it")
+                }
                 (_, None) => once("nobody has asked for it yet: the next request brings it"),
             },
             _ => match self.case {
@@ -257,7 +265,16 @@ impl Subject<'_> {
         };
         let once =
             Fix::new("nobody", "ask-once", "the next request brings the variant for fields like these");
-        (names.into_iter().map(relatives::narrow_vary).collect(), vec![once])
+        let narrow = |name| match self.is_keyed(name) {
+            true => relatives::narrow_key(name),
+            false => relatives::narrow_vary(name),
+        };
+        (names.into_iter().map(narrow).collect(), vec![once])
+    }
+
+    /// Whether it is the route that counts this field into the key.
+    pub(super) fn is_keyed(&self, name: &str) -> bool {
+        self.policy.rules.fields.nominated().iter().any(|keyed| **keyed == *name)
     }
 }
 

@@ -7,9 +7,9 @@ use super::{
     change::{Change, skew},
     frameworks,
     report::Fix,
-    words::{field, span, title},
+    words::{bytes, field, span, title},
 };
-use crate::cache::{FieldLines, targeted};
+use crate::cache::{FieldLines, targeted, vary::MAX_FIELDS};
 
 pub fn of(change: Change, case: &Case) -> Fix {
     let in_charge = targeted::in_charge(&case.answer);
@@ -21,12 +21,16 @@ pub fn of(change: Change, case: &Case) -> Fix {
         Change::UseGet => {
             client("use-get", format!("ask with GET: {} always goes to the origin", case.method))
         }
-        Change::DropAsked(directive) => client(
-            "drop-request-directive",
-            format!(
-                "leave `{directive}` out of the request's Cache-Control (browsers add it when a page is reloaded)"
-            ),
-        ),
+        Change::DropAsked(directive) => {
+            let by_browsers = match directive {
+                "no-cache" | "max-age" => " (browsers add it when a page is reloaded)",
+                _ => "",
+            };
+            client(
+                "drop-request-directive",
+                format!("leave `{directive}` out of the request's Cache-Control{by_browsers}"),
+            )
+        }
         Change::DropPragma => client("drop-pragma", "leave `Pragma: no-cache` out of the request".to_owned()),
         Change::MendOrigin => origin(
             "mend-origin",
@@ -46,10 +50,16 @@ pub fn of(change: Change, case: &Case) -> Fix {
             "drop-directive",
             format!("take `{directive}` out of `{}`{}", said.unwrap_or_default(), by_default(case)),
         ),
-        Change::NameVary => origin(
-            "name-vary",
-            "name in Vary the request fields that matter, or leave it out, instead of `*`".to_owned(),
-        ),
+        Change::NameVary => {
+            let instead = match case.answer.lines("vary").any(|line| line.contains(&b'*')) {
+                true => "instead of `*`".to_owned(),
+                false => format!("instead of more than {MAX_FIELDS}"),
+            };
+            origin(
+                "name-vary",
+                format!("name in Vary the request fields that matter, or leave it out, {instead}"),
+            )
+        }
         Change::SetClock => {
             let off = skew(case).unwrap_or(0);
             let where_to = if off > 0 { "ahead" } else { "behind" };
@@ -83,6 +93,22 @@ pub fn of(change: Change, case: &Case) -> Fix {
             "mark-public",
             format!(
                 "say `public` in {name}, if what it answers to these credentials or cookies is the same for everybody"
+            ),
+        ),
+        Change::RaiseMost => Fix::new(
+            "config",
+            "raise-max-ttl",
+            format!(
+                "raise `max_ttl_secs` of its route: the answer itself is good for {}",
+                span(case.said().freshness.lifetime)
+            ),
+        ),
+        Change::RaiseSize => Fix::new(
+            "config",
+            "raise-max-object-size",
+            format!(
+                "raise `max_object_size` of its route: it has {}",
+                bytes(case.length.unwrap_or_default())
             ),
         ),
         Change::DropCookies => client("drop-cookies", "leave Cookie out, where it is not needed".to_owned()),

@@ -40,6 +40,15 @@ pub fn narrow_vary(name: &str) -> Fix {
     Fix::new("origin", "narrow-vary", format!("take `{}` out of Vary: {instead}", title(name)))
 }
 
+/// The same of a field that its route counts into the key.
+pub fn narrow_key(name: &str) -> Fix {
+    let how = match name {
+        "cookie" => "take the cookies that have many values out of `key_cookies` of its route".to_owned(),
+        name => format!("take `{}` out of `key_headers` of its route, if it has many values", title(name)),
+    };
+    Fix::new("config", "narrow-key", how)
+}
+
 /// What tells the address of a request from one that gave the same answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Noise {

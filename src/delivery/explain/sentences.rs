@@ -7,7 +7,7 @@ use super::{
         fill::Became,
         outcome::{Outcome, Reason},
     },
-    case::Case,
+    case::{Case, Ruling},
     change::skew,
     decision::Subject,
     report::Explanation,
@@ -72,7 +72,17 @@ impl Subject<'_> {
                 format!("its answer is not stored: {} ({evidence})", objection(refusal))
             }
             (Reason::NotFound, Some(case)) => {
-                format!("the origin answers {}, and not for how long", case.status.as_u16())
+                let status = case.status.as_u16();
+                match case.rule(self.fills, &mut |_, _| {}) {
+                    Ruling::Refused(refusal) if refusal != Refusal::NothingToReuse => {
+                        let evidence = steps::evidence(case, refusal).unwrap_or_default();
+                        format!(
+                            "the origin answers {status}, which is not stored: {} ({evidence})",
+                            objection(refusal)
+                        )
+                    }
+                    _ => format!("the origin answers {status}, and not for how long"),
+                }
             }
             (Reason::OnlyIfCached, _) => "the request says `only-if-cached`, and it is not stored".to_owned(),
             (Reason::Origin(kind), _) => format!("the origin could not answer: {}", kind.as_str()),
@@ -81,8 +91,14 @@ impl Subject<'_> {
                 "it is being fetched at this moment".to_owned()
             }
             (Reason::VaryMiss, _) => {
-                let by = told.variants.as_ref().map(|variants| variants.by.join(", ")).unwrap_or_default();
-                format!("it is stored for requests with other fields (Vary: {by})")
+                let by = told.variants.iter().flat_map(|variants| &variants.by);
+                let (keyed, varies): (Vec<&str>, Vec<_>) =
+                    by.map(|name| &**name).partition(|name| self.is_keyed(name));
+                let told = [("Vary", varies), ("key of its route", keyed)];
+                let told = told.iter().filter(|(_, names)| !names.is_empty());
+                let told = told.map(|(what, names)| format!("{what}: {}", names.join(", ")));
+                let told = told.collect::<Vec<_>>().join("; ");
+                format!("it is stored for requests with other fields ({told})")
             }
             (Reason::UriMiss, _) => match self.note {
                 Some(note) if self.is_too_large() => {
@@ -125,6 +141,18 @@ impl Subject<'_> {
             }
             if case.stored && !(case.status.is_success() || case.status.is_redirection()) {
                 notes.push(format!("what is stored is an error: status {}", case.status.as_u16()));
+            }
+            let control = case.control();
+            let grace = control.stale_while_revalidate.or(control.stale_if_error);
+            if case.stored && grace.is_some() && control.forbids_stale() {
+                let says = |said, name| if said { Some(name) } else { None };
+                let by = says(control.no_cache, "no-cache")
+                    .or(says(control.must_revalidate, "must-revalidate"))
+                    .or(says(control.proxy_revalidate, "proxy-revalidate"))
+                    .unwrap_or("s-maxage");
+                notes.push(format!(
+                    "`{by}` forbids to use it stale, whatever stale-while-revalidate or stale-if-error say beside it"
+                ));
             }
             if case.stored && case.compute().freshness.basis == Basis::Heuristic {
                 notes.push("its lifetime is a guess: the origin does not say one".to_owned());
@@ -188,6 +216,7 @@ fn objection(refusal: Refusal) -> &'static str {
         Refusal::Cookie => "it says too little to be for everybody, and who asked sent cookies",
         Refusal::SetCookie => "it sets a cookie, which everybody would get",
         Refusal::Status => "its status can't be reused, or not without a strong validator",
+        Refusal::StandIn => "it is a failure, for which something older stands in",
         Refusal::TooLarge => "it is too large",
         Refusal::Method | Refusal::RequestNoStore | Refusal::NothingToReuse => "it could not be used again",
     }

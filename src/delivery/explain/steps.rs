@@ -1,5 +1,7 @@
 //! How the verdicts on storing and on freshness came about, step by step.
 
+use std::cmp::Ordering;
+
 use super::{
     super::fill::Fills,
     case::{Case, Ruling},
@@ -48,6 +50,7 @@ fn question(refusal: Refusal) -> &'static str {
         Refusal::SetCookie => "no cookie that is meant for one client",
         Refusal::Status => "the status can be reused",
         Refusal::NothingToReuse => "it has a lifetime left, may be used stale, or has a validator",
+        Refusal::StandIn => "nothing older may stand in for it",
         Refusal::TooLarge => "it can be kept",
     }
 }
@@ -63,14 +66,25 @@ pub fn evidence(case: &Case, refusal: Refusal) -> Option<String> {
         Refusal::VaryStar => field(&case.answer, "vary"),
         Refusal::Cookie => field(&case.request, "cookie"),
         Refusal::SetCookie => field(&case.answer, "set-cookie"),
-        Refusal::Status => Some(format!("status {}", case.status.as_u16())),
+        Refusal::Status | Refusal::StandIn => Some(format!("status {}", case.status.as_u16())),
         Refusal::NothingToReuse => Some(lifetime_evidence(case)),
         Refusal::TooLarge => case.length.map(|length| format!("{length} bytes")),
     }
 }
 
-/// The field from which the lifetime follows, or that there is none.
+/// What the lifetime follows from, or that there is none.
 pub fn lifetime_evidence(case: &Case) -> String {
+    let (bound, said) = (case.compute().freshness, case.said().freshness);
+    let field = lifetime_field(case);
+    match bound.lifetime.cmp(&said.lifetime) {
+        _ if matches!(bound.basis, Basis::Operator | Basis::None) => field,
+        Ordering::Less => format!("max_ttl_secs of its route; {field}"),
+        Ordering::Equal => field,
+        Ordering::Greater => format!("min_ttl_secs of its route; {field}"),
+    }
+}
+
+fn lifetime_field(case: &Case) -> String {
     let in_charge = || field(&case.answer, targeted::in_charge(&case.answer)).unwrap_or_default();
     let line = |name| field(&case.answer, name).unwrap_or_default();
     match case.compute().freshness.basis {

@@ -1,11 +1,9 @@
 //! Values as people read them, and fields without their secrets.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use http::HeaderMap;
-use millrace_kit::clock::UnixMillis;
 
 use crate::cache::FieldLines;
+pub use crate::cache::date::format as date;
 
 /// Longest value that is shown.
 const MAX_SHOWN: usize = 200;
@@ -29,10 +27,6 @@ pub fn span(millis: i64) -> String {
 
 pub fn bytes(count: u64) -> String {
     bytesize::ByteSize(count).display().iec().to_string()
-}
-
-pub fn date(at: UnixMillis) -> String {
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(at.max(0).unsigned_abs()))
 }
 
 /// A field's name as it is usually written.

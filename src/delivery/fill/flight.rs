@@ -28,7 +28,12 @@ use crate::{
 };
 
 impl Fills {
-    pub(super) async fn fly(self: Arc<Self>, wanted: &Wanted, leader: oneshot::Sender<Leader>, place: Place) {
+    pub(super) async fn fly(
+        self: Arc<Self>,
+        wanted: &Wanted,
+        leader: oneshot::Sender<Leader>,
+        mut place: Place,
+    ) {
         let mut request_time = self.clock.unix_millis();
         let mut opened = self.open(wanted, &place.born, &mut request_time).await;
         let confirmation = match (&opened, &wanted.stale) {
@@ -40,20 +45,20 @@ impl Fills {
             _ => None,
         };
         if let Some((head, status, stale)) = confirmation {
-            if !(head.control.no_store || head.control.private) {
-                let head = Arc::new(head);
+            let vary = wanted.vary(&head.fields);
+            if !(head.control.no_store || head.control.private || vary.is_too_wide()) {
                 self.note(wanted, true);
-                let still = || place.is_current() && !self.is_hidden(stale);
-                self.store().put_head_while(&wanted.key, head.clone(), still).await;
+                let landed = self.confirm(wanted, stale, head, (vary, status), &mut place).await;
                 place.leave();
-                return place.land(confirmed(wanted, head, status));
+                return place.land(landed);
             }
             self.store().remove_head(&wanted.key).await;
             if status == StatusCode::NOT_MODIFIED {
-                // Unchanged, and not for everybody any more: asked for as if it had never been here.
-                request_time = self.clock.unix_millis();
-                opened = wanted.upstream.open(Ask { validate: None, ..self.ask(wanted, &place.born) }).await;
+                // Unchanged, and not for everybody any more.
+                (opened, request_time) = self.open_anew(wanted, &place.born).await;
             }
+        } else if matches!(&opened, Ok(response) if response.status == StatusCode::NOT_MODIFIED) {
+            (opened, request_time) = self.open_anew(wanted, &place.born).await;
         }
         let response = match opened {
             Ok(response) => response,
@@ -65,6 +70,7 @@ impl Fills {
         };
         let times = (request_time, self.clock.unix_millis());
         let judged = self.judge(&wanted.policy, &wanted.asked(), &response, times.1, &mut |_, _| {});
+        let judged = judged.and_then(|landing| self.judge_beside(wanted, &response, landing, times.1));
         let refusal = judged.as_ref().err().copied();
         let vary = wanted.vary(&response.headers);
         let selection = (!vary.is_empty()).then(|| vary.select(&*wanted.headers));
@@ -79,7 +85,10 @@ impl Fills {
                 if unshared::is_lasting(status, refusal) {
                     self.note(wanted, false);
                 }
-                if wanted.stale.is_some() && takes_back(status, refusal) {
+                let taken_back = |stale: &Arc<Head>| {
+                    takes_back(status, refusal) || tells_of_another(wanted, stale, &response, times.1)
+                };
+                if wanted.stale.as_ref().is_some_and(taken_back) {
                     self.store().remove_head(&wanted.key).await;
                 }
                 self.note_beginning(wanted, &place, &response, refusal, times.1);
@@ -89,6 +98,66 @@ impl Fills {
                 place.land(Landed::Uncacheable { refusal, status });
             }
         }
+    }
+
+    /// Asks as if nothing had ever been stored. With the time at which that was.
+    async fn open_anew(
+        &self,
+        wanted: &Wanted,
+        born: &Born,
+    ) -> (Result<origin::Response, origin::Error>, UnixMillis) {
+        let now = self.clock.unix_millis();
+        (wanted.upstream.open(Ask { validate: None, ..self.ask(wanted, born) }).await, now)
+    }
+
+    /// Stores what has been found to be still good, where requests like this one look for it from now on.
+    async fn confirm(
+        &self,
+        wanted: &Wanted,
+        stale: &Head,
+        head: Head,
+        (vary, status): (VarySpec, StatusCode),
+        place: &mut Place,
+    ) -> Landed {
+        let selection = vary.select(&*wanted.headers);
+        let (key, head) = match vary == wanted.vary(&stale.fields) {
+            true => (wanted.key.clone(), head),
+            false => {
+                let fields = head.fields.to_header_map();
+                let (key, _) = self.keys_of(wanted, &vary, &fields, &selection, place).await;
+                let head = Head { key: key.text().into(), ..head };
+                (key, head)
+            }
+        };
+        let head = Arc::new(head);
+        let still = || place.is_current() && !self.is_hidden(stale);
+        self.store().put_head_while(&key, head.clone(), still).await;
+        let landed = LandedObject { key, head, transfer: None, status, validated: true, vary, selection };
+        Landed::Object(Arc::new(landed))
+    }
+
+    /// What stands in the way of storing an answer that by itself may be stored.
+    fn judge_beside(
+        &self,
+        wanted: &Wanted,
+        response: &origin::Response,
+        landing: Landing,
+        now: UnixMillis,
+    ) -> Result<Landing, Refusal> {
+        let unavailable = matches!(response.status.as_u16(), 500 | 502 | 503 | 504);
+        let stands_in = |stale: &Arc<Head>| {
+            let asked_for = stale.control.stale_if_error.or(wanted.control.stale_if_error).is_some();
+            asked_for && wanted.policy.rules.lifetimes.may_stand_in(stale, &wanted.control, now)
+        };
+        if unavailable && wanted.stale.as_ref().is_some_and(stands_in) {
+            return Err(Refusal::StandIn);
+        }
+        // RFC 9110 §15.3.7: of a part that a client has asked for with a condition, it may leave out what the client has already.
+        let asked_for_rest = wanted.range.is_some() && wanted.headers.contains_key(header::IF_RANGE);
+        if landing.is_part() && asked_for_rest && !response.headers.contains_key(header::CONTENT_TYPE) {
+            return Err(Refusal::Status);
+        }
+        Ok(landing)
     }
 
     /// The question, with the range widened to whole blocks.
@@ -160,7 +229,8 @@ impl Fills {
     }
 }
 
-/// Whether the answer says that what is stored is still good: a 304, or the head of the same version (RFC 9111 §4.3.5).
+/// Whether the answer says that what is stored is still good: a 304, unless it is of another version (RFC 9111 §4.3.4), or the head of the
+/// same version (§4.3.5). A tag alone does not make another version: some servers send another one with 304 than with 200.
 fn confirms(wanted: &Wanted, stale: &Head, response: &origin::Response) -> bool {
     let same_head = || {
         wanted.method == Method::HEAD
@@ -168,20 +238,26 @@ fn confirms(wanted: &Wanted, stale: &Head, response: &origin::Response) -> bool 
             && declared_length(&response.headers).is_none_or(|length| length == stale.length)
             && stale.strong_validator().is_some_and(|ours| same_version(&response.headers, &ours))
     };
-    response.status == StatusCode::NOT_MODIFIED || same_head()
+    let unchanged = || {
+        response.status == StatusCode::NOT_MODIFIED
+            && !(validator::contradict(&stale.fields, &response.headers)
+                && validator::dates_differ(&stale.fields, &response.headers))
+    };
+    unchanged() || same_head()
 }
 
-fn confirmed(wanted: &Wanted, head: Arc<Head>, status: StatusCode) -> Landed {
-    let vary = wanted.vary(&head.fields);
-    Landed::Object(Arc::new(LandedObject {
-        key: wanted.key.clone(),
-        selection: vary.select(&*wanted.headers),
-        vary,
-        head,
-        transfer: None,
-        status,
-        validated: true,
-    }))
+/// Whether the answer to HEAD says that what is stored, though fresh, is not what GET would bring (RFC 9111 §4.3.5).
+fn tells_of_another(wanted: &Wanted, stale: &Head, response: &origin::Response, now: UnixMillis) -> bool {
+    // Many that make their answers as they are asked for them tell HEAD of no bytes at all.
+    let other_length = || {
+        let declared = declared_length(&response.headers).filter(|length| *length > 0);
+        declared.is_some_and(|length| length != stale.length)
+    };
+    wanted.method == Method::HEAD
+        && response.status == StatusCode::OK
+        && stale.status == StatusCode::OK
+        && wanted.policy.rules.lifetimes.of(stale).ttl(now) > 0
+        && (validator::contradict(&stale.fields, &response.headers) || other_length())
 }
 
 /// Whether an answer that is not stored says that what is stored is not to be had any more. A request that forbids

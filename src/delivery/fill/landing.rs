@@ -24,7 +24,7 @@ pub(super) struct Landing {
 }
 
 impl Landing {
-    fn is_part(&self) -> bool {
+    pub(super) fn is_part(&self) -> bool {
         matches!(self.extent, Extent::Part { .. })
     }
 
@@ -52,7 +52,8 @@ impl Fills {
         let block_size = self.store().block_size();
         let incarnation = Incarnation::new();
         let selection = landing.vary.select(&*wanted.headers);
-        let (key, alias) = self.keys_of(wanted, &landing, &response.headers, &selection, &mut place).await;
+        let (key, alias) =
+            self.keys_of(wanted, &landing.vary, &response.headers, &selection, &mut place).await;
         let length = landing.extent.length();
         let content = Content::Blocks { incarnation, block_size };
         let head =
@@ -131,25 +132,25 @@ impl Fills {
 
     /// Where the answer belongs: at the resource, or at the variant for requests like this one; and, when it is in one
     /// language, where requests look that ask for this language alone.
-    async fn keys_of(
+    pub(super) async fn keys_of(
         &self,
         wanted: &Wanted,
-        landing: &Landing,
+        vary: &VarySpec,
         answer: &HeaderMap,
         selection: &str,
         place: &mut Place,
     ) -> (Key, Option<Key>) {
-        if landing.vary.is_empty() {
+        if vary.is_empty() {
             return (wanted.primary.clone(), None);
         }
-        let variants = self.store().variants(&wanted.primary, &landing.vary, || place.is_current()).await;
+        let variants = self.store().variants(&wanted.primary, vary, || place.is_current()).await;
         let variant = |selection: &str| wanted.primary.variant(&variants, selection, self.store().seed());
         let key = variant(selection);
         if key != wanted.key {
             place.also(&key);
         }
         let language = answer.first("content-language").and_then(|line| std::str::from_utf8(line).ok());
-        let alone = language.and_then(|language| landing.vary.select_language(&*wanted.headers, language));
+        let alone = language.and_then(|language| vary.select_language(&*wanted.headers, language));
         let alias = alone.filter(|alone| alone != selection).map(|alone| variant(&alone));
         (key, alias)
     }

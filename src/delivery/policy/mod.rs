@@ -64,6 +64,7 @@ pub struct Asking {
 }
 
 /// A part of the addresses.
+#[derive(Clone)]
 pub struct Policy {
     pub name: Arc<str>,
     host: HostPattern,

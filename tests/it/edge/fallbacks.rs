@@ -47,7 +47,7 @@ async fn a_file_or_another_address_stands_in() {
         }
         let expected = match down {
             true => "millrace; fwd=miss; detail=connect",
-            false => "millrace; fwd=bypass; fwd-status=503; detail=no-lifetime-no-validator",
+            false => "millrace; fwd=miss; fwd-status=503; detail=no-lifetime-no-validator",
         };
         let reply = edge.get("/file/a").await;
         assert_eq!(reply.told(), (503, "FALLBACK", "<svg/>".to_owned()));

@@ -132,16 +132,16 @@ async fn what_may_not_be_stored_is_asked_for_each_time() {
     let origin = OriginDouble::start().await;
     let edge = Edge::over(&origin).await;
     let cases: &[(Fields<'_>, &str)] = &[
-        (&[("cache-control", "no-store, max-age=60")], "bypass; fwd-status=200; detail=no-store"),
-        (&[("cache-control", "private, max-age=60")], "bypass; fwd-status=200; detail=private"),
-        (&[("cache-control", "private=\"x\", max-age=60")], "bypass; fwd-status=200; detail=private"),
-        (&[("cache-control", "max-age=60"), ("vary", "*")], "bypass; fwd-status=200; detail=vary-star"),
+        (&[("cache-control", "no-store, max-age=60")], "miss; fwd-status=200; detail=no-store"),
+        (&[("cache-control", "private, max-age=60")], "miss; fwd-status=200; detail=private"),
+        (&[("cache-control", "private=\"x\", max-age=60")], "miss; fwd-status=200; detail=private"),
+        (&[("cache-control", "max-age=60"), ("vary", "*")], "miss; fwd-status=200; detail=vary-star"),
         (
             &[("cache-control", "max-age=60"), ("set-cookie", "a=b")],
-            "bypass; fwd-status=200; detail=set-cookie",
+            "miss; fwd-status=200; detail=set-cookie",
         ),
-        (&[], "bypass; fwd-status=200; detail=no-lifetime-no-validator"),
-        (&[("cache-control", "max-age=0")], "bypass; fwd-status=200; detail=no-lifetime-no-validator"),
+        (&[], "miss; fwd-status=200; detail=no-lifetime-no-validator"),
+        (&[("cache-control", "max-age=0")], "miss; fwd-status=200; detail=no-lifetime-no-validator"),
     ];
     for (number, (fields, told)) in cases.iter().enumerate() {
         let path = format!("/{number}");
@@ -208,6 +208,18 @@ async fn only_if_cached_never_asks_the_origin() {
     edge.advance(61);
     assert_eq!(edge.ask("GET", "/x", &only).await.status, 504);
     assert_eq!(origin.hits("/x"), 1);
+
+    // Nor for the rest of what is there in part.
+    origin.on("/part", Answer::pattern(5 * BLOCK, 1).etag("\"1\"").cache_control("max-age=60"));
+    edge.get_range("/part", "bytes=0-9").await;
+    for (range, status) in
+        [("bytes=10-19", 206), ("bytes=300000-300009", 504), ("bytes=0-,-1", 504), ("", 504)]
+    {
+        let fields = [only[0], ("range", range)];
+        let fields = if range.is_empty() { &only[..] } else { &fields[..] };
+        assert_eq!(edge.ask("GET", "/part", fields).await.status, status, "{range}");
+    }
+    assert_eq!(origin.hits("/part"), 1);
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ mod stills;
 mod targets;
 mod unshared;
 mod vary;
+mod versions;
 mod videos;
 mod warm;
 mod wire;

@@ -146,7 +146,9 @@ async fn a_soft_purge_asks_whether_it_is_still_good() {
     assert_eq!(edge.get("/x").await.told(), (200, "REVALIDATED", "x".to_owned()));
     assert_eq!(edge.get("/x").await.cache(), "HIT");
     origin.on("/swr", Answer::ok("new").etag("\"2\"").cache_control(CONTROL));
-    assert_eq!(edge.get("/swr").await.told(), (200, "STALE", "old".to_owned()));
+    let stale = edge.get("/swr").await;
+    assert_eq!(stale.told(), (200, "STALE", "old".to_owned()));
+    assert_eq!(stale.field("cache-status"), "millrace; hit; ttl=0; detail=stale-while-revalidate");
     let new = (200, "HIT", "new".to_owned());
     eventually("the new one", async || edge.get("/swr").await.told() == new).await;
 

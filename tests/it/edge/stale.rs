@@ -296,3 +296,98 @@ async fn what_is_only_of_use_when_stale_is_stored_for_that() {
     origin.on("/must", bare("old", control));
     assert_eq!(edge.get("/must").await.cache(), "BYPASS");
 }
+
+/// RFC 5861 §4: a request may say it, too, and then that counts for it.
+#[tokio::test]
+async fn a_request_says_how_stale_it_may_be_when_the_origin_fails() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    for (path, control, asked, status) in [
+        ("/1", "max-age=60, stale-if-error=10", "", 503),
+        ("/2", "max-age=60, stale-if-error=10", "stale-if-error=200", 200),
+        ("/3", "max-age=60", "", 200),
+        ("/4", "max-age=60", "stale-if-error=10", 503),
+        ("/5", "max-age=60, must-revalidate", "stale-if-error=200", 503),
+    ] {
+        origin.on(path, version("old", control));
+        edge.get(path).await;
+        edge.advance(160);
+        origin.on(path, Answer::empty(503));
+        let fields = [("cache-control", asked)];
+        let fields = if asked.is_empty() { &[][..] } else { &fields[..] };
+        assert_eq!(edge.ask("GET", path, fields).await.status, status, "{control} | {asked}");
+    }
+}
+
+/// Nothing of the new answer has reached anybody, so what would have stood in for a 502 stands in for this one.
+#[tokio::test]
+async fn the_stale_answer_stands_in_for_a_body_that_breaks_before_its_first_byte() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    let broken = |length| Answer::pattern(length, 1).cache_control("max-age=60").cut_at(0);
+    for (path, length) in [("/short", 100), ("/long", 5 * BLOCK)] {
+        origin.on(path, version("old", "max-age=60"));
+        edge.get(path).await;
+        edge.advance(61);
+        origin.on(path, broken(length));
+        for _ in 0..2 {
+            let reply = edge.get(path).await;
+            assert_eq!(reply.told(), (200, "STALE", "old".to_owned()), "{path}");
+            assert_eq!(reply.field("cache-status"), "millrace; fwd=stale; ttl=-1; detail=stale-if-error");
+        }
+        origin.on(path, version("new", "max-age=60"));
+        assert_eq!(edge.get(path).await.told(), (200, "MISS", "new".to_owned()));
+    }
+    // Nothing stands in where that is forbidden, or where there is nothing.
+    origin.on("/strict", version("old", "max-age=60, must-revalidate"));
+    edge.get("/strict").await;
+    edge.advance(61);
+    for path in ["/strict", "/never"] {
+        origin.on(path, Answer::pattern(100, 1).cache_control("max-age=60").cut_at(0));
+        let reply = edge.get(path).await;
+        assert_eq!((reply.status, reply.cache()), (502, "ERROR"), "{path}");
+        assert!(!reply.field("cache-status").contains("stored"), "{}", reply.field("cache-status"));
+    }
+}
+
+/// An error that may be stored does not take the place of what its origin wants to be shown in its stead.
+#[tokio::test]
+async fn an_error_with_a_lifetime_does_not_displace_what_stands_in_for_it() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    for (path, control, asked, expected) in [
+        ("/said", "max-age=60, stale-if-error=600", "", "STALE"),
+        ("/asked", "max-age=60", "stale-if-error=600", "STALE"),
+        ("/unsaid", "max-age=60", "", "MISS"),
+    ] {
+        origin.on(path, version("old", control));
+        edge.get(path).await;
+        edge.advance(61);
+        origin.on(path, Answer::empty(503).cache_control("max-age=60"));
+        let fields = [("cache-control", asked)];
+        let fields = if asked.is_empty() { &[][..] } else { &fields[..] };
+        assert_eq!(edge.ask("GET", path, fields).await.cache(), expected, "{path}");
+    }
+    origin.on("/said", version("new", "max-age=60"));
+    assert_eq!(edge.get("/said").await.told(), (200, "MISS", "new".to_owned()));
+    // Where there is nothing to stand in it is an answer like any other.
+    origin.on("/cold", Answer::empty(503).cache_control("max-age=60"));
+    assert_eq!(edge.get("/cold").await.status, 503);
+    assert_eq!(edge.get("/cold").await.cache(), "HIT");
+}
+
+/// RFC 9111 §5.2.1.1.
+#[tokio::test]
+async fn who_says_max_age_without_max_stale_wants_nothing_stale() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    for (path, asked, cache) in
+        [("/1", "max-age=600", "MISS"), ("/2", "max-age=600, max-stale=60", "STALE"), ("/3", "x", "STALE")]
+    {
+        origin.on(path, version("old", "max-age=60, stale-while-revalidate=600"));
+        edge.get(path).await;
+        edge.advance(70);
+        origin.on(path, version("new", "max-age=60"));
+        assert_eq!(edge.ask("GET", path, &[("cache-control", asked)]).await.cache(), cache, "{asked}");
+    }
+}

@@ -338,6 +338,7 @@ impl<V: Clone> Shard<V> {
 
     fn compete(&mut self, candidate: u32, gone: &mut Vec<V>) {
         let wanted = self.count(candidate, 0);
+        let passed = self.lists.node(candidate).place == Place::Passing;
         let room = self.lacks(candidate);
         let mut victims = [Victim::default(); MOST_VICTIMS];
         let looked_at = if room > 0 && wanted > 0 { self.oldest(room, &mut victims) } else { 0 };
@@ -377,7 +378,10 @@ impl<V: Clone> Shard<V> {
             freed += self.lists.node(next).weight as usize;
             self.evict(next, gone);
         }
-        self.lists.renew(candidate, Place::Probation);
+        // What was asked for while it passed is not to be the first to go.
+        let proven = passed && wanted > 1;
+        self.lists.renew(candidate, if proven { Place::Protected } else { Place::Probation });
+        self.limit_protected();
     }
 
     /// Those that were not asked for the longest, about twice as much as there has to be room for. How many there are.

@@ -6,6 +6,7 @@ use super::{BLOCK, Edge, client};
 use crate::origin_double::{Answer, Gate, OriginDouble};
 
 mod misconfigured;
+mod routes;
 mod seeds;
 
 fn fresh() -> Answer {
@@ -313,5 +314,38 @@ async fn what_stands_in_for_an_origin_that_is_down_is_told() {
             assert!(because.contains("stands in: the origin could not answer 0 s ago"), "{because}");
             assert_eq!(told["smallest_change"][0]["what"], "mend-origin");
         }
+    }
+}
+
+/// Browsers say both when a page is reloaded with force, and leaving one out changes nothing.
+#[tokio::test]
+async fn a_forced_reload_is_two_fields() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    origin.on("/a", fresh());
+    edge.get("/a").await;
+    let reload = [("cache-control", "no-cache"), ("pragma", "no-cache")];
+    let told = explain(&edge, "GET", "/a", &reload).await;
+    let changes = told["smallest_change"].as_array().unwrap();
+    let what: Vec<_> = changes.iter().map(|change| change["what"].as_str().unwrap()).collect();
+    assert_eq!(what, ["drop-request-directive", "drop-pragma"]);
+    assert_eq!(edge.get("/a").await.cache(), "HIT");
+}
+
+/// What an origin says of stale answers is in vain beside what forbids them, which is not widely known.
+#[tokio::test]
+async fn what_forbids_stale_use_is_named() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::over(&origin).await;
+    for (path, control, noted) in [
+        ("/a", "s-maxage=60, stale-while-revalidate=600", true),
+        ("/b", "max-age=60, must-revalidate, stale-if-error=600", true),
+        ("/c", "max-age=60, stale-while-revalidate=600", false),
+        ("/d", "s-maxage=60", false),
+    ] {
+        origin.on(path, Answer::ok("x").cache_control(control));
+        edge.get(path).await;
+        let told = explain(&edge, "GET", path, &[]).await;
+        assert_eq!(told["notes"].to_string().contains("forbids to use it stale"), noted, "{control}");
     }
 }

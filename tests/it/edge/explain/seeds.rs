@@ -27,6 +27,8 @@ pub(super) struct Seed {
 
 const ONCE: &[(&str, Fields)] = &[("", &[])];
 const PLAIN: (&str, &str, Fields) = ("GET", "", &[]);
+const TOO_WIDE: &str =
+    "x-0, x-1, x-2, x-3, x-4, x-5, x-6, x-7, x-8, x-9, x-10, x-11, x-12, x-13, x-14, x-15, x-16";
 const UNUSABLE: (&str, &str) = ("bypass", "no-lifetime-no-validator");
 
 fn seed(name: &'static str, answer: Answer, verdict: (&'static str, &'static str)) -> Seed {
@@ -79,6 +81,14 @@ pub(super) fn seeds(edge: &Edge) -> Vec<Seed> {
             .because("Vary: *")
             .fix("origin", "name-vary", "instead of `*`")
             .mended(fresh().header("vary", "accept")),
+        seed("vary-too-wide", fresh().header("vary", TOO_WIDE), ("bypass", "vary-star"))
+            .because("Vary: x-0, x-1")
+            .fix("origin", "name-vary", "more than 16")
+            .mended(fresh().header("vary", "x-0, x-1")),
+        seed("missing-and-forbidden", Answer::empty(404).cache_control("no-store"), ("miss", "not-found"))
+            .because("404, which is not stored: the origin forbids it (Cache-Control: no-store)")
+            .fix("origin", "drop-directive", "`no-store`")
+            .mended(Answer::empty(404)),
         seed("vary-cookie", fresh().header("vary", "Accept-Encoding, Cookie"), ("miss", "vary-miss"))
             .before(&[("", &[("cookie", "session=s3cret; a=1")])])
             .asked("GET", "", &[("cookie", "session=s4cret; a=1")])
