@@ -30,7 +30,7 @@ pub(super) fn transform(
     let params = finish.params;
     limits.admit_animation(probe.frames, probe.stored)?;
     let orientation = params.orientation(probe.orientation);
-    let mut area = Area::of(params.rect(), orientation.apply(probe.stored));
+    let mut area = Area::of(params.rect(), orientation.apply(probe.stored))?;
     limits.admit_decode(decode_bytes(probe))?;
     let mut frames = Frames::open(source, probe, limits)?;
     steps.done("probe");

@@ -12,7 +12,7 @@ pub fn weigh(source: &[u8], params: &Params, limits: &Limits) -> Result<u64, Err
     let probe = probe(source)?;
     limits.admit_pixels(probe.stored)?;
     let orientation = params.orientation(probe.orientation);
-    let area = Area::of(params.rect(), orientation.apply(probe.stored));
+    let area = Area::of(params.rect(), orientation.apply(probe.stored))?;
     let mut plan = plan(area, params);
     if params.format().is_summary() {
         plan = summary::miniature(plan);

@@ -24,7 +24,7 @@ pub(super) fn transform(
 ) -> Result<Encoded, Error> {
     let params = finish.params;
     let orientation = params.orientation(probe.orientation);
-    let mut area = Area::of(params.rect(), orientation.apply(probe.stored));
+    let mut area = Area::of(params.rect(), orientation.apply(probe.stored))?;
     let mut decoded = None;
     if let Some(tolerance) = params.trim() {
         // Where the border ends shows only in the pixels, all of them.

@@ -74,7 +74,7 @@ impl Orientation {
         self.0 == Exif::Upright
     }
 
-    pub(super) fn swaps_axes(self) -> bool {
+    pub fn swaps_axes(self) -> bool {
         matches!(self.0, Exif::Transposed | Exif::Turned90 | Exif::Transversed | Exif::Turned270)
     }
 
