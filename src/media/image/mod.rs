@@ -9,6 +9,7 @@ mod animation;
 mod avif;
 mod colour;
 mod cost;
+mod directory;
 mod dominant;
 mod error;
 mod exif;

@@ -104,3 +104,45 @@ fn a_frame_with_a_size_of_its_own_gets_no_memory() {
         assert!(taken < 1 << 20, "{width}x{height}: {taken} bytes");
     }
 }
+
+/// The `png` crate, which reads what has a palette, keeps it.
+#[test]
+fn a_png_with_a_long_exif_block_takes_what_is_reserved() {
+    let mut excess = Excess::default();
+    let exif = [b"MM\0\x2a\0\0\0\x08".as_slice(), &vec![0; 5 << 20]].concat();
+    for colour in [2, 3] {
+        let chunks: &[(&[u8; 4], &[u8])] = &[(b"PLTE", &[7; 6]), (b"eXIf", &exif)];
+        let rows = vec![0; if colour == 2 { 7 } else { 3 }];
+        let file = Png { size: (2, 1), depth: 8, colour, interlaced: false, chunks, rows }.file();
+        assert!(try_transform(&file, "fm=png").is_ok());
+        excess.of(&file, "fm=png", &format!("colour {colour}"));
+    }
+    excess.assert_none();
+}
+
+#[test]
+fn any_picture_takes_what_is_reserved_for_it() {
+    let (picture, clear) = (scene(700, 500), clear(&scene(700, 500)));
+    let turned = samples::with_exif(&samples::jpeg(&picture, turbojpeg::Subsamp::None, false), 6);
+    let sources = [
+        ("clear PNG", Png::of(&clear)),
+        ("turned JPEG", turned),
+        ("clear WebP", made(&clear, "fm=webp&q=30")),
+        ("GIF", made(&picture, "fm=gif")),
+    ];
+    let mut excess = Excess::default();
+    for (name, source) in &sources {
+        for query in [
+            "w=690&fm=png8",
+            "w=690&fm=gif",
+            "w=300&fm=png",
+            "w=690&border-radius=9",
+            "w=690&trim=auto",
+            "fm=json",
+            "w=10&h=3000&fit=scale&fm=png",
+        ] {
+            excess.of(source, query, name);
+        }
+    }
+    excess.assert_none();
+}
