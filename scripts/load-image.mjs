@@ -92,6 +92,52 @@ function webp() {
   return Buffer.concat([Buffer.from('RIFF'), Buffer.from(Uint32Array.of(body.length).buffer), body]);
 }
 
+function bmp() {
+  const bytes = Buffer.alloc(64 << 10);
+  bytes.write('BM');
+  bytes.writeUInt32LE(54, 10);
+  for (const [at, value] of [[14, 40], [18, SIDE], [22, SIDE]]) bytes.writeUInt32LE(value, at);
+  bytes.writeUInt16LE(1, 26);
+  bytes.writeUInt16LE(24, 28);
+  return bytes;
+}
+
+function tiff() {
+  // Sides, depth, no compression, black is 0, one strip of as many rows.
+  const entries = [[256, SIDE], [257, SIDE], [258, 8], [259, 1], [262, 1], [273, 256], [277, 1], [278, SIDE], [279, SIDE * SIDE]];
+  const bytes = Buffer.alloc(64 << 10);
+  bytes.write('II*\0\x08\0\0\0', 'latin1');
+  bytes.writeUInt16LE(entries.length, 8);
+  entries.forEach(([tag, value], index) => {
+    const at = 10 + index * 12;
+    bytes.writeUInt16LE(tag, at);
+    bytes.writeUInt16LE(4, at + 2);
+    bytes.writeUInt32LE(1, at + 4);
+    bytes.writeUInt32LE(value, at + 8);
+  });
+  return bytes;
+}
+
+function avif() {
+  const u32 = (...numbers) => Buffer.from(numbers.flatMap((n) => [n >>> 24, n >>> 16, n >>> 8, n].map((byte) => byte & 255)));
+  const u16 = (...numbers) => Buffer.from(numbers.flatMap((n) => [n >> 8, n & 255]));
+  const box = (kind, ...parts) => {
+    const body = Buffer.concat(parts.map((part) => Buffer.from(part)));
+    return Buffer.concat([u32(body.length + 8), Buffer.from(kind), body]);
+  };
+  const full = (kind, version, ...parts) => box(kind, u32(version << 24), ...parts);
+  // A still's sequence header (AV1 §5.5.1): the bits of its sides, sides less one, and nothing else switched on; then a frame.
+  const bits = '000' + '1' + '1' + '00000' + '1111'.repeat(2) + (SIDE - 1).toString(2).padStart(16, '0').repeat(2) + '0'.repeat(24);
+  const header = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+  const data = Buffer.concat([Buffer.of(0x0a, header.length), header, Buffer.of(0x32, 60), Buffer.alloc(60)]);
+  const sides = full('ispe', 0, u32(SIDE, SIDE));
+  const meta = (at) => full('meta', 0, full('pitm', 0, u16(1)), full('iloc', 0, [0x44, 0], u16(1, 1, 0, 1), u32(at, data.length)),
+    full('iinf', 0, u16(1), full('infe', 2, u16(1, 0), 'av01\0')),
+    box('iprp', box('ipco', sides), full('ipma', 0, u32(1), u16(1), [1, 1])));
+  const start = box('ftyp', 'avif\0\0\0\0avif');
+  return Buffer.concat([start, meta(start.length + meta(0).length + 8), box('mdat', data)]);
+}
+
 const sources = new Map();
 const fetched = new Map();
 const origin = http.createServer((request, response) => {
@@ -246,7 +292,8 @@ if (wanted('overhead')) {
 }
 
 if (wanted('bombs')) {
-  const bombs = { 'baseline.jpg': jpeg(0xc0), 'progressive.jpg': jpeg(0xc2), 'a.png': png(), 'a.gif': gif(), 'a.webp': webp() };
+  const bombs = { 'baseline.jpg': jpeg(0xc0), 'progressive.jpg': jpeg(0xc2), 'a.png': png(), 'a.gif': gif(), 'a.webp': webp(),
+    'a.avif': avif(), 'a.bmp': bmp(), 'a.tif': tiff() };
   for (const [name, bytes] of Object.entries(bombs)) {
     sources.set(`/${name}`, bytes);
     const server = await serve('--memory', '64MiB');

@@ -144,7 +144,7 @@ pub struct Media {
     pub max_animation_megapixels: u32,
     /// Most memory to decode one image.
     pub max_decode: String,
-    /// Most memory for all image jobs together, sources not counted; further ones wait.
+    /// Most memory for all image jobs together, sources not counted; further ones wait, and one that would take more is refused.
     pub max_memory: String,
     /// An image job that has run for so long is stopped at the end of its step.
     pub image_timeout_secs: u32,

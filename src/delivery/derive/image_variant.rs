@@ -100,8 +100,9 @@ pub(super) async fn encode(
     drop(media.enter().map_err(SourceError::Refused)?);
     let beginning = source.beginning(BEGINNING).await.map_err(broken)?;
     match image::weigh(&beginning, &params, &limits) {
+        Ok(weight) => admit(weight, media.config.memory_bytes).map_err(SourceError::Refused)?,
         // It may only be cut off.
-        Ok(_) | Err(image::Error::Corrupt { .. }) => {}
+        Err(image::Error::Corrupt { .. }) => {}
         Err(error) => return Err(SourceError::Refused(refusal(error))),
     }
     drop(beginning);
@@ -112,6 +113,7 @@ pub(super) async fn encode(
     let bytes = source.read_all().await.map_err(broken)?;
     let weight =
         image::weigh(&bytes, &params, &limits).map_err(|error| SourceError::Refused(refusal(error)))?;
+    admit(weight, media.config.memory_bytes).map_err(SourceError::Refused)?;
     let fetched = Instant::now();
     let _memory = media.room_for_job(&place, weight).await.map_err(SourceError::Refused)?;
     let waited = fetched.elapsed();
@@ -125,6 +127,15 @@ pub(super) async fn encode(
         media.instruments.steps.with_label_values(&[task.operation, step]).observe(took.as_secs_f64());
     }
     Ok((done.result, waits))
+}
+
+/// What would take more memory than there is for all images is not made at all.
+fn admit(weight: u64, limit: u64) -> Result<(), Refusal> {
+    if weight <= limit {
+        return Ok(());
+    }
+    let detail = format!("image too large: making it takes {weight} bytes of memory, the limit is {limit}");
+    Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "image_too_large", detail))
 }
 
 fn worked(encoded: &Encoded) -> Duration {

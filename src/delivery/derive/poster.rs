@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use super::{Refusal, image_variant, source::Source};
 use crate::media::{
     ffmpeg::{self, Ffmpeg},
-    image::{self, Encoded, Fit, Params},
+    image::{self, Encoded, Fit, Orientation, Params},
     video::{self, Package, PosterError},
 };
 
@@ -28,10 +28,12 @@ pub fn make(
     image::encode_rgb(frame.width, frame.height, &frame.rgb, params).map_err(image_variant::refusal)
 }
 
-/// ffmpeg scales down as it decodes where the width alone decides the size.
+/// ffmpeg scales down as it decodes where the width alone decides the size, and is that of the whole frame as it stands.
 fn decoded_width(params: &Params) -> u32 {
+    let whole = params.rect().is_none() && params.trim().is_none();
+    let stands = !params.orientation(Orientation::default()).swaps_axes();
     match (params.width(), params.height(), params.fit()) {
-        (Some(width), None, Fit::Clip) => width,
+        (Some(width), None, Fit::Clip) if whole && stands => width,
         _ => u32::MAX,
     }
 }

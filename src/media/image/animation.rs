@@ -29,8 +29,11 @@ pub(super) fn transform(
 ) -> Result<Encoded, Error> {
     let params = finish.params;
     limits.admit_animation(probe.frames, probe.stored)?;
+    if let Coding::Gif(gif) = &probe.coding {
+        limits.admit_frames(gif.total)?;
+    }
     let orientation = params.orientation(probe.orientation);
-    let mut area = Area::of(params.rect(), orientation.apply(probe.stored));
+    let mut area = Area::of(params.rect(), orientation.apply(probe.stored))?;
     limits.admit_decode(decode_bytes(probe))?;
     let mut frames = Frames::open(source, probe, limits)?;
     steps.done("probe");

@@ -3,8 +3,15 @@
 use super::{
     Area, Error, Format, Limits, Params, Size, animation, avif, finish, job, plan,
     probe::{Coding, probe},
-    summary,
+    resize, summary,
 };
+
+/// Of each pixel, in which a palette is looked for: copies of what is shown, of what of it is there, and its place.
+const PALETTE_BYTES: u64 = 12;
+/// Of each pixel that is coded without loss: libwebp keeps it in several forms, and what refers back to what.
+const LOSSLESS_BYTES: u64 = 32;
+/// Whatever the size.
+const TABLES: u64 = 512 << 10;
 
 /// Bytes of memory that making this variant takes, at most; the source itself not counted. Of the source its beginning is
 /// enough, if all headers are in it: else it looks corrupt.
@@ -12,7 +19,7 @@ pub fn weigh(source: &[u8], params: &Params, limits: &Limits) -> Result<u64, Err
     let probe = probe(source)?;
     limits.admit_pixels(probe.stored)?;
     let orientation = params.orientation(probe.orientation);
-    let area = Area::of(params.rect(), orientation.apply(probe.stored));
+    let area = Area::of(params.rect(), orientation.apply(probe.stored))?;
     let mut plan = plan(area, params);
     if params.format().is_summary() {
         plan = summary::miniature(plan);
@@ -21,34 +28,39 @@ pub fn weigh(source: &[u8], params: &Params, limits: &Limits) -> Result<u64, Err
     if params.trim().is_none() {
         limits.admit_output(plan.canvas, params.format())?;
     }
-    let moves = probe.is_animated() && params.animates();
-    let decoded = match params.trim() {
-        _ if moves => animation::decode_bytes(&probe),
-        Some(_) => job::decode_bytes(&probe, 1),
-        None => job::decode_bytes(&probe, job::Job::new(&probe, orientation, &plan).shrink),
-    };
+    let target = orientation.apply(plan.content);
+    if probe.is_animated() && params.animates() {
+        let decoded = animation::decode_bytes(&probe);
+        limits.admit_decode(decoded)?;
+        let output = plan.canvas.pixels() * 4 * animation::OUTPUT_CANVASES;
+        return Ok(decoded + resize::bytes(probe.stored, 4, target) + output + TABLES);
+    }
+    let shrink = if params.trim().is_some() { 1 } else { job::Job::new(&probe, orientation, &plan).shrink };
+    let decoded = job::decode_bytes(&probe, shrink, params);
     limits.admit_decode(decoded)?;
-    let output = if moves {
-        plan.canvas.pixels() * 4 * animation::OUTPUT_CANVASES
-    } else {
-        let format = match params.format() {
-            Format::Newest => finish::newest(params, plan.canvas),
-            format => format,
-        };
-        finishing(plan.canvas, format)
-    };
-    Ok(decoded + output + kept(&probe.coding, probe.stored))
+    // What the decoder had beside its picture is given back before that is resized.
+    let (reduced, channels) = job::decoded(&probe, shrink);
+    let resized = reduced.pixels() * channels + resize::bytes(reduced, channels, target);
+    Ok(decoded.max(resized) + finishing(plan.canvas, params) + kept(&probe.coding, probe.stored))
 }
 
 /// Resized, looked at once more, and what an encoder keeps beside.
-fn finishing(output: Size, format: Format) -> u64 {
-    let encoder = if format == Format::Avif { avif::encode_bytes(output) } else { 0 };
+fn finishing(output: Size, params: &Params) -> u64 {
+    let format = match params.format() {
+        Format::Newest => finish::newest(params, output),
+        format => format,
+    };
+    let encoder = match format {
+        Format::Avif => avif::encode_bytes(output),
+        Format::Gif | Format::Png8 => output.pixels() * PALETTE_BYTES,
+        Format::Webp if params.lossless() => output.pixels() * LOSSLESS_BYTES,
+        _ => 0,
+    };
     output.pixels() * 4 * 3 + encoder
 }
 
 /// Tables and buffers that a decoder has whatever the size.
 fn kept(coding: &Coding, stored: Size) -> u64 {
-    const TABLES: u64 = 512 << 10;
     match coding {
         Coding::Jpeg(_) | Coding::Png(_) => TABLES + u64::from(stored.width) * 64,
         _ => TABLES,

@@ -1,5 +1,6 @@
 //! Why an image could not be made: whose fault it is, in words fit for the person who asked.
 
+use super::geometry::Size;
 use crate::media::checkpoint::Stop;
 
 /// Who has to act on an error.
@@ -44,6 +45,12 @@ pub enum Error {
     /// Refused from headers alone, before anything was decoded.
     #[error("image too large: {actual} {what}, the limit is {limit}", what = measure.as_str())]
     TooLarge { measure: Measure, actual: u64, limit: u64 },
+    /// The part that is asked for has nothing of the picture.
+    #[error(
+        "image parameter `rect` begins at {left},{top}, the picture is {width} by {height} pixels large",
+        width = size.width, height = size.height
+    )]
+    Outside { left: u32, top: u32, size: Size },
     /// The content is not what its own header says, or ends early.
     #[error("corrupt {format} image: {detail}")]
     Corrupt { format: &'static str, detail: String },
@@ -61,7 +68,8 @@ pub enum Error {
 impl Error {
     pub fn fault(&self) -> Fault {
         match self {
-            Self::TooLarge { measure: Measure::OutputPixels | Measure::OutputSide, .. } => Fault::Client,
+            Self::TooLarge { measure: Measure::OutputPixels | Measure::OutputSide, .. }
+            | Self::Outside { .. } => Fault::Client,
             Self::TooLarge { .. } | Self::Corrupt { .. } | Self::Unsupported { .. } => Fault::Source,
             Self::Internal { .. } | Self::Stopped(_) => Fault::Internal,
         }
@@ -71,6 +79,7 @@ impl Error {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "image_too_large",
+            Self::Outside { .. } => "image_outside",
             Self::Corrupt { .. } => "image_corrupt",
             Self::Unsupported { .. } => "image_unsupported",
             Self::Internal { .. } => "image_internal",

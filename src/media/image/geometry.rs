@@ -1,6 +1,7 @@
 //! Sizes and rectangles: what part of the source goes where in the output. Pure arithmetic on the source's
 //! size after its EXIF orientation; the pixel work is done by others.
 
+use super::error::Error;
 use super::params::{Fit, Gravity, Params, PixelRect};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,12 +107,14 @@ impl Area {
         Self { left: 0, top: 0, size }
     }
 
-    /// What `rect` asks for of a source of this size, as far as there is something.
-    pub fn of(rect: Option<PixelRect>, size: Size) -> Self {
-        let Some(PixelRect { left, top, width, height }) = rect else { return Self::whole(size) };
-        let (left, top) = (left.min(size.width - 1), top.min(size.height - 1));
+    /// What `rect` asks for of a source of this size, as far as there is something; nothing at all is refused.
+    pub fn of(rect: Option<PixelRect>, size: Size) -> Result<Self, Error> {
+        let Some(PixelRect { left, top, width, height }) = rect else { return Ok(Self::whole(size)) };
+        if left >= size.width || top >= size.height {
+            return Err(Error::Outside { left, top, size });
+        }
         let size = Size::new(width.min(size.width - left), height.min(size.height - top));
-        Self { left, top, size }
+        Ok(Self { left, top, size })
     }
 
     pub fn rect(self) -> Rect {
@@ -127,40 +130,58 @@ pub fn plan(area: Area, params: &Params) -> Plan {
 }
 
 fn layout(area: Area, width: Option<u32>, height: Option<u32>, params: &Params) -> Plan {
-    let source = area.size;
+    let (source, enlarges) = (area.size, params.enlarges());
     let (sw, sh) = (f64::from(source.width), f64::from(source.height));
-    match (width, height, params.fit()) {
-        (None, None, _) => Plan::exact(area, source),
-        (Some(w), None, Fit::Scale) => {
+    let fitted = |w, h| {
+        let (content, scale) = fitted(source, w, h, enlarges);
+        Plan::even(area, bounded(content), scale)
+    };
+    let canvas = match (width, height) {
+        (None, None) => return Plan::exact(area, source),
+        (Some(w), None) if params.fit() == Fit::Scale && enlarges => {
             let scale = f64::from(w) / sw;
-            Plan::even(area, bounded(Size { width: w, ..source.scaled(scale) }), scale)
+            return Plan::even(area, bounded(Size { width: w, ..source.scaled(scale) }), scale);
         }
-        (None, Some(h), Fit::Scale) => {
+        (None, Some(h)) if params.fit() == Fit::Scale && enlarges => {
             let scale = f64::from(h) / sh;
-            Plan::even(area, bounded(Size { height: h, ..source.scaled(scale) }), scale)
+            return Plan::even(area, bounded(Size { height: h, ..source.scaled(scale) }), scale);
         }
-        (Some(w), Some(h), Fit::Scale) => Plan::exact(area, Size::new(w, h)),
-        (Some(w), Some(h), Fit::Crop) => {
-            let canvas = Size::new(w, h);
-            Plan { crop: cropped(area, canvas, params.gravity()), ..Plan::exact(area, canvas) }
+        (Some(w), Some(h)) => Size::new(w, h),
+        (w, h) => return fitted(w, h),
+    };
+    let (w, h) = (f64::from(canvas.width), f64::from(canvas.height));
+    // The box, no larger than the source on either side.
+    let within = || canvas.scaled((sw / w).min(sh / h).min(1.0));
+    let crop = |canvas| Plan { crop: cropped(area, canvas, params.gravity()), ..Plan::exact(area, canvas) };
+    let fit = match params.fit() {
+        Fit::Auto if (sw >= sh) == (w >= h) => Fit::Crop,
+        Fit::Auto => Fit::Clip,
+        fit => fit,
+    };
+    match fit {
+        Fit::Scale if enlarges => Plan::exact(area, canvas),
+        Fit::Scale => Plan::exact(area, within()),
+        Fit::Min => crop(within()),
+        Fit::Crop if enlarges => crop(canvas),
+        Fit::Crop => {
+            let covering = source.scaled((w / sw).max(h / sh).min(1.0));
+            crop(Size::new(canvas.width.min(covering.width), canvas.height.min(covering.height)))
         }
-        (Some(w), Some(h), Fit::Fill) => {
-            let (content, scale) = fitted(source, Some(w), Some(h));
-            let offset = ((w - content.width) / 2, (h - content.height) / 2);
-            Plan { canvas: Size::new(w, h), offset, ..Plan::even(area, content, scale) }
+        Fit::Fill => {
+            let content = fitted(width, height);
+            let spare = (canvas.width - content.canvas.width, canvas.height - content.canvas.height);
+            Plan { canvas, offset: (spare.0 / 2, spare.1 / 2), ..content }
         }
-        (w, h, _) => {
-            let (content, scale) = fitted(source, w, h);
-            Plan::even(area, content, scale)
-        }
+        Fit::Clip | Fit::Auto => fitted(width, height),
     }
 }
 
-/// The largest size of the source's aspect ratio within the box and within the source, and the scale it came from.
-fn fitted(source: Size, w: Option<u32>, h: Option<u32>) -> (Size, f64) {
-    let by_width = w.map_or(1.0, |w| f64::from(w) / f64::from(source.width));
-    let by_height = h.map_or(1.0, |h| f64::from(h) / f64::from(source.height));
-    let scale = by_width.min(by_height).min(1.0);
+/// The largest size of the source's aspect ratio within the box, and within the source unless it may be enlarged; and the scale it
+/// came from.
+fn fitted(source: Size, w: Option<u32>, h: Option<u32>, enlarges: bool) -> (Size, f64) {
+    let by = |side: Option<u32>, of: u32| side.map_or(f64::INFINITY, |side| f64::from(side) / f64::from(of));
+    let scale = by(w, source.width).min(by(h, source.height));
+    let scale = if enlarges { scale } else { scale.min(1.0) };
     let size = source.scaled(scale);
     // Rounding may not step over the box.
     let (w, h) = (w.unwrap_or(u32::MAX), h.unwrap_or(u32::MAX));
@@ -233,6 +254,21 @@ mod tests {
             ((1, 65535), "w=100&h=10", (1, 10), (1, 10), (0, 0)),
             ((1, 65535), "w=8192&fit=scale", (8192, 1 << 24), (8192, 1 << 24), (0, 0)),
             ((1, 1), "w=1&h=1&fit=crop", (1, 1), (1, 1), (0, 0)),
+            ((300, 200), "w=600&enlarge=1", (600, 400), (600, 400), (0, 0)),
+            ((300, 200), "w=600&h=600&enlarge=1", (600, 400), (600, 400), (0, 0)),
+            ((300, 200), "w=600&h=600&fit=fill&enlarge=1", (600, 400), (600, 600), (0, 100)),
+            ((300, 200), "w=600&h=600&fit=crop&enlarge=0", (300, 200), (300, 200), (0, 0)),
+            ((300, 200), "w=600&h=100&fit=crop&enlarge=0", (300, 100), (300, 100), (0, 0)),
+            ((300, 200), "w=100&h=100&fit=crop&enlarge=0", (100, 100), (100, 100), (0, 0)),
+            ((300, 200), "w=600&h=600&fit=min", (200, 200), (200, 200), (0, 0)),
+            ((100, 50), "w=200&h=40&fit=min", (100, 20), (100, 20), (0, 0)),
+            ((300, 200), "w=100&h=100&fit=min", (100, 100), (100, 100), (0, 0)),
+            ((100, 50), "w=200&h=25&fit=scale&enlarge=0", (100, 13), (100, 13), (0, 0)),
+            ((300, 200), "w=100&h=50&fit=scale&enlarge=0", (100, 50), (100, 50), (0, 0)),
+            ((300, 200), "w=600&fit=scale&enlarge=0", (300, 200), (300, 200), (0, 0)),
+            ((300, 200), "w=150&h=90&fit=auto", (150, 90), (150, 90), (0, 0)),
+            ((300, 200), "w=90&h=150&fit=auto", (90, 60), (90, 60), (0, 0)),
+            ((1, 65535), "w=8192&enlarge=1", (8192, 1 << 24), (8192, 1 << 24), (0, 0)),
         ];
         for &(source, query, content, canvas, offset) in table {
             let plan = plan(Area::whole(Size::new(source.0, source.1)), &params(query));
@@ -280,7 +316,7 @@ mod tests {
             ("rect=250,150,500,500", 250.0, 150.0),
         ] {
             let params = params(&format!("w=50&h=50&fit=crop&{query}"));
-            let area = Area::of(params.rect(), Size::new(300, 200));
+            let area = Area::of(params.rect(), Size::new(300, 200)).unwrap();
             let crop = plan(area, &params).crop;
             assert_eq!((crop.left, crop.top), (left, top), "{query}");
         }
@@ -308,9 +344,11 @@ mod tests {
         fn plans_stay_within_bounds(
             sw in 1u32..=65_535, sh in 1u32..=65_535,
             w in proptest::option::of(1u32..=MAX_SIDE), h in proptest::option::of(1u32..=MAX_SIDE),
-            fit in prop::sample::select(vec!["clip", "crop", "fill", "max", "scale"]),
+            fit in prop::sample::select(vec!["clip", "crop", "fill", "max", "scale", "min", "auto"]),
+            enlarge in proptest::option::of(any::<bool>()),
         ) {
             let mut query = format!("fit={fit}");
+            if let Some(enlarge) = enlarge { query += &format!("&enlarge={enlarge}"); }
             if let Some(w) = w { query += &format!("&w={w}"); }
             if let Some(h) = h { query += &format!("&h={h}"); }
             let source = Size::new(sw, sh);
@@ -320,16 +358,18 @@ mod tests {
             prop_assert!(content.width > 0 && content.height > 0);
             prop_assert!(plan.offset.0 + content.width <= canvas.width);
             prop_assert!(plan.offset.1 + content.height <= canvas.height);
-            if fit != "scale" {
-                // Asked sides are never exceeded, and unasked ones never exceed the source.
-                prop_assert!(canvas.width <= w.unwrap_or(sw));
-                prop_assert!(canvas.height <= h.unwrap_or(sh));
-            }
-            if let (Some(w), Some(h), "crop" | "fill" | "scale") = (w, h, fit) {
+            let exact = matches!(fit, "crop" | "scale") && enlarge != Some(false) || fit == "fill";
+            // Asked sides are never exceeded, and unasked ones never exceed the source.
+            let unbounded = exact || enlarge == Some(true);
+            let most = |asked: Option<u32>, own| asked.unwrap_or(if unbounded { u32::MAX } else { own });
+            prop_assert!(canvas.width <= most(w, sw) && canvas.height <= most(h, sh));
+            if let (Some(w), Some(h), true) = (w, h, exact) {
                 prop_assert_eq!((canvas.width, canvas.height), (w, h));
             }
-            if matches!(fit, "clip" | "max" | "fill") {
+            if enlarge == Some(false) || (enlarge.is_none() && !matches!(fit, "crop" | "scale")) || fit == "min" {
                 prop_assert!(content.width <= sw && content.height <= sh, "enlarged");
+            }
+            if matches!(fit, "clip" | "max" | "fill") && enlarge != Some(true) {
                 // Each side is within one pixel of the source's aspect ratio given the other.
                 let ratio = f64::from(sw) / f64::from(sh);
                 let off = (f64::from(content.width) - f64::from(content.height) * ratio).abs();
@@ -340,7 +380,7 @@ mod tests {
             prop_assert!(crop.left >= 0.0 && crop.top >= 0.0 && crop.width > 0.0 && crop.height > 0.0);
             prop_assert!(crop.left + crop.width <= f64::from(sw) + 1e-6);
             prop_assert!(crop.top + crop.height <= f64::from(sh) + 1e-6);
-            if fit == "crop" && w.is_some() && h.is_some() {
+            if matches!(fit, "crop" | "min") && w.is_some() && h.is_some() {
                 let asked = f64::from(canvas.width) / f64::from(canvas.height);
                 prop_assert!((crop.width / crop.height / asked - 1.0).abs() < 1e-6);
             }

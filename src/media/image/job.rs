@@ -24,11 +24,11 @@ pub(super) fn transform(
 ) -> Result<Encoded, Error> {
     let params = finish.params;
     let orientation = params.orientation(probe.orientation);
-    let mut area = Area::of(params.rect(), orientation.apply(probe.stored));
+    let mut area = Area::of(params.rect(), orientation.apply(probe.stored))?;
     let mut decoded = None;
     if let Some(tolerance) = params.trim() {
         // Where the border ends shows only in the pixels, all of them.
-        limits.admit_decode(decode_bytes(probe, 1))?;
+        limits.admit_decode(decode_bytes(probe, 1, params))?;
         let reduced = decode(source, probe, 1, limits, finish)?;
         area = trimmed(&reduced.raster, orientation, area, tolerance);
         decoded = Some(reduced);
@@ -41,7 +41,7 @@ pub(super) fn transform(
     limits.admit_output(plan.canvas, params.format())?;
     let mut job = Job::new(probe, orientation, &plan);
     if decoded.is_none() {
-        limits.admit_decode(decode_bytes(probe, job.shrink))?;
+        limits.admit_decode(decode_bytes(probe, job.shrink, params))?;
     }
     steps.done("probe");
     checkpoint::pass()?;
@@ -86,15 +86,29 @@ pub(super) fn trimmed(stored: &Raster, orientation: Orientation, area: Area, tol
     Area { left: left as u32, top: top as u32, size: Size::new(width as u32, height as u32) }
 }
 
-/// Memory to decode a still, or a frame.
-pub(super) fn decode_bytes(probe: &Probe, shrink: u32) -> u64 {
+/// Memory to decode a still, or what is shown of an animation as one.
+pub(super) fn decode_bytes(probe: &Probe, shrink: u32, params: &Params) -> u64 {
     match &probe.coding {
         Coding::Jpeg(jpeg) => jpeg::decode_bytes(jpeg, probe.stored, shrink),
         Coding::Png(png) => png::decode_bytes(png, probe.stored, shrink),
-        Coding::Webp(webp) => webp::decode_bytes(webp, probe.stored, shrink),
+        Coding::Webp(webp) => webp::decode_bytes(webp, probe.stored, shrink, params.still_frame()),
         Coding::Gif(gif) => gif::decode_bytes(gif, probe.stored),
         Coding::Avif(avif) => avif::decode_bytes(avif, probe.stored, shrink),
         Coding::Rare(rare) => rare::decode_bytes(rare, probe.stored),
+    }
+}
+
+/// Size and channels of what `decode` makes.
+pub(super) fn decoded(probe: &Probe, shrink: u32) -> (Size, u64) {
+    let stored = probe.stored;
+    let shrunk = || Size::new(stored.width.div_ceil(shrink), stored.height.div_ceil(shrink));
+    match &probe.coding {
+        Coding::Jpeg(_) => (shrunk(), 3),
+        Coding::Png(png) => (shrunk(), if png.channels.is_multiple_of(2) { 4 } else { 3 }),
+        Coding::Webp(webp) if webp.alpha || webp.first_frame.is_some() => (stored, 4),
+        Coding::Webp(_) => (shrunk(), 3),
+        Coding::Avif(avif) => (shrunk(), if avif.alpha.is_some() { 4 } else { 3 }),
+        Coding::Gif(_) | Coding::Rare(_) => (stored, 4),
     }
 }
 

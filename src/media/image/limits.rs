@@ -45,6 +45,11 @@ impl Limits {
         within(Measure::AnimationPixels, size.pixels() * u64::from(frames), self.max_animation_pixels)
     }
 
+    /// Of frames that may be larger than what shows of them.
+    pub(super) fn admit_frames(&self, pixels: u64) -> Result<(), Error> {
+        within(Measure::AnimationPixels, pixels, self.max_animation_pixels)
+    }
+
     pub(super) fn admit_decode(&self, bytes: u64) -> Result<(), Error> {
         within(Measure::DecodeBytes, bytes, self.max_decode_bytes)
     }

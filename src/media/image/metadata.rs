@@ -45,9 +45,7 @@ impl<'a> Metadata<'a> {
             Coding::Webp(_) => Self::of_webp(source),
             Coding::Gif(_) => Self::default(),
             Coding::Avif(avif) => Self::of_avif(source, &avif),
-            Coding::Rare(coding) => {
-                Self { icc: rare::profile(source, coding.kind).map(Cow::Owned), exif: None }
-            }
+            Coding::Rare(coding) => Self { icc: rare::profile(source, coding.kind), exif: None },
         };
         found.exif = found.exif.filter(|block| block.len() <= MAX_EXIF);
         found

@@ -9,6 +9,7 @@ mod animation;
 mod avif;
 mod colour;
 mod cost;
+mod directory;
 mod dominant;
 mod error;
 mod exif;
@@ -101,7 +102,7 @@ pub fn encode_rgb(width: u32, height: u32, rgb: &[u8], params: &Params) -> Resul
     }
     let source =
         Raster { size, channels: 3, data: rgb.to_vec() }.oriented(params.orientation(Orientation::default()));
-    let mut area = Area::of(params.rect(), source.size);
+    let mut area = Area::of(params.rect(), source.size)?;
     if let Some(tolerance) = params.trim() {
         area = job::trimmed(&source, Orientation::default(), area, tolerance);
     }

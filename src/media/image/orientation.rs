@@ -1,6 +1,7 @@
 //! EXIF orientation: reading it from a TIFF block, and what it does to sizes and rectangles. A damaged block
 //! means upright, as in browsers. No other metadata is read.
 
+use super::directory::{Directory, LONG, SHORT};
 use super::geometry::{Rect, Size};
 
 /// How stored pixels must be turned to stand upright; EXIF 2.32 §4.6.4, tag 0x0112.
@@ -74,7 +75,7 @@ impl Orientation {
         self.0 == Exif::Upright
     }
 
-    pub(super) fn swaps_axes(self) -> bool {
+    pub fn swaps_axes(self) -> bool {
         matches!(self.0, Exif::Transposed | Exif::Turned90 | Exif::Transversed | Exif::Turned270)
     }
 
@@ -133,36 +134,15 @@ impl Orientation {
 }
 
 const ORIENTATION: u16 = 0x0112;
-const SHORT: u16 = 3;
-const LONG: u16 = 4;
 
 fn read_tag(tiff: &[u8]) -> Option<u16> {
-    let little = match tiff.get(..4)? {
-        b"II\x2a\0" => true,
-        b"MM\0\x2a" => false,
-        _ => return None,
-    };
-    let u16_at = |at: usize| {
-        let bytes = tiff.get(at..at.checked_add(2)?)?.try_into().ok()?;
-        Some(if little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
-    };
-    let u32_at = |at: usize| {
-        let bytes = tiff.get(at..at.checked_add(4)?)?.try_into().ok()?;
-        Some(if little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
-    };
-    let directory = u32_at(4)? as usize;
-    let entries = u16_at(directory)?;
-    for entry in 0..usize::from(entries) {
-        let at = directory.checked_add(2 + entry * 12)?;
-        if u16_at(at)? == ORIENTATION {
-            return match u16_at(at + 2)? {
-                SHORT => u16_at(at + 8),
-                LONG => u32_at(at + 8)?.try_into().ok(),
-                _ => None,
-            };
-        }
+    let directory = Directory::of(tiff)?;
+    let entry = directory.entries().find(|entry| entry.tag == ORIENTATION)?;
+    match entry.kind {
+        SHORT => directory.short(entry.field),
+        LONG => directory.long(entry.field)?.try_into().ok(),
+        _ => None,
     }
-    None
 }
 
 #[cfg(test)]

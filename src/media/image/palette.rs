@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use color_quant::NeuQuant;
 
+use super::super::checkpoint::{self, Stop};
 use super::raster::Raster;
 
 /// Entries of a palette.
@@ -33,9 +34,12 @@ pub(super) struct Indexed {
 }
 
 impl Indexed {
-    pub(super) fn of(raster: &Raster, alpha: Alpha, dither: bool) -> Self {
+    pub(super) fn of(raster: &Raster, alpha: Alpha, dither: bool) -> Result<Self, Stop> {
         let pixels = rgba(raster, alpha);
-        Self::exact(&pixels).unwrap_or_else(|| Self::learnt(pixels, raster, alpha, dither))
+        match Self::exact(&pixels) {
+            Some(exact) => Ok(exact),
+            None => Self::learnt(pixels, raster, alpha, dither),
+        }
     }
 
     fn exact(pixels: &[[u8; 4]]) -> Option<Self> {
@@ -64,7 +68,7 @@ impl Indexed {
         Some(Self { palette, pixels: indices })
     }
 
-    fn learnt(mut pixels: Vec<[u8; 4]>, raster: &Raster, alpha: Alpha, dither: bool) -> Self {
+    fn learnt(mut pixels: Vec<[u8; 4]>, raster: &Raster, alpha: Alpha, dither: bool) -> Result<Self, Stop> {
         // One entry stays for what is not there.
         let clear = alpha == Alpha::OnOff && pixels.contains(&CLEAR);
         let network = if clear {
@@ -86,6 +90,9 @@ impl Indexed {
         let mut indices = Vec::with_capacity(pixels.len());
         let mut nearest = Nearest { network: &network, last: None };
         for at in 0..pixels.len() {
+            if at.is_multiple_of(width) {
+                checkpoint::pass()?;
+            }
             let pixel = pixels[at];
             if clear && pixel[3] == 0 {
                 indices.push(nothing);
@@ -103,7 +110,7 @@ impl Indexed {
                 );
             }
         }
-        Self { palette, pixels: indices }
+        Ok(Self { palette, pixels: indices })
     }
 }
 
@@ -170,7 +177,7 @@ mod tests {
     fn few_colours_are_kept_exactly() {
         let colours: Vec<u8> = (0..=255).flat_map(|v| [v, 255 - v, v / 2, 255]).collect();
         let raster = Raster { size: Size::new(16, 16), channels: 4, data: colours.clone() };
-        let indexed = Indexed::of(&raster, Alpha::Full, true);
+        let indexed = Indexed::of(&raster, Alpha::Full, true).unwrap();
         assert_eq!(shown(&indexed).as_flattened(), colours);
     }
 
@@ -182,7 +189,7 @@ mod tests {
             *pixel = [x as u8 * 2, y as u8 * 2, 80, if x < 8 { 0 } else { 255 }];
         }
         for (alpha, dither) in [(Alpha::Full, true), (Alpha::OnOff, false), (Alpha::OnOff, true)] {
-            let indexed = Indexed::of(&raster, alpha, dither);
+            let indexed = Indexed::of(&raster, alpha, dither).unwrap();
             assert!(indexed.palette.len() <= 256);
             let mut error = 0;
             for (got, wanted) in shown(&indexed).iter().zip(raster.data.as_chunks::<4>().0) {

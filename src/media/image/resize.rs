@@ -20,6 +20,16 @@ thread_local! {
 /// Pixels between the two passes above which their order is chosen to keep them few.
 const LARGE: f64 = 16e6;
 
+/// Bytes that scaling a picture of this size and so many channels takes beside it and the result.
+pub(super) fn bytes(source: Size, channels: u64, target: Size) -> u64 {
+    // Colour is multiplied by alpha in a copy.
+    let weighted = if channels == 4 { source.pixels() * channels } else { 0 };
+    let down = u64::from(source.width) * u64::from(target.height);
+    let across = u64::from(target.width) * u64::from(source.height);
+    let between = if down as f64 > LARGE && target.height > source.height { across } else { down };
+    weighted + between * channels
+}
+
 /// Scales `crop` of `source` to `target`.
 pub(super) fn resize(source: View<'_>, crop: Rect, target: Size) -> Result<Raster, Error> {
     resize_with(source, crop, target, fir::FilterType::Lanczos3)

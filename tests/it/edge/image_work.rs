@@ -150,6 +150,21 @@ async fn failures_are_remembered_for_a_moment() {
 }
 
 #[tokio::test]
+async fn what_takes_more_memory_than_there_is_is_not_made() {
+    let origin = OriginDouble::start().await;
+    let edge = Edge::with(&origin, |raw| {
+        raw.media.max_decode = "4MiB".to_owned();
+        raw.media.max_memory = "8MiB".to_owned();
+    });
+    let edge = edge.await;
+    origin.on("/a.jpg", image(jpeg(800, 600, 1)));
+    assert_eq!(edge.get("/a.jpg?w=400").await.status, 200);
+    let reply = edge.get("/a.jpg?w=800&lossless=1").await;
+    assert_eq!(reply.status, 422);
+    assert!(reply.text().contains("image_too_large"), "{}", reply.text());
+}
+
+#[tokio::test]
 async fn what_is_asked_for_often_gets_better() {
     let origin = OriginDouble::start().await;
     let edge = Edge::with(&origin, |raw| {

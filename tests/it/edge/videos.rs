@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use super::{BLOCK, Edge};
+use super::{BLOCK, Edge, images};
 use crate::origin_double::{Answer, OriginDouble};
 
 /// Eight seconds with a keyframe in each, the index in front.
@@ -91,6 +91,12 @@ async fn a_file_of_a_directory_is_packaged() {
     let poster = get("poster.webp?t=2.5&w=160").await;
     assert_eq!((poster.field("content-type"), &poster.body[8..12]), ("image/webp", &b"WEBP"[..]));
     assert_eq!(get("poster.webp?w=160&t=2.500").await.cache(), "HIT");
+    // Of the frame, as large as it is.
+    for (query, size) in
+        [("w=160", (160, 90)), ("w=160&rot=90", (160, 284)), ("w=160&rect=160,0,160,180", (160, 180))]
+    {
+        assert_eq!(images::size(&get(&format!("poster.webp?t=2.5&{query}")).await), size, "{query}");
+    }
     // Beyond the end, the last picture.
     assert_eq!(get("poster.webp?t=9999&w=160").await.status, 200);
 

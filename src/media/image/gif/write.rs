@@ -100,7 +100,7 @@ impl Writer {
                 }
             }
         }
-        let Indexed { palette, pixels } = Indexed::of(&shown, Alpha::OnOff, self.dither);
+        let Indexed { palette, pixels } = Indexed::of(&shown, Alpha::OnOff, self.dither)?;
         let frame = Frame {
             // Hundredths of a second.
             delay: (frame.millis.div_ceil(10)).min(u32::from(u16::MAX)) as u16,

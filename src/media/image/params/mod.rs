@@ -2,14 +2,19 @@
 //! operations have equal `Params` and equal key text, however they were written.
 //!
 //! Meaning of `fit` (imgix names):
-//! - `clip` (default) and `max`: fit within the box, keep the aspect ratio, never enlarge. imgix enlarges with
-//!   `clip`; here enlarging must be asked for with `scale` or `crop`, so the two are one operation.
+//! - `clip` (default) and `max`: fit within the box, keep the aspect ratio, do not enlarge. imgix enlarges with
+//!   `clip`; here enlarging must be asked for, so the two are one operation.
 //! - `crop`: exactly the box, enlarging if need be, the excess cut off; `crop` and `fp-x`, `fp-y` say where.
+//! - `min`: as `crop`, in the shape of the box, but no larger than the source.
 //! - `fill`: fit within the box without enlarging, then pad to exactly the box with `bg`: without it transparent, white in
 //!   JPEG.
 //! - `scale`: exactly the box, distorting and enlarging if need be.
+//! - `auto`: `crop` if box and source are both wide or both upright, else `clip`.
 //!
-//! With one of `w` and `h`, the other follows from the aspect ratio, so that `crop` and `fill` mean `clip`.
+//! `enlarge` says otherwise: with 1 also `clip` and `fill` enlarge, with 0 neither does `crop` (the picture then has what there is of the
+//! box) nor `scale` (it has the box's proportions to the source's). These are what Cloudflare and imgproxy have words for.
+//!
+//! With one of `w` and `h`, the other follows from the aspect ratio, so that all but `scale` mean `clip`.
 //!
 //! In order: the source is turned upright (`orient`, else its EXIF), flipped (`flip`) and turned (`rot`, counter-clockwise);
 //! `rect` is cut out and what is even at its border trimmed off (`trim`); it is scaled and cropped; then come `bri`, `con`,
@@ -48,6 +53,9 @@ pub enum Fit {
     Crop,
     Fill,
     Scale,
+    Min,
+    /// What it is depends on the source.
+    Auto,
 }
 
 /// Which part stays when a picture is cropped.
@@ -76,6 +84,8 @@ pub struct Params {
     width: Option<u32>,
     height: Option<u32>,
     fit: Fit,
+    /// In place of what `fit` does of itself.
+    enlarge: Option<bool>,
     gravity: Gravity,
     rect: Option<PixelRect>,
     /// Tolerance in percent.
@@ -117,7 +127,18 @@ impl Fit {
             Self::Crop => "crop",
             Self::Fill => "fill",
             Self::Scale => "scale",
+            Self::Min => "min",
+            Self::Auto => "auto",
         }
+    }
+
+    /// Whether it makes pictures larger, unless told otherwise.
+    fn enlarges(self) -> bool {
+        matches!(self, Self::Crop | Self::Scale)
+    }
+
+    fn crops(self) -> bool {
+        matches!(self, Self::Crop | Self::Min | Self::Auto)
     }
 }
 
@@ -152,6 +173,7 @@ impl Default for Params {
             width: None,
             height: None,
             fit: Fit::default(),
+            enlarge: None,
             gravity: Gravity::default(),
             rect: None,
             trim: None,
@@ -185,6 +207,11 @@ impl Params {
 
     pub fn fit(&self) -> Fit {
         self.fit
+    }
+
+    /// Whether the picture may become larger than its source.
+    pub fn enlarges(&self) -> bool {
+        self.enlarge.unwrap_or(self.fit.enlarges())
     }
 
     pub fn gravity(&self) -> Gravity {
@@ -315,6 +342,9 @@ impl Params {
         if self.width.is_some() || self.height.is_some() {
             let _ = write!(key, "fit={},", self.fit.as_str());
         }
+        if let Some(enlarge) = self.enlarge {
+            let _ = write!(key, "enlarge={},", u8::from(enlarge));
+        }
         self.gravity.write(&mut key);
         self.look.write(&mut key);
         if self.radius > 0 {
@@ -354,11 +384,17 @@ impl Params {
 
     /// Gives operations of equal effect one form.
     fn normalised(mut self) -> Self {
+        if self.fit == Fit::Min {
+            self.enlarge = None;
+        }
         let sides = usize::from(self.width.is_some()) + usize::from(self.height.is_some());
         if sides == 0 || (sides == 1 && self.fit != Fit::Scale) {
             self.fit = Fit::Clip;
         }
-        if self.fit != Fit::Crop {
+        if sides == 0 || self.enlarge == Some(self.fit.enlarges()) {
+            self.enlarge = None;
+        }
+        if !self.fit.crops() {
             self.gravity = Gravity::CENTRE;
         }
         self.lossless &= self.format == Format::Webp;

@@ -25,6 +25,7 @@ pub fn is_image_parameter(name: &str) -> bool {
         name,
         "w" | "h"
             | "fit"
+            | "enlarge"
             | "q"
             | "fm"
             | "dpr"
@@ -61,6 +62,7 @@ struct Given {
     w: Option<u32>,
     h: Option<u32>,
     fit: Option<Fit>,
+    enlarge: Option<bool>,
     q: Option<u32>,
     fm: Option<Format>,
     dpr: Option<f64>,
@@ -120,6 +122,7 @@ impl Given {
             "h" => once("h", &mut self.h, integer("h", value, 1, MAX_SIDE)?)?,
             "q" => once("q", &mut self.q, integer("q", value, 1, 100)?)?,
             "fit" => once("fit", &mut self.fit, fit(value)?)?,
+            "enlarge" => once("enlarge", &mut self.enlarge, truth("enlarge", value)?)?,
             "fm" => once("fm", &mut self.fm, Format::parse(value)?)?,
             "dpr" => once("dpr", &mut self.dpr, number("dpr", value, 1.0, MAX_DPR)?)?,
             "auto" => once("auto", &mut self.auto, auto(value)?)?,
@@ -174,6 +177,7 @@ impl Given {
             width: self.w,
             height: self.h,
             fit: self.fit.unwrap_or_default(),
+            enlarge: self.enlarge,
             gravity: focus.or(self.crop).unwrap_or_default(),
             rect: self.rect,
             trim: self.trim.map(|()| self.trim_tolerance.map_or(DEFAULT_TOLERANCE, |percent| percent as u8)),
@@ -221,7 +225,9 @@ fn fit(text: &str) -> Result<Fit, ParamError> {
         "crop" => Ok(Fit::Crop),
         "fill" => Ok(Fit::Fill),
         "scale" => Ok(Fit::Scale),
-        _ => Err(refused("fit", "must be one of clip, crop, fill, max, scale", text)),
+        "min" => Ok(Fit::Min),
+        "auto" => Ok(Fit::Auto),
+        _ => Err(refused("fit", "must be one of clip, crop, fill, max, min, scale, auto", text)),
     }
 }
 

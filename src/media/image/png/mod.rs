@@ -42,7 +42,9 @@ pub(super) fn decode_bytes(png: &Png, stored: Size, shrink: u32) -> u64 {
     let lines = u64::from(stored.width) * 8 * 3;
     let whole = if png.interlaced { stored.pixels() * u64::from(png.channels) } else { 0 };
     let sums = u64::from(stored.width.div_ceil(shrink)) * 16;
-    lines + whole + sums + rows::BYTES + reduced_size(stored, shrink).pixels() * 4
+    // The `png` crate keeps this block in memory of up to twice its length, and a copy.
+    let exif = u64::from(png.exif_bytes) * 3;
+    lines + whole + sums + exif + rows::BYTES + reduced_size(stored, shrink).pixels() * 4
 }
 
 fn reduced_size(stored: Size, shrink: u32) -> Size {
@@ -286,7 +288,7 @@ pub(super) fn encode(raster: &Raster, kept: &Kept) -> Result<Vec<u8>, Error> {
 
 /// With at most 256 colours.
 pub(super) fn encode_indexed(raster: &Raster, kept: &Kept) -> Result<Vec<u8>, Error> {
-    let Indexed { palette, pixels } = Indexed::of(raster, Alpha::Full, true);
+    let Indexed { palette, pixels } = Indexed::of(raster, Alpha::Full, true)?;
     let mut out = Vec::new();
     let mut encoder = encoder(&mut out, raster.size, kept)?;
     encoder.set_depth(BitDepth::Eight);

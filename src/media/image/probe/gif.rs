@@ -9,6 +9,8 @@ use crate::media::image::orientation::Orientation;
 pub(in crate::media::image) struct Gif {
     /// Pixels of the largest frame, which may exceed the screen.
     pub(in crate::media::image) largest: u64,
+    /// Pixels of all frames together, as far as they were counted.
+    pub(in crate::media::image) total: u64,
 }
 
 /// Sub-blocks of at most 255 bytes that are stepped over while frames are counted.
@@ -21,18 +23,18 @@ pub(super) fn probe(source: &[u8]) -> Result<Probe, Error> {
     let (width, height) = le16(source, 6)
         .zip(le16(source, 8))
         .ok_or_else(|| Error::corrupt("GIF", "ends within its header"))?;
-    let (frames, largest) = frames(source);
+    let (frames, gif) = frames(source);
     Ok(Probe {
         stored: Size::new(width.into(), height.into()),
         orientation: Orientation::default(),
         frames: frames.max(1),
-        coding: Coding::Gif(Gif { largest }),
+        coding: Coding::Gif(gif),
     })
 }
 
-/// Their number, and pixels of the largest. Where the file ends early or makes no sense, so far; the decoder judges it.
-fn frames(source: &[u8]) -> (u32, u64) {
-    let (mut frames, mut largest, mut budget) = (0, 0, MAX_BLOCKS);
+/// Their number and pixels. Where the file ends early or makes no sense, so far; the decoder judges it.
+fn frames(source: &[u8]) -> (u32, Gif) {
+    let (mut frames, mut gif, mut budget) = (0, Gif::default(), MAX_BLOCKS);
     let mut at = 13 + source.get(10).map_or(0, |flags| table_bytes(*flags));
     while frames < MAX_FRAMES {
         let blocks = match source.get(at) {
@@ -44,7 +46,9 @@ fn frames(source: &[u8]) -> (u32, u64) {
                     break;
                 };
                 frames += 1;
-                largest = largest.max(u64::from(width) * u64::from(height));
+                let pixels = u64::from(width) * u64::from(height);
+                gif.largest = gif.largest.max(pixels);
+                gif.total += pixels;
                 at + 11 + table_bytes(*flags)
             }
             _ => break,
@@ -52,7 +56,7 @@ fn frames(source: &[u8]) -> (u32, u64) {
         let Some(next) = end_of_blocks(source, blocks, &mut budget) else { break };
         at = next;
     }
-    (frames, largest)
+    (frames, gif)
 }
 
 /// Length of a colour table, by the flags that tell of it.

@@ -11,6 +11,8 @@ pub(in crate::media::image) struct Png {
     pub(in crate::media::image) interlaced: bool,
     /// 8-bit samples per pixel once palettes are expanded: 1 to 4.
     pub(in crate::media::image) channels: u8,
+    /// Length of its EXIF block.
+    pub(in crate::media::image) exif_bytes: u32,
 }
 
 /// Chunks before the image data.
@@ -24,17 +26,22 @@ pub(super) fn probe(source: &[u8]) -> Result<Probe, Error> {
     let mut at = SIGNATURE;
     for _ in 0..MAX_CHUNKS {
         let (name, body, next) = chunk(source, at).ok_or_else(|| corrupt("ends within its header"))?;
-        match (name, header) {
+        match (name, &mut header) {
             (b"IHDR", None) => header = Some(parse_header(body)?),
             (b"IHDR", _) => return Err(corrupt("two headers")),
             (_, None) => return Err(corrupt("no header at the front")),
+            // Three bytes for each colour; the `png` crate takes that for granted.
+            (b"PLTE", _) if !body.len().is_multiple_of(3) => return Err(corrupt("a palette cut off")),
             (b"tRNS", _) => transparent = true,
-            (b"eXIf", _) => orientation = Orientation::from_tiff(body),
+            (b"eXIf", Some((_, png))) => {
+                orientation = Orientation::from_tiff(body);
+                png.exif_bytes = png.exif_bytes.max(u32::try_from(body.len()).unwrap_or(u32::MAX));
+            }
             (b"IEND", _) => return Err(corrupt("no image data")),
-            (b"IDAT", Some((stored, mut png))) => {
+            (b"IDAT", Some((stored, png))) => {
                 // Gray and colour gain an alpha channel.
                 png.channels += u8::from(transparent && png.channels % 2 == 1);
-                return Ok(Probe { stored, orientation, frames: 1, coding: Coding::Png(png) });
+                return Ok(Probe { stored: *stored, orientation, frames: 1, coding: Coding::Png(*png) });
             }
             _ => {}
         }
@@ -67,7 +74,7 @@ fn parse_header(body: &[u8]) -> Result<(Size, Png), Error> {
         _ => return Err(corrupt("bad colour type")),
     };
     let size = Size::new(u32::from_be_bytes([w3, w2, w1, w0]), u32::from_be_bytes([h3, h2, h1, h0]));
-    Ok((size, Png { interlaced: interlace != 0, channels }))
+    Ok((size, Png { interlaced: interlace != 0, channels, exif_bytes: 0 }))
 }
 
 fn corrupt(detail: &str) -> Error {

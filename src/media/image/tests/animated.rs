@@ -210,5 +210,15 @@ fn too_much_animation_is_refused_from_headers() {
     let heavy = [head, &body.repeat(900), b";"].concat();
     let error = try_transform(&heavy, "w=64").unwrap_err();
     assert!(matches!(error, Error::TooLarge { measure: Measure::AnimationPixels, .. }), "{error}");
+    // Frames may be larger than what shows of them, and take as long.
+    let mut beyond = samples::animated_gif((4, 4), None, std::slice::from_ref(&frame));
+    let place = beyond.iter().rposition(|byte| *byte == b',').unwrap();
+    beyond[place + 5..place + 9].copy_from_slice(&[0x10, 0x27, 0x10, 0x27]);
+    let (head, body) = beyond.split_at(13 + 12);
+    let beyond = [head, &body[..body.len() - 1].repeat(3), b";"].concat();
+    let error = try_transform(&beyond, "w=64").unwrap_err();
+    assert!(matches!(error, Error::TooLarge { actual: 300_000_000, .. }), "{error}");
+    let (head, body) = one.split_at(13 + 12);
+    let body = &body[..body.len() - 1];
     assert_eq!(played(&try_transform(&[head, &body.repeat(20), b";"].concat(), "w=64").unwrap().bytes).1, 1);
 }

@@ -218,3 +218,32 @@ fn harmless_damage_is_passed_over() {
     let tail = [clean.as_slice(), b"PK\x03\x04 a polyglot"].concat();
     assert_eq!(variant(&tail, "fm=png"), expected);
 }
+
+/// On which the `png` crate panics.
+#[test]
+fn a_palette_of_no_whole_colours_is_the_sources_fault() {
+    for (length, interlaced) in [(1, false), (4, false), (49, true)] {
+        let palette = vec![7; length];
+        let rows = vec![0; 3];
+        let file =
+            Png { size: (2, 1), depth: 8, colour: 3, interlaced, chunks: &[(b"PLTE", &palette)], rows };
+        let error = try_transform(&file.file(), "fm=png").unwrap_err();
+        assert_eq!((error.fault(), error.as_str()), (Fault::Source, "image_corrupt"), "{length}");
+    }
+}
+
+/// The decoder takes memory for a list as long as it is said to be, before it reads it.
+#[test]
+fn lists_of_a_tiff_are_no_longer_than_is_usual() {
+    let entries: [(u16, u16, u32, u32); 4] =
+        [(256, 3, 1, 8), (257, 3, 1, 8), (277, 3, 8_000_000, 8), (273, 4, 1, 8)];
+    let mut file = b"II\x2a\0\x08\0\0\0\x04\0".to_vec();
+    for (tag, kind, count, value) in entries {
+        file.extend([tag.to_le_bytes(), kind.to_le_bytes()].concat());
+        file.extend([count.to_le_bytes(), value.to_le_bytes()].concat());
+    }
+    file.extend([0; 4]);
+    let (error, taken) = super::counting::peak(|| try_transform(&file, "w=8").unwrap_err());
+    assert!(taken < 1 << 20, "{taken} bytes");
+    assert_eq!((error.fault(), error.as_str()), (Fault::Source, "image_unsupported"));
+}

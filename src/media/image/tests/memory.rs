@@ -1,66 +1,10 @@
 //! What is reserved for a job against what it takes. Counted is what Rust code on the test's own thread asks for, so that of the codecs
 //! those of AVIF are.
-#![allow(unsafe_code)]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use super::avif::{file, non_reduced, sides};
+use super::counting::peak;
 use super::samples::{Png, scene};
 use super::*;
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-thread_local! {
-    /// Bytes that this thread holds, and the most that it held.
-    static HELD: Cell<(i64, i64)> = const { Cell::new((0, 0)) };
-}
-
-fn count(bytes: i64) {
-    // A thread that ends has none.
-    let _ = HELD.try_with(|held| {
-        let (now, most) = held.get();
-        held.set((now + bytes, most.max(now + bytes)));
-    });
-}
-
-// SAFETY: all is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as i64);
-        // SAFETY: the caller's.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as i64 - layout.size() as i64);
-        // SAFETY: the caller's.
-        unsafe { System.realloc(at, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(-(layout.size() as i64));
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-/// The most that `job` held at a time.
-fn peak<T>(job: impl FnOnce() -> T) -> (T, u64) {
-    let before = HELD.get().0;
-    HELD.set((before, before));
-    let done = job();
-    (done, (HELD.get().1 - before).max(0) as u64)
-}
 
 /// Peak and what was reserved; None where it was refused by its headers.
 fn taken(source: &[u8], query: &str) -> Option<(u64, u64)> {
@@ -159,4 +103,46 @@ fn a_frame_with_a_size_of_its_own_gets_no_memory() {
         let (_, taken) = peak(|| try_transform(&source, "w=40").unwrap_err());
         assert!(taken < 1 << 20, "{width}x{height}: {taken} bytes");
     }
+}
+
+/// The `png` crate, which reads what has a palette, keeps it.
+#[test]
+fn a_png_with_a_long_exif_block_takes_what_is_reserved() {
+    let mut excess = Excess::default();
+    let exif = [b"MM\0\x2a\0\0\0\x08".as_slice(), &vec![0; 5 << 20]].concat();
+    for colour in [2, 3] {
+        let chunks: &[(&[u8; 4], &[u8])] = &[(b"PLTE", &[7; 6]), (b"eXIf", &exif)];
+        let rows = vec![0; if colour == 2 { 7 } else { 3 }];
+        let file = Png { size: (2, 1), depth: 8, colour, interlaced: false, chunks, rows }.file();
+        assert!(try_transform(&file, "fm=png").is_ok());
+        excess.of(&file, "fm=png", &format!("colour {colour}"));
+    }
+    excess.assert_none();
+}
+
+#[test]
+fn any_picture_takes_what_is_reserved_for_it() {
+    let (picture, clear) = (scene(700, 500), clear(&scene(700, 500)));
+    let turned = samples::with_exif(&samples::jpeg(&picture, turbojpeg::Subsamp::None, false), 6);
+    let sources = [
+        ("clear PNG", Png::of(&clear)),
+        ("turned JPEG", turned),
+        ("clear WebP", made(&clear, "fm=webp&q=30")),
+        ("GIF", made(&picture, "fm=gif")),
+    ];
+    let mut excess = Excess::default();
+    for (name, source) in &sources {
+        for query in [
+            "w=690&fm=png8",
+            "w=690&fm=gif",
+            "w=300&fm=png",
+            "w=690&border-radius=9",
+            "w=690&trim=auto",
+            "fm=json",
+            "w=10&h=3000&fit=scale&fm=png",
+        ] {
+            excess.of(source, query, name);
+        }
+    }
+    excess.assert_none();
 }

@@ -2,6 +2,7 @@
 
 mod animated;
 mod avif;
+mod counting;
 mod formats;
 mod golden;
 mod hostile;

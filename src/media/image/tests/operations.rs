@@ -54,6 +54,12 @@ fn parts() {
     let picture = scene(120, 80);
     assert_makes(&picture, "rect=20,10,60,40", &cut(&picture, 20, 10, 60, 40));
     assert_makes(&picture, "rect=100,70,60,40", &cut(&picture, 100, 70, 20, 10));
+    // Which has nothing of the picture.
+    for rect in ["120,0,1,1", "0,80,500,500", "100000,100000,2,2"] {
+        let error = try_transform(&Png::of(&picture), &format!("rect={rect}&fm=png")).unwrap_err();
+        assert_eq!((error.fault(), error.as_str()), (Fault::Client, "image_outside"), "{rect}");
+        assert!(error.to_string().contains("120 by 80"), "{error}");
+    }
     assert_makes(&picture, "w=80&h=80&fit=crop&crop=left", &cut(&picture, 0, 0, 80, 80));
     assert_makes(&picture, "w=80&h=80&fit=crop&crop=right,bottom", &cut(&picture, 40, 0, 80, 80));
     assert_makes(&picture, "w=80&h=80&fit=crop&fp-x=0.5&fp-y=0", &cut(&picture, 20, 0, 80, 80));

@@ -21,6 +21,13 @@ fn an_encoder_gives_up() {
         assert_eq!(stopped, Some(Error::Stopped(Stop::Abandoned)), "lossless: {lossless}");
         assert!(webp::encode(&picture, tuning).is_ok());
     }
+    // A palette is looked for, and a colour of it for each pixel.
+    for (name, stopped) in [
+        ("GIF", abandoned(|| gif::encode(&picture))),
+        ("PNG", abandoned(|| png::encode_indexed(&picture, &Kept::default()))),
+    ] {
+        assert_eq!(stopped, Some(Error::Stopped(Stop::Abandoned)), "{name}");
+    }
 }
 
 #[test]

@@ -75,8 +75,11 @@ fn shrunk(stored: Size, shrink: u32) -> Size {
     Size::new(stored.width.div_ceil(shrink), stored.height.div_ceil(shrink))
 }
 
-/// Memory to decode an image of this size.
-pub(super) fn decode_bytes(webp: &Webp, stored: Size, shrink: u32) -> u64 {
+/// Memory to decode an image of this size; of an animation, its frame of this number, from 0.
+pub(super) fn decode_bytes(webp: &Webp, stored: Size, shrink: u32, number: u32) -> u64 {
+    if webp.first_frame.is_some() && number > 0 {
+        return animated::decode_bytes(stored) + stored.pixels() * 4;
+    }
     let whole = if webp.lossless { stored.pixels() * 4 } else { 0 };
     let canvas = if webp.first_frame.is_some() { stored.pixels() * 4 } else { 0 };
     let rows = u64::from(stored.width) * 64;
@@ -94,10 +97,13 @@ pub(super) fn decode(
     match webp.first_frame {
         Some(_) if number > 0 => {
             let mut frames = animated::Frames::open(source, stored)?;
-            let mut last = None;
+            let mut last: Option<Raster> = None;
             for _ in 0..=number {
                 let Some((canvas, _)) = frames.next()? else { break };
-                last = Some(canvas.to_raster());
+                match &mut last {
+                    Some(last) => last.data.copy_from_slice(canvas.data),
+                    None => last = Some(canvas.to_raster()),
+                }
             }
             last.map(Reduced::unreduced).ok_or_else(|| corrupt("no frame"))
         }
