@@ -192,7 +192,11 @@ impl Connection {
 
 impl Before {
     /// Waits for an answer and says meanwhile what comes before it.
-    pub async fn wait<T>(&self, mut interims: mpsc::Receiver<Interim>, answer: impl Future<Output = T>) -> T {
+    pub async fn wait<T>(
+        &self,
+        mut interims: mpsc::Receiver<Box<Interim>>,
+        answer: impl Future<Output = T>,
+    ) -> T {
         // Also when nobody waits any more.
         let _due = Due(self);
         let mut answer = pin!(answer);
