@@ -16,10 +16,10 @@ const FREE: usize = 8;
 const LEAST: usize = 4;
 /// However small the memory is, so much may be lent before the tier has less, and before nothing at all is begun.
 const LEAST_FREE: usize = 32 << 20;
-const LEAST_LENT: usize = 320 << 20;
+const LEAST_LENT: usize = 288 << 20;
 /// Of what may be lent, what is beyond these parts is not for what takes much, and not for what can wait.
-const FOR_ALL: (usize, usize) = (3, 4);
-const FOR_THE_IMPATIENT: (usize, usize) = (1, 2);
+const FOR_ALL: (usize, usize) = (7, 8);
+const FOR_THE_IMPATIENT: (usize, usize) = (5, 8);
 /// The tier is made less in steps.
 const STEP: usize = 4 << 20;
 /// What is held inline and shorter than this is not looked after when the tier lets it go.
@@ -153,9 +153,9 @@ mod tests {
         for (lent, left, beyond) in [
             (0, 400, 0),
             (50, 400, 0),
-            (201, 249, 1),
-            (300, 150, 1),
-            (301, 149, 2),
+            (251, 199, 1),
+            (350, 100, 1),
+            (351, 100, 2),
             (400, 100, 2),
             (401, 100, 3),
         ] {

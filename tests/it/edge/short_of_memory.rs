@@ -21,15 +21,18 @@ async fn what_is_long_is_refused_until_there_is_memory_again() {
         (raw.cache.memory, raw.cache.block_size) = ("128MiB".to_owned(), "16MiB".to_owned());
     })
     .await;
-    for path in ["/old", "/hit", "/short"] {
-        origin.on(path, Answer::ok(path).etag("\"1\"").cache_control("max-age=60"));
-    }
-    assert_eq!(edge.get("/old").await.cache(), "MISS");
-    edge.advance(61);
-    assert_eq!(edge.get("/hit").await.cache(), "MISS");
     origin.on("/held", object(LONG, "\"1\""));
     let readers = join_all((0..24).map(|_| edge.open("GET", "/held", &[]))).await;
+    edge.settled().await;
+    let lent = async || edge.metric("millrace_memory_lent_bytes", &[]).await;
+    assert!(lent().await > 256 * MIB);
 
+    for path in ["/old", "/hit"] {
+        origin.on(path, Answer::ok(path).etag("\"1\"").cache_control("max-age=60"));
+    }
+    assert_eq!(edge.get("/old").await.told(), (200, "MISS", "/old".to_owned()), "it is short");
+    edge.advance(61);
+    assert_eq!(edge.get("/hit").await.cache(), "MISS");
     for path in ["/new", "/old"] {
         origin.on(path, object(LONG, "\"2\""));
     }
@@ -46,11 +49,11 @@ async fn what_is_long_is_refused_until_there_is_memory_again() {
         (200, "STALE", "/old".to_owned()),
         "a new version takes its place when it can come"
     );
-    assert_eq!(edge.send("GET", "/short", &[]).await.told(), (200, "MISS", "/short".to_owned()));
     assert_eq!(edge.send("GET", "/hit", &[]).await.told(), (200, "HIT", "/hit".to_owned()));
 
     drop(readers);
     for path in ["/new", "/old"] {
         eventually("memory", async || edge.send("GET", path, &[]).await.is_pattern(SEED, 0..LONG)).await;
     }
+    eventually("all given back", async || lent().await < MIB).await;
 }
