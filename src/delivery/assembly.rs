@@ -74,6 +74,11 @@ impl Delivery {
         self.store().lend(bytes)
     }
 
+    /// Whether so much is lent that only what is stored should be served.
+    pub fn is_overdrawn(&self) -> bool {
+        self.store().lender().is_overdrawn()
+    }
+
     pub fn store(&self) -> &Arc<Store> {
         self.core.fills.store()
     }

@@ -238,6 +238,7 @@ impl Delivery {
                     return Refusal::unclipped("it may not be stored in parts").into_problem(served);
                 }
                 Resolved::Answer { response, served } => {
+                    let response = self.core.fills.passing(response);
                     return pass(request, &query, response, served).await.unwrap_or_else(|error| {
                         let reason = Reason::Origin(error.kind);
                         failed(&error, Served { outcome: Outcome::Error, reason, ..served })
@@ -245,11 +246,7 @@ impl Delivery {
                 }
                 Resolved::Failed { error, served } => return failed(&error, served),
                 Resolved::NotCached => return not_cached(),
-                Resolved::Overloaded { served } => {
-                    let detail = "too many requests are waiting for origins";
-                    return Response::problem(StatusCode::SERVICE_UNAVAILABLE, detail, served)
-                        .with(header::RETRY_AFTER, "1");
-                }
+                Resolved::Overloaded { served } => return broken(&fill::Error::Full, served),
             }
         }
         broken(

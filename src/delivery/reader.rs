@@ -151,11 +151,9 @@ impl Reader {
                         continue;
                     }
                     Taken::End => return Ok(None),
-                    Taken::Failed(Error::Full) if self.pin.is_some() && refused < MAX_REFUSALS => {
-                        // Its client has had some of it already.
-                        refused += 1;
+                    Taken::Failed(Error::Full) => {
                         self.attachment = None;
-                        tokio::time::sleep(REFUSED).await;
+                        self.wait_for_memory(&mut refused).await?;
                     }
                     Taken::Failed(error) => return Err(error),
                     Taken::NotCovered => self.attachment = None,
@@ -172,6 +170,7 @@ impl Reader {
             let cover = self.end.and_then(|end| self.fills.cover(&self.object, self.offset..end, self.pace));
             match cover {
                 Some(Cover::Transfer(attachment)) => self.attachment = Some(attachment),
+                Some(Cover::Refused) => self.wait_for_memory(&mut refused).await?,
                 Some(Cover::Stored) if found_none < MAX_LOOKS => {
                     found_none += 1;
                     if found_none > 1 {
@@ -185,6 +184,16 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// A client that has had some of it is not told: there may be memory in a while.
+    async fn wait_for_memory(&self, refused: &mut u32) -> Result<(), Error> {
+        if self.pin.is_none() || *refused >= MAX_REFUSALS {
+            return Err(Error::Full);
+        }
+        *refused += 1;
+        tokio::time::sleep(REFUSED).await;
+        Ok(())
     }
 
     /// Parts of a body that came without a length can be asked for once its transfer has told the length.

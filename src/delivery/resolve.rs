@@ -115,9 +115,7 @@ impl Core {
             let resolved = match self.fills.board(self.wanted(query, key, seen, stale.clone())) {
                 Boarded::Boarding(boarding) => self.disembark(query, boarding, stale, reason).await,
                 Boarded::Changed => None,
-                Boarded::Full => Some(self.stale_if_error(query, stale).unwrap_or(Resolved::Overloaded {
-                    served: Served::new(Outcome::Error, Reason::Overloaded),
-                })),
+                Boarded::Full => Some(self.overloaded(query, stale)),
             };
             if let Some(resolved) = resolved {
                 return resolved;
@@ -271,11 +269,17 @@ impl Core {
                     _ => None,
                 }
             }
+            Landed::Full => Some(self.overloaded(query, stale)),
             Landed::Failed(error) => {
                 let served = Served { collapsed, ..Served::new(Outcome::Error, Reason::Origin(error.kind)) };
                 Some(self.stale_if_error(query, stale).unwrap_or(Resolved::Failed { error, served }))
             }
         }
+    }
+
+    fn overloaded(&self, query: &Query, stale: Option<Arc<Head>>) -> Resolved {
+        let served = Served::new(Outcome::Error, Reason::Overloaded);
+        self.stale_if_error(query, stale).unwrap_or(Resolved::Overloaded { served })
     }
 
     /// RFC 5861 §4 and RFC 9111 §4.2.4: rather old than nothing, unless the response or the request forbids it.

@@ -36,6 +36,7 @@ struct Tiers {
     memory_bytes: IntGauge,
     memory_capacity: IntGauge,
     disk_capacity: IntGauge,
+    lent: IntGauge,
 }
 
 impl Admin {
@@ -57,6 +58,7 @@ impl Admin {
             memory_bytes: bytes.with_label_values(&["memory"]),
             memory_capacity: capacity.with_label_values(&["memory"]),
             disk_capacity: capacity.with_label_values(&["disk"]),
+            lent: registry.gauge(&catalogue::MEMORY_LENT)?.with_label_values::<&str>(&[]),
         };
         Ok(Self { lifecycle: Arc::default(), registry, config, delivery, admission, uploads, jobs, tiers })
     }
@@ -83,6 +85,7 @@ impl Admin {
         self.tiers.memory_bytes.set(gauge(stats.memory_bytes));
         self.tiers.memory_capacity.set(gauge(stats.memory_capacity_bytes));
         self.tiers.disk_capacity.set(gauge(stats.disk_capacity_bytes));
+        self.tiers.lent.set(gauge(self.delivery.store().lender().lent() as u64));
         self.delivery.observe();
         self.registry.encode()
     }

@@ -47,8 +47,8 @@ const MOST: usize = 16;
 /// Bytes of interim answers that a client has not taken; with more, no further ones are taken for it.
 const MOST_BYTES: usize = 64 << 10;
 
-/// What a connection takes while nothing is asked on it: actix's buffers.
-const IDLE: usize = 16 << 10;
+/// What a connection takes while nothing is asked on it: actix's buffers, and their bookkeeping.
+const IDLE: usize = 19 << 10;
 
 /// A handler that is not done is looked at up to twice before actix flushes.
 const TURNS: usize = 3;
@@ -192,7 +192,11 @@ impl Connection {
 
 impl Before {
     /// Waits for an answer and says meanwhile what comes before it.
-    pub async fn wait<T>(&self, mut interims: mpsc::Receiver<Interim>, answer: impl Future<Output = T>) -> T {
+    pub async fn wait<T>(
+        &self,
+        mut interims: mpsc::Receiver<Box<Interim>>,
+        answer: impl Future<Output = T>,
+    ) -> T {
         // Also when nobody waits any more.
         let _due = Due(self);
         let mut answer = pin!(answer);

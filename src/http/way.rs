@@ -137,7 +137,7 @@ async fn placed(
         Ok(guarded) => guarded,
         Err(response) => return (whatever(*response), place),
     };
-    let full = place.is_none();
+    let full = place.is_none() || data.delivery.is_overdrawn();
     if full {
         if !matches!(method, Method::GET | Method::HEAD) {
             return (overloaded(), None);
@@ -196,7 +196,7 @@ pub fn refuse(status: StatusCode, detail: &str) -> Answer {
     whatever(Response::problem(status, detail, served))
 }
 
-/// All places are taken, and nothing is stored that would do.
+/// All places are taken, or all memory, and nothing is stored that would do.
 fn overloaded() -> Answer {
     let served = Served::new(Outcome::Error, Reason::Overloaded);
     let detail = "this server has as many requests as it takes at a time";

@@ -18,12 +18,13 @@ pub struct Interim {
     pub headers: HeaderMap,
 }
 
-/// Where the interim answers to one request go. What finds no place is left out: nobody may rely on them.
+/// Where the interim answers to one request go. What finds no place is left out: nobody may rely on them. Boxed, since the channel
+/// has memory for 32 of whatever goes through it, and hardly any request has one.
 #[derive(Debug, Clone)]
-pub struct Interims(mpsc::Sender<Interim>);
+pub struct Interims(mpsc::Sender<Box<Interim>>);
 
 impl Interims {
-    pub fn channel() -> (Self, mpsc::Receiver<Interim>) {
+    pub fn channel() -> (Self, mpsc::Receiver<Box<Interim>>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         (Self(sender), receiver)
     }
@@ -38,7 +39,7 @@ impl Interims {
         let mut headers = headers.clone();
         remove_hop_by_hop(&mut headers);
         headers.remove(header::CONTENT_LENGTH);
-        place.send(Interim { status, headers });
+        place.send(Box::new(Interim { status, headers }));
     }
 }
 
@@ -59,7 +60,7 @@ mod tests {
         for status in [100, 101, 103, 200] {
             interims.offer(StatusCode::from_u16(status).unwrap(), &headers);
         }
-        let Interim { status, headers } = receiver.try_recv().unwrap();
+        let Interim { status, headers } = *receiver.try_recv().unwrap();
         let names: Vec<_> = headers.keys().collect();
         assert_eq!((status.as_u16(), names), (103, vec![&header::LINK]));
         assert!(receiver.try_recv().is_err());

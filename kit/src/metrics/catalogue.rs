@@ -73,6 +73,8 @@ catalogue! {
         "Bytes held by a tier.";
     CACHE_TIER_CAPACITY = "millrace_cache_tier_capacity_bytes" Kind::Gauge, ["tier"],
         "Bytes a tier may hold.";
+    MEMORY_LENT = "millrace_memory_lent_bytes" Kind::Gauge, [],
+        "What connections, requests and fills take beside the memory tier, which has so much less when it is more than an eighth.";
     CACHE_DISK_STATE = "millrace_cache_disk_state" Kind::Gauge, ["state"],
         "1 for what the disk tier is: on; behind, so that new entries stay in memory; or off, because it failed.";
     CACHE_DISK_ADMISSIONS = "millrace_cache_disk_admissions_total" Kind::Counter, ["result"],

@@ -1,6 +1,6 @@
 //! What serving takes beside the memory tier: connections, requests, blocks on their way, what readers hold. Up to a part of the memory
-//! that costs the tier nothing; what is beyond that is the tier's to give, down to a rest of it; and when that is used up, too, no more
-//! is begun.
+//! that costs the tier nothing; what is beyond that is the tier's to give, down to a rest of it; and when most of that is used up, too,
+//! nothing long is begun, and at last nothing at all.
 
 use std::sync::{
     Arc, Weak,
@@ -14,9 +14,12 @@ use crate::cache::Head;
 /// What may be lent before the tier has less, and what the tier has at least, as parts of the memory.
 const FREE: usize = 8;
 const LEAST: usize = 4;
-/// However small the memory is, so much may be lent before the tier has less, and before nothing more is begun.
+/// However small the memory is, so much may be lent before the tier has less, and before nothing at all is begun.
 const LEAST_FREE: usize = 32 << 20;
-const LEAST_LENT: usize = 256 << 20;
+const LEAST_LENT: usize = 288 << 20;
+/// Of what may be lent, what is beyond these parts is not for what takes much, and not for what can wait.
+const FOR_ALL: (usize, usize) = (7, 8);
+const FOR_THE_IMPATIENT: (usize, usize) = (5, 8);
 /// The tier is made less in steps.
 const STEP: usize = 4 << 20;
 /// What is held inline and shorter than this is not looked after when the tier lets it go.
@@ -57,18 +60,37 @@ impl Lender {
         Loan { lender: self.clone(), bytes }
     }
 
-    /// Whether nothing should be begun that takes more.
+    /// Bytes that are lent.
+    pub fn lent(&self) -> usize {
+        self.lent.load(Ordering::Relaxed)
+    }
+
+    /// Whether who can wait should, rather than take more.
+    pub fn is_scarce(&self) -> bool {
+        self.is_beyond(FOR_THE_IMPATIENT)
+    }
+
+    /// Whether nothing should be begun that takes much.
     pub fn is_used_up(&self) -> bool {
-        let is_lent = || self.lent.load(Ordering::Relaxed) > self.memory.max(LEAST_LENT);
-        is_lent() && {
+        self.is_beyond(FOR_ALL)
+    }
+
+    /// Whether nothing at all should be begun.
+    pub fn is_overdrawn(&self) -> bool {
+        self.is_beyond((1, 1))
+    }
+
+    fn is_beyond(&self, (part, whole): (usize, usize)) -> bool {
+        let most = self.memory.max(LEAST_LENT) / whole * part;
+        self.lent() > most && {
             self.sweep();
-            is_lent()
+            self.lent() > most
         }
     }
 
     /// Bytes for the tier.
     pub fn left(&self) -> usize {
-        let beyond = self.lent.load(Ordering::Relaxed).saturating_sub((self.memory / FREE).max(LEAST_FREE));
+        let beyond = self.lent().saturating_sub((self.memory / FREE).max(LEAST_FREE));
         self.memory.saturating_sub(beyond).max(self.memory / LEAST)
     }
 
@@ -128,18 +150,29 @@ mod tests {
     #[test]
     fn the_tier_gives_what_is_lent_beyond_a_part_and_keeps_a_rest() {
         let lender = Lender::new(400 * MIB);
-        for (lent, left, used_up) in
-            [(0, 400, false), (50, 400, false), (250, 200, false), (400, 100, false), (401, 100, true)]
-        {
+        for (lent, left, beyond) in [
+            (0, 400, 0),
+            (50, 400, 0),
+            (251, 199, 1),
+            (350, 100, 1),
+            (351, 100, 2),
+            (400, 100, 2),
+            (401, 100, 3),
+        ] {
             let loan = lender.lend(lent * MIB);
-            assert_eq!((lender.left(), lender.is_used_up()), (left * MIB, used_up), "{lent}");
+            let is_beyond = [lender.is_scarce(), lender.is_used_up(), lender.is_overdrawn()];
+            assert_eq!(
+                (lender.left(), is_beyond),
+                (left * MIB, [beyond > 0, beyond > 1, beyond > 2]),
+                "{lent}"
+            );
             assert_eq!((lender.changed(), lender.changed()), (left < 400, false), "{lent}");
             drop(loan);
             lender.changed();
         }
         assert_eq!(lender.left(), 400 * MIB);
         assert!(
-            !Lender::new(MIB).lend(LEAST_LENT).lender.is_used_up(),
+            !Lender::new(MIB).lend(LEAST_LENT).lender.is_overdrawn(),
             "a small memory is no reason to refuse"
         );
     }
@@ -154,11 +187,11 @@ mod tests {
         lender.let_go(head(LEAST_LENT));
         let (long, short) = (head(LEAST_LENT), head(10));
         lender.let_go(short.clone());
-        assert!(!lender.is_used_up(), "nobody sends it, or it is short");
+        assert!(!lender.is_overdrawn(), "nobody sends it, or it is short");
         let body = long.inline().unwrap();
         lender.let_go(long);
-        assert!(lender.is_used_up());
+        assert!(lender.is_overdrawn());
         drop(body);
-        assert!(!lender.is_used_up());
+        assert!(!lender.is_overdrawn());
     }
 }

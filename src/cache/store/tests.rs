@@ -161,3 +161,29 @@ async fn what_a_running_fill_has_brought_stays_until_it_ends() {
         assert!(left() < 16, "it competes like others when it has ended");
     }
 }
+
+/// What was promised a place has it, whatever is lent afterwards; and with what is lent less is promised.
+#[tokio::test]
+async fn promises_are_kept_when_the_tier_gives_memory_away() {
+    const MIB: u64 = 1 << 20;
+    let config = Config { memory_bytes: 128 << 20, disk: None, block_size: 1 << 20 };
+    let store = Store::open(&config, &Registry::new(), &Tasks::new()).await.unwrap();
+    let blocks = async |of, first| {
+        for index in first..first + 16 {
+            store.put_block(of, index, vec![1; 1 << 20].into()).await;
+        }
+    };
+    let fill = Incarnation::new();
+    let promise = store.keep(fill, Some(32 * MIB), false).unwrap();
+    blocks(fill, 0).await;
+    let lent = store.lend(512 << 20);
+    blocks(fill, 16).await;
+    // Of another one, which nobody was promised.
+    blocks(Incarnation::new(), 0).await;
+    assert_eq!((0..32).filter(|index| store.has_block(fill, *index)).count(), 32);
+    drop(promise);
+    assert!(store.keep(Incarnation::new(), Some(9 * MIB), false).is_none(), "it could not be kept");
+    assert!(store.keep(Incarnation::new(), Some(8 * MIB), false).is_some());
+    drop(lent);
+    assert!(store.keep(Incarnation::new(), Some(32 * MIB), false).is_some());
+}

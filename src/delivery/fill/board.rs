@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -58,6 +59,8 @@ pub enum Landed {
         status: StatusCode,
     },
     Failed(origin::Error),
+    /// There is no memory for it.
+    Full,
 }
 
 pub struct LandedObject {
@@ -109,7 +112,9 @@ pub(super) struct Flight {
 /// When a flight is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ends {
-    /// When all has come, whoever still wants it.
+    /// When all has come, also if nobody has ever waited for it.
+    Kept,
+    /// When all has come, whoever still wants it; but what nobody waits for takes no memory from others.
     Landed,
     /// Also when nobody waits for it any more.
     Abandoned,
@@ -215,7 +220,7 @@ impl Fills {
             primary: wanted.primary.hash(),
             landed: watch::Sender::new(None),
             outdated: AtomicBool::new(false),
-            kept: AtomicBool::new(false),
+            kept: AtomicBool::new(ends == Ends::Kept),
             born,
         });
         if let Some(earlier) = board.flights.insert(flight_key, flight.clone()) {
@@ -226,12 +231,13 @@ impl Fills {
         let landed = flight.landed.subscribe();
         let (leader, follow) = oneshot::channel();
         let place = Place { fills: self.clone(), flight, keys: vec![flight_key], born: Born::after(born) };
-        self.tasks.spawn("flight", async move {
+        self.spawn("flight", async move {
             place.fills.in_flight.inc();
             let (fills, flight) = (place.fills.clone(), place.flight.clone());
-            let flying = fills.clone().fly(&wanted, leader, place);
+            // Pinned here, lest it is held twice.
+            let flying = pin!(fills.clone().fly(&wanted, leader, place));
             match ends {
-                Ends::Landed => flying.await,
+                Ends::Kept | Ends::Landed => flying.await,
                 Ends::Abandoned => tokio::select! {
                     () = flying => {}
                     () = fills.abandoned(&flight) => {
@@ -252,7 +258,7 @@ impl Fills {
             Some(flight) => flight.kept.store(true, Ordering::Relaxed),
             None => {
                 let flight_key = FlightKey::of(&wanted);
-                self.start(wanted, flight_key, board, Ends::Landed);
+                self.start(wanted, flight_key, board, Ends::Kept);
             }
         }
     }
@@ -336,6 +342,11 @@ pub(super) struct Place {
 impl Place {
     pub fn land(&self, landed: Landed) {
         self.flight.landed.send_replace(Some(landed));
+    }
+
+    /// Resolves when nobody waits for it any more, before it landed.
+    pub async fn abandoned(&self) {
+        self.fills.abandoned(&self.flight).await;
     }
 
     /// Whether what this flight brings may be stored: nobody has changed the resource since it began.

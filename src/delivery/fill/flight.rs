@@ -71,14 +71,24 @@ impl Fills {
         let times = (request_time, self.clock.unix_millis());
         let judged = self.judge(&wanted.policy, &wanted.asked(), &response, times.1, &mut |_, _| {});
         let judged = judged.and_then(|landing| self.judge_beside(wanted, &response, landing, times.1));
-        let refusal = judged.as_ref().err().copied();
+        let landing = match judged {
+            Ok(landing) => match self.memory_for(wanted, &landing, &place).await {
+                Some(memory) => Ok((landing, memory)),
+                None => {
+                    place.leave();
+                    return place.land(Landed::Full);
+                }
+            },
+            Err(refusal) => Err(refusal),
+        };
         let vary = wanted.vary(&response.headers);
         let selection = (!vary.is_empty()).then(|| vary.select(&*wanted.headers));
+        let refusal = landing.as_ref().err().copied();
         self.journal.answered(&wanted.primary, &wanted.asked(), selection, &response, times, refusal);
-        match judged {
-            Ok(landing) => {
+        match landing {
+            Ok((landing, memory)) => {
                 self.note(wanted, true);
-                self.land(wanted, response, landing, times, leader, place).await;
+                self.land(wanted, response, landing, times, leader, (place, memory)).await;
             }
             Err(refusal) => {
                 let status = response.status;

@@ -6,7 +6,9 @@ use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
 use super::{
-    Error, Extent, Fills, Landed, LandedObject, Leader, Opened, Pace, Subject, Transfer, Wanted, board::Place,
+    Error, Extent, Fills, Landed, LandedObject, Leader, Opened, Pace, Subject, Transfer, Wanted,
+    board::Place,
+    room::{self, Taker},
 };
 use crate::{
     cache::{Content, FieldLines, Head, Incarnation, Key, vary::VarySpec},
@@ -40,6 +42,30 @@ impl Landing {
 }
 
 impl Fills {
+    /// Memory for the first block that comes: before what is stored gives way to it. None: there is none, or nobody waits for
+    /// the answer any more.
+    pub(super) async fn memory_for(
+        &self,
+        wanted: &Wanted,
+        landing: &Landing,
+        place: &Place,
+    ) -> Option<room::Place> {
+        let block = u64::from(self.store().block_size());
+        let (offset, end) = landing.stretch(block);
+        let start = offset.next_multiple_of(block);
+        let bytes = match landing.head_only {
+            true => 0,
+            false => end.map_or(block, |end| block.min(end.saturating_sub(start))),
+        };
+        let taker = if wanted.upstream.is_selective() { Taker::New } else { Taker::Derived };
+        tokio::select! {
+            biased;
+            first = self.context.room.enter(bytes, taker) => first,
+            () = place.abandoned() => None,
+        }
+    }
+
+    /// `first_block` is memory for that.
     pub(super) async fn land(
         &self,
         wanted: &Wanted,
@@ -47,7 +73,7 @@ impl Fills {
         landing: Landing,
         times: (i64, i64),
         leader: oneshot::Sender<Leader>,
-        mut place: Place,
+        (mut place, first_block): (Place, room::Place),
     ) {
         let block_size = self.store().block_size();
         let incarnation = Incarnation::new();
@@ -78,7 +104,7 @@ impl Fills {
         }
         let block = u64::from(block_size);
         let (offset, end) = landing.stretch(block);
-        let start = offset.div_ceil(block) * block;
+        let start = offset.next_multiple_of(block);
         let subject = Subject {
             incarnation,
             block_size,
@@ -107,7 +133,7 @@ impl Fills {
         let network = self.context.room.connection(end.or(length).map(|end| end.saturating_sub(offset)));
         let opened = Opened::new(response.origin, response.body, offset, None, network);
         let forget = self.store().replace_head(&key, incarnation, None);
-        match transfer.run(&self.context, Some(opened), kept.is_some(), forget).await {
+        match transfer.run(&self.context, Some((opened, first_block)), kept.is_some(), forget).await {
             Ok(()) => {
                 match early {
                     true => self.inline(&key, &head, incarnation, &transfer).await,

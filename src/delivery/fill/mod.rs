@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures_util::{FutureExt, StreamExt};
 use http::StatusCode;
 use millrace_kit::{
     clock::{Clock, UnixMillis},
@@ -29,6 +30,8 @@ mod flight;
 mod journal;
 mod landing;
 mod room;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod unshared;
 mod upstream;
@@ -80,10 +83,15 @@ pub enum Cover {
     Transfer(Attachment),
     /// They are stored by now.
     Stored,
+    /// There is no memory to bring them.
+    Refused,
 }
 
 /// Blocks ahead of a transfer for which a reader waits rather than asking for them itself.
 pub const NEAR: u64 = 2;
+
+/// What asking an upstream takes, beside the future of who asks: the futures of chains and origins, the request, spans.
+const ASKING: usize = 12 << 10;
 
 /// All flights and transfers of a server.
 pub struct Fills {
@@ -195,6 +203,12 @@ impl Fills {
         if self.store().has_block(incarnation, (range.start / block_size) as u32) {
             return Some(Cover::Stored);
         }
+        // Before an origin is asked.
+        if object.upstream.is_selective()
+            && self.context.room.refuses(block_size.min(stretch.end - stretch.start))
+        {
+            return Some(Cover::Refused);
+        }
         // What another transfer is about to bring is not asked for twice.
         let next = running.iter().filter_map(|other| other.running_at());
         let next = next.map(|position| position / block_size * block_size).filter(|at| *at > stretch.start);
@@ -215,7 +229,7 @@ impl Fills {
         let attachment = transfer.attach();
         let fills = self.clone();
         let object = object.clone();
-        self.tasks.spawn("fill", async move {
+        self.spawn("fill", async move {
             fills.in_flight.inc();
             let forget = fills.store().replace_head(&object.key, incarnation, None);
             let kept = transfer.keep(fills.store());
@@ -228,6 +242,24 @@ impl Fills {
             fills.in_flight.dec();
         });
         Some(Cover::Transfer(attachment))
+    }
+
+    /// An answer that is passed on, with what the network holds of it accounted for.
+    pub fn passing(&self, mut response: origin::Response) -> origin::Response {
+        /// Most answers without a length are short.
+        const SHORT: u64 = 32 << 10;
+        let network = self.context.room.connection(response.content_length.or(Some(SHORT)));
+        let held = move |_: &_| {
+            let _ = &network;
+        };
+        response.body = response.body.inspect(held).boxed();
+        response
+    }
+
+    /// On its own, and accounted for.
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let loan = self.store().lend(size_of_val(&task) + ASKING);
+        self.tasks.spawn(name, task.inspect(move |()| drop(loan)));
     }
 
     fn register(&self, transfer: &Arc<Transfer>) {

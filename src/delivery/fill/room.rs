@@ -1,9 +1,11 @@
 //! How much memory fills of long objects take at a time. Who has a place holds the block that is coming; the others wait, and their bytes
 //! with the kernel. A place is had for a block, then others have their turn; whoever only waits for readers gives it back. It is taken
 //! with the body at hand, never before an origin is asked: so nobody who has a place waits for another's. Nor does anybody wait for long:
-//! who has a place may have it for an origin that stalls, which is no reason that others should. What is lent then shows in the account.
+//! who has a place may have it for an origin that stalls, which is no reason that others should. What is lent then shows in the account,
+//! and when that says that memory is scarce, they wait longer.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -30,6 +32,8 @@ const SMALL: u64 = 64 << 10;
 const MOST_WAITING: usize = 1024;
 /// For a place; a block comes from most origins within that.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// While memory is scarce, so many times that.
+const MOST_PATIENT: usize = 150;
 /// Of which places are made.
 const UNIT: u64 = 1024;
 
@@ -63,7 +67,7 @@ impl Room {
         Self { memory, units, free: Arc::new(Semaphore::new(units)), waiting: AtomicUsize::new(0) }
     }
 
-    /// For a body that an origin sends, as long as it is open; of so many bytes, if that is known.
+    /// For a body that an origin sends, as long as it is open; of so many bytes, if that is known. It may be read slowly.
     pub fn connection(&self, length: Option<u64>) -> Loan {
         let most = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(NETWORK);
         self.memory.lend(most.saturating_mul(2).min(NETWORK))
@@ -87,7 +91,7 @@ impl Room {
         if taker == Taker::Derived || bytes <= SMALL {
             return Some(Place { _permit: None, _loan: loan() });
         }
-        if taker == Taker::New && self.is_used_up() {
+        if taker == Taker::New && self.refuses(bytes) {
             return None;
         }
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units as u32);
@@ -98,14 +102,32 @@ impl Room {
                 if taker == Taker::New && self.waiting.load(Ordering::Relaxed) > MOST_WAITING {
                     return None;
                 }
-                let permit = timeout(PATIENCE, self.free.clone().acquire_many_owned(units)).await;
-                if permit.is_err() && taker == Taker::New && self.is_used_up() {
-                    return None;
-                }
-                permit.ok().and_then(Result::ok)
+                self.in_line(units, taker).await?
             }
         };
         Some(Place { _permit: permit, _loan: loan() })
+    }
+
+    /// The outer None: refused. The inner: it waited for long enough, and goes on without.
+    async fn in_line(&self, units: u32, taker: Taker) -> Option<Option<OwnedSemaphorePermit>> {
+        let mut turn = pin!(self.free.clone().acquire_many_owned(units));
+        for _ in 0..MOST_PATIENT {
+            if let Ok(permit) = timeout(PATIENCE, &mut turn).await {
+                return Some(permit.ok());
+            }
+            if taker == Taker::New && self.is_used_up() {
+                return None;
+            }
+            if !self.memory.is_scarce() {
+                break;
+            }
+        }
+        Some(None)
+    }
+
+    /// Whether who is new would have no place even by waiting.
+    pub fn refuses(&self, bytes: u64) -> bool {
+        (bytes > SMALL && self.is_used_up()) || self.memory.is_overdrawn()
     }
 
     pub fn is_wanted(&self) -> bool {
@@ -166,6 +188,23 @@ mod tests {
         }
         let _connections = room.memory.lend(257 << 20);
         assert!(timeout(2 * PATIENCE, room.enter(MIB, Taker::New)).await.unwrap().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_memory_is_scarce_they_wait_for_their_turn() {
+        let room = room(128 << 20);
+        let stalled = room.enter(16 * MIB, Taker::New).await.unwrap();
+        let readers = room.memory.lend(200 << 20);
+        for taker in [Taker::New, Taker::Begun] {
+            let mut waiting = pin!(room.enter(MIB, taker));
+            assert!(timeout(20 * PATIENCE, &mut waiting).await.is_err());
+            assert!(timeout(MOST_PATIENT as u32 * PATIENCE, &mut waiting).await.is_ok(), "not for ever");
+        }
+        let mut waiting = pin!(room.enter(MIB, Taker::Begun));
+        assert!(timeout(20 * PATIENCE, &mut waiting).await.is_err());
+        drop(readers);
+        assert!(timeout(2 * PATIENCE, &mut waiting).await.is_ok());
+        drop(stalled);
     }
 
     #[tokio::test]

@@ -51,10 +51,11 @@ const MAX_RESPONSE_FIELDS: usize = 256;
 /// The same over HTTP/2, in bytes.
 const MAX_RESPONSE_HEAD: u32 = 64 << 10;
 
-/// What an origin may send over HTTP/2 before it is taken, for one body and for all on a connection. Bodies whose readers are
-/// slow must not use up what the others need: the library's own bounds let three of them.
+/// What an origin may send of a body over HTTP/2 before it is taken. A connection has as much for each request that there may
+/// be: bodies whose readers are slow must not use up what the others need.
 const STREAM_WINDOW: u32 = 512 << 10;
-const CONNECTION_WINDOW: u32 = 64 << 20;
+/// RFC 9113 §6.9.1.
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// A connection on which nothing comes is asked for a sign of life after this time, and given up after as much again.
 /// Otherwise requests would go on to share one that is dead.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
@@ -97,6 +98,7 @@ pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result
         true => https.enable_all_versions().wrap_connector(tcp),
         false => https.enable_http1().wrap_connector(tcp),
     };
+    let (stream_window, connection_window) = windows(config.max_requests);
     let connector = Connector { inner, timeout: config.connect_timeout, named: named.clone(), found };
     Ok(legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -107,11 +109,18 @@ pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result
         .http1_max_buf_size(READ_BUFFER)
         .http2_only(config.h2c)
         .http2_max_header_list_size(MAX_RESPONSE_HEAD)
-        .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_initial_stream_window_size(stream_window)
+        .http2_initial_connection_window_size(connection_window)
         .http2_keep_alive_interval(SIGN_OF_LIFE)
         .http2_keep_alive_timeout(SIGN_OF_LIFE)
         .build(connector))
+}
+
+/// Of a body, and of all on a connection.
+fn windows(requests: usize) -> (u32, u32) {
+    let requests = u32::try_from(requests.max(1)).unwrap_or(u32::MAX);
+    let of_each = STREAM_WINDOW.min(MAX_WINDOW / requests).max(1);
+    (of_each, of_each.saturating_mul(requests).min(MAX_WINDOW))
 }
 
 impl Service<Uri> for Connector {

@@ -221,6 +221,7 @@ async fn the_exposition_holds_the_families_of_the_catalogue() {
         "millrace_cache_tier_requests_total counter",
         "millrace_cache_tier_bytes gauge",
         "millrace_cache_tier_capacity_bytes gauge",
+        "millrace_memory_lent_bytes gauge",
         "millrace_fills_in_flight gauge",
         "millrace_collapsed_requests_total counter",
         "millrace_origin_requests_total counter",

@@ -49,6 +49,7 @@ mod resume;
 mod routes;
 mod s3;
 mod secure;
+mod short_of_memory;
 mod stale;
 mod stills;
 mod targets;

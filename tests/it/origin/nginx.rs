@@ -86,7 +86,7 @@ impl Nginx {
             r#"daemon off; master_process off; pid nginx.pid; error_log stderr;
             events {{ worker_connections 128; }}
             http {{
-                access_log off;
+                access_log off; http2_max_concurrent_streams 256;
                 client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
                 server {{
                     listen {secure} ssl http2;
@@ -219,7 +219,8 @@ async fn bodies_that_are_not_read_do_not_hold_up_others() {
     let nginx = Nginx::start().await;
     let origin = open(nginx.config());
     let mut unread = Vec::new();
-    for _ in 0..16 {
+    // Each may have half a mebibyte on its way.
+    for _ in 0..160 {
         let mut answer = origin.fetch(get("/large", &[])).await.unwrap();
         answer.body.next().await.unwrap().unwrap();
         unread.push(answer);

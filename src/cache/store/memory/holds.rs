@@ -1,5 +1,6 @@
 //! Places promised to running fills: what they have brought does not compete before they end. Together they are at most a quarter
-//! of the memory, so that there is something left to compete for.
+//! of what the tier has when they are promised, so that there is something left to compete for. Whatever is lent afterwards, the tier
+//! does not become smaller than what it has promised.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,9 +11,11 @@ use crate::cache::Incarnation;
 
 /// What is promised, as a part of the capacity.
 const SHARE: u64 = 4;
+/// What is promised takes so much more: keys, and shards that have a block more than others.
+const OVERHEAD: u64 = 4;
 
+#[derive(Default)]
 pub struct Holds {
-    most: u64,
     state: Mutex<State>,
 }
 
@@ -24,22 +27,26 @@ struct State {
 }
 
 impl Holds {
-    pub fn new(capacity: usize) -> Self {
-        Self { most: capacity as u64 / SHARE, state: Mutex::default() }
-    }
-
-    pub fn enter(&self, of: Incarnation, bytes: u64) -> bool {
+    /// `capacity`: of the tier, for now.
+    pub fn enter(&self, of: Incarnation, bytes: u64, capacity: usize) -> bool {
         let mut state = self.state.lock();
         if let Some((_, transfers)) = state.of.get_mut(&of) {
             *transfers += 1;
             return true;
         }
-        if bytes > self.most - state.bytes {
+        if bytes > (capacity as u64 / SHARE).saturating_sub(state.bytes) {
             return false;
         }
         state.bytes += bytes;
         state.of.insert(of, (bytes, 1));
         true
+    }
+
+    /// Bytes without which the promises could not be kept.
+    pub fn needs(&self) -> usize {
+        // At most a part of the capacity.
+        let bytes = self.state.lock().bytes as usize;
+        bytes + bytes / OVERHEAD as usize
     }
 
     pub fn has(&self, of: Incarnation) -> bool {
@@ -85,11 +92,13 @@ mod tests {
 
     #[test]
     fn no_more_is_promised_than_there_is() {
-        let holds = Holds::new(400);
+        let holds = Holds::default();
         let [a, b, c] = [(); 3].map(|()| Incarnation::new());
-        assert!(holds.enter(a, 60) && !holds.enter(b, 41) && holds.enter(b, 40) && holds.enter(a, 60));
-        assert!(!holds.enter(c, 1));
+        let enter = |of, bytes| holds.enter(of, bytes, 400);
+        assert!(enter(a, 60) && !enter(b, 41) && enter(b, 40) && enter(a, 60));
+        assert!(!enter(c, 1) && !holds.enter(c, 1, 300), "the tier may have less by now");
+        assert_eq!(holds.needs(), 125);
         assert!(!holds.leave(a) && holds.has(a), "another transfer brings it");
-        assert!(holds.leave(a) && !holds.has(a) && holds.enter(c, 60));
+        assert!(holds.leave(a) && !holds.has(a) && enter(c, 60));
     }
 }

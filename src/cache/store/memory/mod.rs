@@ -45,7 +45,12 @@ impl Memory {
         let capacity = lender.size();
         let shards = (capacity / SHARD).next_power_of_two().clamp(1, MOST_SHARDS);
         let shards = (0..shards).map(|_| Shard::new(capacity / shards).into()).collect();
-        Self { shards, capacity, lender, holds: Holds::new(capacity), evictions, began: Instant::now() }
+        Self { shards, capacity, lender, holds: Holds::default(), evictions, began: Instant::now() }
+    }
+
+    /// Bytes for each shard, beside what is lent.
+    fn share(&self) -> usize {
+        self.lender.left().max(self.holds.needs()) / self.shards.len()
     }
 
     fn shard(&self, key: &EntryKey) -> &Mutex<Shard<Entry>> {
@@ -83,7 +88,7 @@ impl Memory {
 
     /// Promises a place to what a fill brings, until that ends. None: others have been promised too much.
     pub fn hold(self: &Arc<Self>, of: Incarnation, bytes: u64) -> Option<Hold> {
-        self.holds.enter(of, bytes).then(|| Hold::new(self.clone(), of))
+        self.holds.enter(of, bytes, self.lender.left()).then(|| Hold::new(self.clone(), of))
     }
 
     fn let_go(&self, of: Incarnation) {
@@ -110,7 +115,7 @@ impl Memory {
     fn put(&self, key: EntryKey, entry: Entry, arrival: impl FnOnce() -> Arrival) {
         let mut gone = Gone::default();
         let weight = entry.weight();
-        let capacity = self.lender.left() / self.shards.len();
+        let capacity = self.share();
         let mut shard = self.shard(&key).lock();
         shard.resize(capacity);
         shard.insert(key.into(), entry, weight, arrival(), &mut gone);
@@ -120,7 +125,7 @@ impl Memory {
 
     /// As much as is lent beside it goes.
     pub fn trim(&self) {
-        let capacity = self.lender.left() / self.shards.len();
+        let capacity = self.share();
         for shard in &self.shards {
             let mut gone = Vec::new();
             let mut shard = shard.lock();

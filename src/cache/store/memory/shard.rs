@@ -306,8 +306,14 @@ impl<V: Clone> Shard<V> {
         self.shrink(gone);
     }
 
-    /// To its capacity.
+    /// To its capacity. What only passes has less room then, too, lest all that is asked for goes before it.
     pub fn shrink(&mut self, gone: &mut Vec<V>) {
+        while self.weight > self.capacity
+            && self.lists.weight(Place::Passing) > self.capacity / PASSING_SHARE
+            && let Some(oldest) = self.lists.oldest(Place::Passing)
+        {
+            self.evict(oldest, gone);
+        }
         while self.weight > self.capacity
             && let Some(victim) = self.victim().or_else(|| {
                 let window = self.lists.oldest(Place::Window);

@@ -229,3 +229,20 @@ fn what_comes_as_its_fill_ends_is_not_held_for_good() {
     let held: usize = memory.shards.iter().map(|shard| shard.lock().weight_in(Place::Held)).sum();
     assert_eq!(held, 0);
 }
+
+#[test]
+fn what_is_wanted_outlives_what_passes_when_the_tier_becomes_smaller() {
+    let mut shard = Shard::new(1200);
+    for n in 0..40 {
+        insert(&mut shard, n, 10, Arrival::Wanted);
+        (0..5).for_each(|_| _ = shard.get(key(n)));
+    }
+    for n in 100..104 {
+        insert(&mut shard, n, 100, Arrival::Passing(0));
+    }
+    let wanted = |shard: &Shard<u64>| (0..40).filter(|n| shard.contains(key(*n))).count();
+    assert_eq!((wanted(&shard), shard.weight()), (40, 800));
+    shard.resize(600);
+    shard.shrink(&mut Vec::new());
+    assert_eq!((wanted(&shard), shard.weight()), (40, 600));
+}

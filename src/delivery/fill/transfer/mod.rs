@@ -23,10 +23,12 @@ use super::{Error, Upstream, room::Room};
 use crate::cache::{Incarnation, Loan, Store};
 
 mod attachment;
+mod blocks;
 mod held;
 mod opened;
 mod resume;
 mod run;
+mod waiting;
 
 pub use attachment::Attachment;
 pub use opened::Opened;
