@@ -158,7 +158,6 @@ impl Given {
         Ok(self.pairs)
     }
 
-    /// Nothing is enlarged but by `enlarge`.
     fn set_fit(&mut self) -> Result<(), ParamError> {
         let enlarge = self.enlarge.unwrap_or(false);
         let fills = matches!(self.kind, Some(Kind::Fill | Kind::FillDown | Kind::Force));
@@ -178,8 +177,8 @@ impl Given {
         if let Some(fit) = fit {
             set(&mut self.pairs, "fit", fit);
         }
-        // Else what a preset may say stays.
-        if self.enlarge.is_some() || self.kind.is_some() {
+        // Else `fill` and `force` are as our own words are, so that all dialects have one key; and what a preset may say stays.
+        if self.enlarge.is_some() {
             set(&mut self.pairs, "enlarge", if enlarge { "1" } else { "0" });
         }
         Ok(())

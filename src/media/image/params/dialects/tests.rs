@@ -12,7 +12,7 @@ fn three_ways_to_write_the_same() {
     let none = Presets::default();
     for (ours, cdn_cgi, imgproxy) in [
         ("w=320", "width=320", "w:320"),
-        ("w=320&h=240&fit=crop", "width=320,height=240,fit=cover", "rs:fill:320:240:1"),
+        ("w=320&h=240&fit=crop", "width=320,height=240,fit=cover", "rs:fill:320:240"),
         (
             "w=320&h=240&fit=crop&crop=attention&q=70",
             "w=320,h=240,fit=cover,g=auto,q=70",
@@ -24,10 +24,10 @@ fn three_ways_to_write_the_same() {
             "rs:fill:9:9:1/g:fp:0.2:0.7",
         ),
         ("w=9&h=9&fit=crop&crop=top,right", "", "s:9:9/el:1/rt:fill/g:noea:0:0"),
-        ("w=9&h=8&fit=crop&enlarge=0", "w=9,h=8,fit=crop", "rs:fill:9:8"),
+        ("w=9&h=8&fit=crop&enlarge=0", "w=9,h=8,fit=crop", "rs:fill:9:8:0"),
         ("w=9&h=8&enlarge=1", "w=9,h=8,fit=contain", "rs:fit:9:8:1"),
         ("w=9&h=8&fit=min", "", "rs:fill-down:9:8"),
-        ("w=9&h=8&fit=scale&enlarge=0", "", "rs:force:9:8"),
+        ("w=9&h=8&fit=scale&enlarge=0", "", "rs:force:9:8:0"),
         ("w=9&h=8&fit=auto&crop=top", "", "rs:auto:9:8/g:no"),
         ("w=9&enlarge=1", "w=9,fit=contain", "rs:fit:9:0:1"),
         ("w=300&h=200&fit=scale&fm=png", "w=300,h=200,fit=squeeze,f=png", "rs:force:300:200:t/f:png"),
