@@ -13,6 +13,7 @@ use super::{
     entry::OnDisk,
     purge::{Seen, Tags},
     validator,
+    vary::VarySpec,
 };
 
 /// Where the bytes of an object are.
@@ -115,6 +116,14 @@ impl Head {
             );
             // A cookie is for the one who asked, unless one was stored for everybody already.
             let foreign = *name == header::SET_COOKIE && !headers.contains_key(name);
+            // What the stored bytes were chosen by chooses them still: a 304 may name less, as some do that code on the way.
+            if *name == header::VARY {
+                if !VarySpec::of(&headers).has_all(&VarySpec::of(not_modified)) {
+                    headers
+                        .extend(not_modified.get_all(name).iter().map(|value| (name.clone(), value.clone())));
+                }
+                continue;
+            }
             if kept || foreign {
                 continue;
             }

@@ -50,6 +50,11 @@ impl VarySpec {
         self.names.is_empty()
     }
 
+    /// Whether it nominates all that the other does.
+    pub fn has_all(&self, other: &Self) -> bool {
+        other.names.iter().all(|name| self.names.contains(name))
+    }
+
     /// Whether nothing that a request says selects it for certain.
     pub fn is_too_wide(&self) -> bool {
         self.names.len() > MAX_FIELDS || self.names.iter().any(|name| **name == *"*")

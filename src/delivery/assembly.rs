@@ -74,6 +74,11 @@ impl Delivery {
         self.store().lend(bytes)
     }
 
+    /// The same for a connection, as long as it is there.
+    pub fn lend_connection(&self, bytes: usize) -> Loan {
+        self.store().lend_connection(bytes)
+    }
+
     /// Whether so much is lent that only what is stored should be served.
     pub fn is_overdrawn(&self) -> bool {
         self.store().lender().is_overdrawn()

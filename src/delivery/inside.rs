@@ -67,7 +67,7 @@ impl Delivery {
             }
             Resolved::Answer { response, .. } => return Err(Nothing::answered(response.status)),
             Resolved::Failed { error, .. } => return Err(Nothing::from(&error)),
-            Resolved::NotCached { .. } | Resolved::Overloaded { .. } => return Err(Nothing::busy()),
+            Resolved::NotCached | Resolved::Overloaded { .. } => return Err(Nothing::busy()),
         };
         let status = available.object.head.status;
         if !status.is_success() {

@@ -118,9 +118,9 @@ pub async fn respond(
             _ => with_age(open_ended(fills, request, &available, served).await?, &head, now),
         });
     };
-    // What is not there may be fetched for all but these.
+    // What is not there, and not coming, may be fetched for all but these.
     let as_stored = RequestControl::parse(&*request.headers).only_if_cached;
-    let lacks = |served: Served| as_stored && served.reason == Reason::Partial;
+    let lacks = |served: Served| as_stored && served.reason == Reason::Partial && !served.collapsed;
     let (body, part, served) = match decide(&request.asked(), &head, length) {
         Decision::Whole => {
             let served = as_found(fills, &available, 0..length, served);

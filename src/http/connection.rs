@@ -134,7 +134,7 @@ impl Connection {
 
     /// The same, which answers what actix need not see.
     pub fn answering(self, data: Arc<Data>) -> Self {
-        let loan = Some(data.delivery.lend(IDLE));
+        let loan = Some(data.delivery.lend_connection(IDLE));
         let below = Some(Below::new(data, self.client));
         Self { below, _loan: loan, ..self }
     }

@@ -46,6 +46,8 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of one answer that wait to be written.
 const SEND_BUFFER: usize = 64 << 10;
+/// What a connection takes while nothing is asked on it: the write buffer of `h2`, its tables and TLS's.
+const IDLE: usize = 32 << 10;
 /// Streams that were given up before they were looked at, and those that broke the protocol.
 const MAX_RESET: usize = 32;
 /// A connection has given up so many requests at once, or for long more than those at each look: it is after something else.
@@ -97,6 +99,7 @@ pub async fn serve(
         .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(MAX_RESET)
         .max_local_error_reset_streams(MAX_RESET);
+    let _loan = data.delivery.lend_connection(IDLE);
     let gather = Gather::new(connection);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(gather.clone()), service));
     let mut stopping = pin!(stopping);

@@ -20,6 +20,8 @@ const LEAST_LENT: usize = 288 << 20;
 /// Of what may be lent, what is beyond these parts is not for what takes much, and not for what can wait.
 const FOR_ALL: (usize, usize) = (7, 8);
 const FOR_THE_IMPATIENT: (usize, usize) = (5, 8);
+/// Of what may be lent, what connections take counts up to this part.
+const FOR_CONNECTIONS: usize = 4;
 /// The tier is made less in steps.
 const STEP: usize = 4 << 20;
 /// What is held inline and shorter than this is not looked after when the tier lets it go.
@@ -27,7 +29,9 @@ const LONG: usize = 64 << 10;
 
 pub struct Lender {
     memory: usize,
+    /// With what connections take.
     lent: AtomicUsize,
+    connections: AtomicUsize,
     /// What the tier was told last.
     told: AtomicUsize,
     /// Objects that the tier has let go while they were being sent, and their bytes.
@@ -38,6 +42,7 @@ pub struct Lender {
 pub struct Loan {
     lender: Arc<Lender>,
     bytes: usize,
+    to_connection: bool,
 }
 
 impl Lender {
@@ -45,6 +50,7 @@ impl Lender {
         Arc::new(Self {
             memory,
             lent: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
             told: AtomicUsize::new(memory),
             outliving: Mutex::default(),
         })
@@ -57,7 +63,14 @@ impl Lender {
 
     pub fn lend(self: &Arc<Self>, bytes: usize) -> Loan {
         self.lent.fetch_add(bytes, Ordering::Relaxed);
-        Loan { lender: self.clone(), bytes }
+        Loan { lender: self.clone(), bytes, to_connection: false }
+    }
+
+    /// For a connection, as long as it is there. What idle ones take the tier does without; they are no reason to refuse what others ask for.
+    pub fn lend_connection(self: &Arc<Self>, bytes: usize) -> Loan {
+        self.connections.fetch_add(bytes, Ordering::Relaxed);
+        self.lent.fetch_add(bytes, Ordering::Relaxed);
+        Loan { lender: self.clone(), bytes, to_connection: true }
     }
 
     /// Bytes that are lent.
@@ -81,10 +94,15 @@ impl Lender {
     }
 
     fn is_beyond(&self, (part, whole): (usize, usize)) -> bool {
-        let most = self.memory.max(LEAST_LENT) / whole * part;
-        self.lent() > most && {
+        let all = self.memory.max(LEAST_LENT);
+        let most = all / whole * part;
+        let is_lent = || {
+            let connections = self.connections.load(Ordering::Relaxed);
+            self.lent().saturating_sub(connections) + connections.min(all / FOR_CONNECTIONS) > most
+        };
+        is_lent() && {
             self.sweep();
-            self.lent() > most
+            is_lent()
         }
     }
 
@@ -134,6 +152,9 @@ impl Lender {
 impl Drop for Loan {
     fn drop(&mut self) {
         self.lender.lent.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.to_connection {
+            self.lender.connections.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -175,6 +196,18 @@ mod tests {
             !Lender::new(MIB).lend(LEAST_LENT).lender.is_overdrawn(),
             "a small memory is no reason to refuse"
         );
+    }
+
+    #[test]
+    fn connections_alone_are_no_reason_to_refuse() {
+        let lender = Lender::new(400 * MIB);
+        let idle = lender.lend_connection(1000 * MIB);
+        assert_eq!((lender.is_scarce(), lender.left()), (false, 100 * MIB));
+        let others = lender.lend(200 * MIB);
+        assert_eq!((lender.is_scarce(), lender.is_used_up()), (true, false));
+        drop(idle);
+        assert_eq!((lender.is_scarce(), lender.lent()), (false, 200 * MIB));
+        drop(others);
     }
 
     #[test]

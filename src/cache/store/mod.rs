@@ -184,7 +184,15 @@ impl Store {
 
     /// Memory for what is beside the tier, which has less of it, if need be.
     pub fn lend(&self, bytes: usize) -> Loan {
-        let loan = self.lender.lend(bytes);
+        self.lent(self.lender.lend(bytes))
+    }
+
+    /// The same for a connection, see [`Lender::lend_connection`].
+    pub fn lend_connection(&self, bytes: usize) -> Loan {
+        self.lent(self.lender.lend_connection(bytes))
+    }
+
+    fn lent(&self, loan: Loan) -> Loan {
         if self.lender.changed() {
             self.memory.trim();
         }

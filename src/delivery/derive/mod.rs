@@ -45,7 +45,7 @@ pub use source::{Address, SourceError, Want, as_origin_error};
 pub use video::VideoAsset;
 
 /// Raised whenever an operation's output changes, so that old and new are never taken for each other.
-const OPERATIONS_VERSION: u32 = 2;
+const OPERATIONS_VERSION: u32 = 3;
 
 /// Something that is made of a source, whole.
 trait Derived: Send + Sync {

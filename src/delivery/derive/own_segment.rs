@@ -46,7 +46,7 @@ impl Core {
                 Some(Resolved::Object { available, served, hold })
             }
             // The client would only wait for the same a second time.
-            failed @ (Resolved::Failed { .. } | Resolved::NotCached { .. } | Resolved::Overloaded { .. }) => {
+            failed @ (Resolved::Failed { .. } | Resolved::NotCached | Resolved::Overloaded { .. }) => {
                 Some(failed)
             }
             Resolved::Answer { response, served } if response.status.is_server_error() => {

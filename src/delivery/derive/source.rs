@@ -133,7 +133,7 @@ impl Core {
             }
             Resolved::Answer { response, .. } => Err(SourceError::Status(response.status)),
             Resolved::Failed { error, .. } => Err(SourceError::Origin(error)),
-            Resolved::NotCached { .. } => Err(SourceError::Status(StatusCode::GATEWAY_TIMEOUT)),
+            Resolved::NotCached => Err(SourceError::Status(StatusCode::GATEWAY_TIMEOUT)),
             Resolved::Overloaded { .. } => Err(SourceError::Refused(Refusal::busy())),
         }
     }

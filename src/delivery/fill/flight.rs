@@ -156,8 +156,9 @@ impl Fills {
     ) -> Result<Landing, Refusal> {
         let unavailable = matches!(response.status.as_u16(), 500 | 502 | 503 | 504);
         let stands_in = |stale: &Arc<Head>| {
-            let asked_for = stale.control.stale_if_error.or(wanted.control.stale_if_error).is_some();
-            asked_for && wanted.policy.rules.lifetimes.may_stand_in(stale, &wanted.control, now)
+            // By whoever made it: one client's word is not for those who wait with it.
+            stale.control.stale_if_error.is_some()
+                && wanted.policy.rules.lifetimes.may_stand_in(stale, &wanted.control, now)
         };
         if unavailable && wanted.stale.as_ref().is_some_and(stands_in) {
             return Err(Refusal::StandIn);

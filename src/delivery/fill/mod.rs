@@ -193,7 +193,7 @@ impl Fills {
         let mut stretch = aligned(&range, block_size, object.head.length);
         let block_size = u64::from(block_size);
         let mut transfers = self.transfers.lock();
-        let running = transfers.entry(incarnation).or_default();
+        let running = transfers.get(&incarnation).map_or(&[][..], Vec::as_slice);
         if let Some(transfer) =
             running.iter().find(|transfer| transfer.serves(range.start, NEAR * block_size))
         {
@@ -224,7 +224,7 @@ impl Fills {
             headers: (*object.headers).clone(),
         };
         let transfer = Transfer::new(subject, stretch.start, Some(stretch.end), pace);
-        running.push(transfer.clone());
+        transfers.entry(incarnation).or_default().push(transfer.clone());
         drop(transfers);
         let attachment = transfer.attach();
         let fills = self.clone();

@@ -31,8 +31,9 @@ const SMALL: u64 = 64 << 10;
 /// Fills that wait for their first place. Beyond that requests are refused.
 const MOST_WAITING: usize = 1024;
 /// For a place; a block comes from most origins within that.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// While memory is scarce, so many times that.
+pub const PATIENCE: Duration = Duration::from_millis(200);
+/// While memory is scarce, so many times that: those who are new, of whom others may be waiting for the answer, and those who have begun.
+const NEW_PATIENT: usize = 10;
 const MOST_PATIENT: usize = 150;
 /// Of which places are made.
 const UNIT: u64 = 1024;
@@ -111,7 +112,8 @@ impl Room {
     /// The outer None: refused. The inner: it waited for long enough, and goes on without.
     async fn in_line(&self, units: u32, taker: Taker) -> Option<Option<OwnedSemaphorePermit>> {
         let mut turn = pin!(self.free.clone().acquire_many_owned(units));
-        for _ in 0..MOST_PATIENT {
+        let most = if taker == Taker::New { NEW_PATIENT } else { MOST_PATIENT };
+        for _ in 0..most {
             if let Ok(permit) = timeout(PATIENCE, &mut turn).await {
                 return Some(permit.ok());
             }
@@ -119,10 +121,10 @@ impl Room {
                 return None;
             }
             if !self.memory.is_scarce() {
-                break;
+                return Some(None);
             }
         }
-        Some(None)
+        (taker != Taker::New).then_some(None)
     }
 
     /// Whether who is new would have no place even by waiting.
@@ -195,10 +197,11 @@ mod tests {
         let room = room(128 << 20);
         let stalled = room.enter(16 * MIB, Taker::New).await.unwrap();
         let readers = room.memory.lend(200 << 20);
-        for taker in [Taker::New, Taker::Begun] {
+        for (taker, most) in [(Taker::New, NEW_PATIENT as u32), (Taker::Begun, MOST_PATIENT as u32)] {
             let mut waiting = pin!(room.enter(MIB, taker));
-            assert!(timeout(20 * PATIENCE, &mut waiting).await.is_err());
-            assert!(timeout(MOST_PATIENT as u32 * PATIENCE, &mut waiting).await.is_ok(), "not for ever");
+            assert!(timeout((most - 1) * PATIENCE, &mut waiting).await.is_err());
+            let ended = timeout(2 * PATIENCE, &mut waiting).await.expect("not for ever");
+            assert_eq!(ended.is_some(), taker == Taker::Begun);
         }
         let mut waiting = pin!(room.enter(MIB, Taker::Begun));
         assert!(timeout(20 * PATIENCE, &mut waiting).await.is_err());

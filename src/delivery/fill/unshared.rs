@@ -53,7 +53,10 @@ impl<K: Eq + Hash> Unshared<K> {
 /// a request that forbids storing says nothing about others.
 pub fn is_lasting(status: StatusCode, refusal: Refusal) -> bool {
     let trouble = status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429);
-    !trouble && refusal != Refusal::RequestNoStore
+    // A part that leaves out what its client has is of that client's condition.
+    let of_the_request = refusal == Refusal::RequestNoStore
+        || (status, refusal) == (StatusCode::PARTIAL_CONTENT, Refusal::Status);
+    !trouble && !of_the_request
 }
 
 #[cfg(test)]

@@ -26,7 +26,9 @@ pub(super) fn bytes(source: Size, channels: u64, target: Size) -> u64 {
     let weighted = if channels == 4 { source.pixels() * channels } else { 0 };
     let down = u64::from(source.width) * u64::from(target.height);
     let across = u64::from(target.width) * u64::from(source.height);
-    let between = if down as f64 > LARGE && target.height > source.height { across } else { down };
+    // Which comes first goes by the part that is shown, which is not known here.
+    let turned = down as f64 > LARGE && target.height > source.height;
+    let between = if turned { across.max(down.min(LARGE as u64)) } else { down };
     weighted + between * channels
 }
 

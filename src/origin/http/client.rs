@@ -119,7 +119,8 @@ pub(super) fn build(config: &Config, named: &Authority, names: &Names) -> Result
 /// Of a body, and of all on a connection.
 fn windows(requests: usize) -> (u32, u32) {
     let requests = u32::try_from(requests.max(1)).unwrap_or(u32::MAX);
-    let of_each = STREAM_WINDOW.min(MAX_WINDOW / requests).max(1);
+    // Less than the protocol begins with would be a round trip for each few bytes.
+    let of_each = STREAM_WINDOW.min(MAX_WINDOW / requests).max(65_535);
     (of_each, of_each.saturating_mul(requests).min(MAX_WINDOW))
 }
 

@@ -155,6 +155,7 @@ impl Transfer {
             tracing::warn!(position, "resuming a broken transfer: {broken}");
             context.resumes.inc();
             if let Some(pause) = resuming.pause() {
+                place = None;
                 tokio::time::sleep(pause).await;
             }
         }

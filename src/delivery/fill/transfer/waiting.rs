@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     super::{
         Error,
-        room::{Place, Room, Taker},
+        room::{PATIENCE, Place, Room, Taker},
     },
     Context, Opened, Pace, Transfer,
 };
@@ -44,10 +44,14 @@ impl Transfer {
         }
         loop {
             let changed = self.demand.notified();
-            if self.readers.load(Ordering::Relaxed) == 0 {
+            if self.readers.load(Ordering::Relaxed) > 0 {
+                changed.await;
+                continue;
+            }
+            // By then it has its place, unless memory is scarce.
+            if tokio::time::timeout(2 * PATIENCE, changed).await.is_err() {
                 return;
             }
-            changed.await;
         }
     }
 

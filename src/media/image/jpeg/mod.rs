@@ -48,7 +48,8 @@ pub(super) fn shrink_planes(jpeg: &Jpeg, crop: Rect, target: Size) -> u32 {
 
 /// Memory to decode an image of this size at this scale.
 pub(super) fn decode_bytes(jpeg: &Jpeg, stored: Size, shrink: u32) -> u64 {
-    let samples = u64::from(jpeg.components.max(3));
+    // Of inks what they look like is made beside them.
+    let samples = if jpeg.components == 4 { 7 } else { 3 };
     jpeg.working_bytes(stored) + (stored.pixels() / u64::from(shrink * shrink)) * samples
 }
 

@@ -163,6 +163,7 @@ impl Frame {
             (pixels, luma, sampling) = (first.plane, first.size, first.blocks);
         }
         let mut chroma = None;
+        pixels.reserve_exact(components.as_slice().iter().map(|component| component.plane.len()).sum());
         for component in components {
             chroma = Some(component.size);
             pixels.extend(component.plane);

@@ -5,7 +5,10 @@ use super::super::{
     presets::{PRESET, Pairs},
     values::refused,
 };
-use super::{around_one, clockwise, scaled, set, unknown, unset};
+use super::{around_one, clockwise, scaled, set, unknown};
+
+/// The most of ours: of Cloudflare's radii up to 250 those from 200 on.
+const MOST_BLUR: &str = "2000";
 
 pub(super) fn read(name: &str, value: &str, pairs: &mut Pairs) -> Result<(), ParamError> {
     match name {
@@ -31,10 +34,17 @@ pub(super) fn read(name: &str, value: &str, pairs: &mut Pairs) -> Result<(), Par
         "rotate" => set(pairs, "rot", clockwise(value)?),
         "background" => set(pairs, "bg", value.trim_start_matches('#').to_owned()),
         // A radius of 1 to 250 pixels; a bell's is about two standard deviations.
-        "blur" => set(pairs, "blur", scaled("blur", value, 10.0)?),
+        "blur" => {
+            let blur = scaled("blur", value, 10.0)?;
+            set(
+                pairs,
+                "blur",
+                if matches!(value.parse(), Ok(200..=250)) { MOST_BLUR.to_owned() } else { blur },
+            );
+        }
         "sharpen" => set(pairs, "sharp", scaled("sharp", value, 10.0)?),
-        "brightness" => set(pairs, "bri", around_one("bri", value)?),
-        "contrast" => set(pairs, "con", around_one("con", value)?),
+        "brightness" => set(pairs, "bri", around_one("bri", unless_zero(value))?),
+        "contrast" => set(pairs, "con", around_one("con", unless_zero(value))?),
         "saturation" => set(pairs, "sat", around_one("sat", value)?),
         "trim" if value == "border" => set(pairs, "trim", "auto"),
         "preset" => set(pairs, PRESET, value.to_owned()),
@@ -49,6 +59,11 @@ pub(super) fn read(name: &str, value: &str, pairs: &mut Pairs) -> Result<(), Par
     Ok(())
 }
 
+/// Of these two zero changes nothing.
+fn unless_zero(value: &str) -> &str {
+    if value == "0" { "1" } else { value }
+}
+
 /// What is padded stands on white, unless told otherwise.
 pub(super) fn complete(pairs: &mut Pairs) {
     let has = |name: &str| pairs.iter().any(|(known, _)| known == name);
@@ -60,21 +75,18 @@ pub(super) fn complete(pairs: &mut Pairs) {
 
 fn fit(value: &str, pairs: &mut Pairs) -> Result<(), ParamError> {
     let (fit, enlarge) = match value {
-        "scale-down" => ("clip", None),
-        "contain" => ("clip", Some("1")),
-        "cover" => ("crop", None),
-        "crop" => ("crop", Some("0")),
-        "pad" => ("fill", Some("1")),
-        "squeeze" => ("scale", None),
+        "scale-down" => ("clip", "0"),
+        "contain" => ("clip", "1"),
+        "cover" => ("crop", "1"),
+        "crop" => ("crop", "0"),
+        "pad" => ("fill", "1"),
+        "squeeze" => ("scale", "1"),
         other => {
             let rule = "must be one of scale-down, contain, cover, crop, pad, squeeze";
             return Err(refused("fit", rule, other));
         }
     };
     set(pairs, "fit", fit);
-    unset(pairs, "enlarge");
-    if let Some(enlarge) = enlarge {
-        set(pairs, "enlarge", enlarge);
-    }
+    set(pairs, "enlarge", enlarge);
     Ok(())
 }

@@ -105,6 +105,9 @@ impl Given {
                 self.padding = Some(integer("pad", first, 0, MAX_SIDE / 4)?);
             }
             "trim" | "t" => {
+                if arguments.get(1..).unwrap_or(&[]).iter().any(|argument| !argument.is_empty()) {
+                    return Err(refused("trim", "must be a threshold alone", &arguments.join(":")));
+                }
                 set(pairs, "trim", "auto");
                 unset(pairs, "trim-tol");
                 if !first.is_empty() {
