@@ -160,6 +160,8 @@ async fn who_leaves_takes_the_fill_out_of_the_line() {
     let bench = Bench::new().await;
     let object = bench.begun().await;
     let room = &bench.fills.context.room;
+    // Scarce, else it would not wait for long.
+    let _lent = bench.fills.store().lend(200 << 20);
     for whole in [false, true] {
         let _taken = bench.all_taken().await;
         let mut clients = (None, None);
@@ -172,6 +174,7 @@ async fn who_leaves_takes_the_fill_out_of_the_line() {
         }
         bench.soon("it waits", || room.is_wanted()).await;
         drop(clients);
+        tokio::time::sleep(3 * room::PATIENCE).await;
         bench.soon("it waits no more", || !room.is_wanted()).await;
         bench.soon("it is gone", || bench.tasks.running() == 0).await;
     }
