@@ -85,7 +85,7 @@ mkdir -p "$scratch"/{www,origin,nginx/cache,varnish,millrace}
 for size in "${sizes[@]}"; do head -c "$size" /dev/urandom >"$scratch/www/$size"; done
 
 if [[ -n $http2 ]]; then
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost \
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 \
     -keyout "$scratch/key.pem" -out "$scratch/cert.pem" 2>/dev/null
   by_tls=" ssl http2; ssl_certificate $scratch/cert.pem; ssl_certificate_key $scratch/key.pem"
 fi
